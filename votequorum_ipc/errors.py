@@ -239,9 +239,7 @@ class Security(CsError):
     code = CsErrorCode.SECURITY
 
 
-ERROR_CLASSES: dict[CsErrorCode, type[CsError]] = {
-    cls.code: cls for cls in CsError.__subclasses__()
-}
+ERROR_CLASSES: dict[CsErrorCode, type[CsError]] = {cls.code: cls for cls in CsError.__subclasses__()}
 """The one class for each code other than OK."""
 
 

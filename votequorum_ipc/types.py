@@ -197,10 +197,7 @@ class QuorumNodelistNotification:
 
 
 VotequorumEvent = (
-    QuorumNotification
-    | NodelistNotification
-    | ExpectedVotesNotification
-    | QdeviceExtraInfoNotification
+    QuorumNotification | NodelistNotification | ExpectedVotesNotification | QdeviceExtraInfoNotification
 )
 """What `Votequorum.events` yields."""
 
