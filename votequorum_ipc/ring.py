@@ -1,0 +1,366 @@
+"""libqb's ring buffer in shared memory, and the semaphore that counts what is in it. No sockets.
+
+Strategy: a ring is two files, `<stem>-header` and `<stem>-data`. One process writes chunks, one reads them;
+the writer owns `write_pt`, the reader `read_pt`, both counted in 4-byte words. The semaphore is the only
+synchronisation: `sem_post` after a chunk is complete publishes it, `sem_trywait` before one is read makes it
+visible. Its value is also the queue length that the other side acts on, so it must be raised and lowered by
+the C library's own atomic operations; nothing else here needs more than a plain load or store of a word.
+
+Trust: whoever is at the other end can write anything into the ring at any time. Sizes are taken from the
+files once and kept in our own memory; every pointer, length and magic is checked each time it is read.
+
+Sources: libqb's lib/ringbuffer.c and lib/ringbuffer_int.h; `protocol_specs/libqb-ipc.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from .errors import Library, MessageError, NotSupported, error_from_errno
+from .wire.setup import (
+    CHUNK_COMMITTED,
+    CHUNK_HEADER,
+    CHUNK_RECLAIMED,
+    PATH_MAX,
+    RING_HEADER,
+    SEM_T_SIZE,
+    offset_of,
+)
+
+SHM_DIRECTORY: Final = "/dev/shm/"
+"""Where libqb keeps rings on Linux. A path elsewhere is not opened: it would be written to."""
+
+WORD: Final = 4
+
+_HEADER_WORDS: Final = int(CHUNK_HEADER.sizeof()) // WORD
+_MARGIN: Final = (_HEADER_WORDS + 1) * WORD
+"""Bytes that must be free beyond a chunk's data: its header, and a word for data of odd size."""
+
+_HEADER_FILE_SIZE: Final = offset_of(RING_HEADER, "flow_control") + WORD
+_WRITE_PT: Final = offset_of(RING_HEADER, "write_pt") // WORD
+_READ_PT: Final = offset_of(RING_HEADER, "read_pt") // WORD
+_WORD_SIZE: Final = offset_of(RING_HEADER, "word_size") // WORD
+_REF_COUNT: Final = offset_of(RING_HEADER, "ref_count") // WORD
+_FLOW_CONTROL: Final = offset_of(RING_HEADER, "flow_control") // WORD
+_SEM: Final = offset_of(RING_HEADER, "posted_sem")
+_HDR_PATH: Final = offset_of(RING_HEADER, "hdr_path")
+_DATA_PATH: Final = offset_of(RING_HEADER, "data_path")
+
+
+def ring_words(max_msg_size: int) -> int:
+    """The length of a ring in words: one largest message, its margin, a byte more, rounded up to a page."""
+    needed = max_msg_size + _MARGIN + 1
+    return -(-needed // mmap.PAGESIZE) * mmap.PAGESIZE // WORD
+
+
+def chunk_words(size: int) -> int:
+    """Words that a chunk of `size` bytes takes in a ring, its header included."""
+    return _HEADER_WORDS + -(-size // WORD)
+
+
+# PyDLL keeps the interpreter lock: the calls take less time than giving it up and taking it back.
+_libc = ctypes.PyDLL(None)
+_libc.sem_post.argtypes = [ctypes.c_void_p]
+_libc.sem_trywait.argtypes = [ctypes.c_void_p]
+_libc.sem_init.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint]
+_libc.sem_getvalue.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)]
+_sem_post: Final = _libc.sem_post
+_sem_trywait: Final = _libc.sem_trywait
+
+
+class Semaphore:
+    """A process-shared `sem_t` in a mapping of ours, worked on by the process's own C library."""
+
+    def __init__(self, mapping: mmap.mmap, offset: int, size: int = SEM_T_SIZE) -> None:
+        # The export pins the mapping, so that its address stays good until `release`.
+        self._pin: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * size).from_buffer(mapping, offset)
+        self._address = ctypes.addressof(self._pin)
+
+    def create(self) -> None:
+        """Set it up, shared between processes, at 0."""
+        _libc.sem_init(self._address, 1, 0)
+
+    def post(self) -> bool:
+        """Raise it by one. False when it is at its maximum, or no semaphore at all."""
+        return bool(_sem_post(self._address) == 0)
+
+    def try_wait(self) -> bool:
+        """Lower it by one if it is above 0. False when it is 0."""
+        return bool(_sem_trywait(self._address) == 0)
+
+    def value(self) -> int:
+        """What it stands at."""
+        value = ctypes.c_int()
+        _libc.sem_getvalue(self._address, ctypes.byref(value))
+        return value.value
+
+    def release(self) -> None:
+        """Let go of the mapping. No other method may be called afterwards."""
+        self._pin = None
+
+
+class Ring:
+    """One ring, opened or created. Either write to it or read from it, never both.
+
+    `write` and `read` do not wait: they say that there is no room, or nothing to read.
+    """
+
+    def __init__(self, header: mmap.mmap, data: mmap.mmap, paths: tuple[str, str], max_msg_size: int) -> None:
+        self.paths = paths
+        """The header file and the data file."""
+        self.max_msg_size = max_msg_size
+        self.words = ring_words(max_msg_size)
+        self.closed = False
+        self._maps = (header, data)
+        self._semaphore = Semaphore(header, _SEM)
+        self._views = contextlib.ExitStack()
+        self._header = self._view(header)
+        self._data_words = self._view(data)
+        self._data = self._views.enter_context(memoryview(data))
+
+    def _view(self, mapping: mmap.mmap) -> memoryview:
+        whole = self._views.enter_context(memoryview(mapping))
+        return self._views.enter_context(whole.cast("I"))
+
+    # --- opening and creating ---
+
+    @classmethod
+    def open(cls, stem: str, max_msg_size: int) -> Ring:
+        """Map the ring that the other side made, and count ourselves in.
+
+        `stem` is a path such as "/dev/shm/qb-1-2-3-abcdef/qb-request-votequorum". Raises `Library` when a
+        file is missing, `Access` when it may not be opened, `MessageError` when it is no ring of this size.
+        """
+        check_platform()
+        header_path = _checked_path(stem + "-header", "header path")
+        with contextlib.ExitStack() as undo:
+            header = undo.enter_context(_map_existing(header_path, _HEADER_FILE_SIZE))
+            data_path = _checked_path(_path_at(header, _DATA_PATH), "data_path")
+            words = ring_words(max_msg_size)
+            data = undo.enter_context(_map_existing(data_path, words * WORD))
+            ring = cls(header, data, (header_path, data_path), max_msg_size)
+            undo.pop_all()
+        if ring._header[_WORD_SIZE] != words:
+            word_size = ring._header[_WORD_SIZE]
+            ring.close()
+            raise MessageError(f"{word_size} instead of {words}", field="ring header.word_size")
+        ring.ref_count += 1
+        return ring
+
+    @classmethod
+    def create(cls, stem: str, max_msg_size: int) -> Ring:
+        """Make both files, mode 0600, as a server does. Raises `CsError` for what the system refuses."""
+        check_platform()
+        paths = (stem + "-header", stem + "-data")
+        words = ring_words(max_msg_size)
+        with contextlib.ExitStack() as undo:
+            header = undo.enter_context(_map_new(paths[0], _HEADER_FILE_SIZE, undo))
+            data = undo.enter_context(_map_new(paths[1], words * WORD, undo))
+            ring = cls(header, data, paths, max_msg_size)
+            undo.pop_all()
+        ring._header[_WORD_SIZE] = words
+        for offset, path in zip((_HDR_PATH, _DATA_PATH), paths, strict=True):
+            raw = os.fsencode(path)
+            header[offset : offset + len(raw)] = raw
+        ring._semaphore.create()
+        ring.ref_count = 1
+        return ring
+
+    # --- chunks ---
+
+    def write(self, message: bytes) -> bool:
+        """Add a chunk. False when there is no room for it now. Raises `MessageError` for a broken ring."""
+        size = len(message)
+        write_pt, used = self._used()
+        free = self.words - used - (1 if used else 0)
+        if free * WORD < size + _MARGIN:
+            return False
+        words, data, count = self._data_words, self._data, self.words
+        words[write_pt] = size
+        start = (write_pt + _HEADER_WORDS) % count * WORD
+        room = count * WORD - start
+        if size <= room:
+            data[start : start + size] = message
+        else:
+            data[start:] = message[:room]
+            data[: size - room] = message[room:]
+        # The semaphore publishes all of this at once, so the order of these stores does not matter, and
+        # libqb's "allocated" mark, which nobody can see, is left out.
+        words[(write_pt + 1) % count] = CHUNK_COMMITTED
+        self._header[_WRITE_PT] = (write_pt + chunk_words(size)) % count
+        if not self._semaphore.post():
+            raise MessageError("it cannot be raised", field="ring header.posted_sem")
+        return True
+
+    def read(self) -> bytes | None:
+        """Take the next chunk; None when there is none. Raises `MessageError` for a broken ring."""
+        if not self._semaphore.try_wait():
+            return None
+        write_pt, used = self._used()
+        words, data, count = self._data_words, self._data, self.words
+        read_pt = (write_pt - used) % count
+        # Equal pointers with a chunk announced: the ring is full to the last word.
+        used = used or count
+        size = words[read_pt]
+        magic = words[(read_pt + 1) % count]
+        if magic != CHUNK_COMMITTED:
+            raise MessageError(f"{magic:#x} instead of {CHUNK_COMMITTED:#x}", field="chunk.magic")
+        if size > self.max_msg_size or chunk_words(size) > used:
+            raise MessageError(f"{size} bytes, where {used} words are in use", field="chunk.size")
+        start = (read_pt + _HEADER_WORDS) % count * WORD
+        room = count * WORD - start
+        if size <= room:
+            message = bytes(data[start : start + size])
+        else:
+            message = bytes(data[start:]) + bytes(data[: size - room])
+        words[read_pt] = 0
+        words[(read_pt + 1) % count] = CHUNK_RECLAIMED
+        self._header[_READ_PT] = (read_pt + chunk_words(size)) % count
+        return message
+
+    def _used(self) -> tuple[int, int]:
+        """`write_pt`, and the words between both pointers; checked."""
+        write_pt, read_pt = self._header[_WRITE_PT], self._header[_READ_PT]
+        if write_pt >= self.words or read_pt >= self.words:
+            field = "write_pt" if write_pt >= self.words else "read_pt"
+            raise MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
+        return write_pt, (write_pt - read_pt) % self.words
+
+    def queued(self) -> int:
+        """How many chunks wait to be read, as the semaphore says."""
+        return self._semaphore.value()
+
+    # --- what both sides tell each other besides chunks ---
+
+    @property
+    def ref_count(self) -> int:
+        """1 when one side has it mapped, 2 when both have."""
+        return _signed(self._header[_REF_COUNT])
+
+    @ref_count.setter
+    def ref_count(self, value: int) -> None:
+        # No atomic operation fits its alignment. Both sides change it only as they come and go, and an
+        # update lost between them costs nothing: it is compared with 2, and both are leaving.
+        self._header[_REF_COUNT] = value & 0xFFFFFFFF
+
+    @property
+    def flow_control(self) -> int:
+        """Of the request ring: 0 send, 1 try again later, 2 sent requests wait (qb/qbipcs.h)."""
+        return _signed(self._header[_FLOW_CONTROL])
+
+    @flow_control.setter
+    def flow_control(self, value: int) -> None:
+        self._header[_FLOW_CONTROL] = value & 0xFFFFFFFF
+
+    def close(self) -> None:
+        """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`."""
+        if self.closed:
+            return
+        self.closed = True
+        self.ref_count -= 1
+        self._semaphore.release()
+        self._views.close()
+        for mapping in self._maps:
+            mapping.close()
+
+    def unlink(self) -> None:
+        """Remove both files, if they are still there."""
+        for path in self.paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
+
+
+def check_platform() -> None:
+    """Raises `NotSupported` where the layouts of shared memory are not the ones written down here."""
+    if sys.platform != "linux" or struct.calcsize("P") != 8:
+        raise NotSupported(
+            "shared memory is laid out for 64-bit Linux; elsewhere set qb_ipc_type: socket in corosync.conf",
+        )
+
+
+def _checked_path(path: str, field: str) -> str:
+    if not path.startswith(SHM_DIRECTORY) or os.path.normpath(path) != path:
+        raise MessageError(f"{path!r} is not below {SHM_DIRECTORY}", field=field)
+    return path
+
+
+def _path_at(header: mmap.mmap, offset: int) -> str:
+    raw = header[offset : offset + PATH_MAX]
+    end = raw.find(b"\0")
+    if end < 0:
+        raise MessageError("no NUL within its 4096 bytes", field="ring header.data_path")
+    return os.fsdecode(raw[:end])
+
+
+@contextlib.contextmanager
+def open_shared_file(path: str, size: int) -> Iterator[int]:
+    """A descriptor on a file of shared memory of exactly `size` bytes that the other side named.
+
+    Raises `Library` when it is missing, `Access` when it may not be opened, `MessageError` when it is not a
+    plain file of that size: mapping a shorter one would end in SIGBUS.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise Library(f"the daemon's shared memory is gone: {path}") from None
+    except OSError as error:
+        raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            raise MessageError(f"a file of {status.st_size} bytes instead of {size}", field=path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def map_shared(descriptor: int, size: int) -> mmap.mmap:
+    """Map a shared file, readable and writable. From Python 3.13 on the mapping keeps no descriptor."""
+    try:
+        if sys.version_info >= (3, 13):
+            return mmap.mmap(descriptor, size, trackfd=False)
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
+
+
+def _map_existing(path: str, size: int) -> contextlib.closing[mmap.mmap]:
+    with open_shared_file(path, size) as descriptor:
+        return contextlib.closing(map_shared(descriptor, size))
+
+
+def create_shared_file(path: str, size: int) -> int:
+    """A descriptor on a new file of shared memory, zeroed, mode 0600, with its pages reserved."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        # Without this a full /dev/shm would show as a SIGBUS at the first store.
+        os.posix_fallocate(descriptor, 0, size)
+    except BaseException:
+        os.close(descriptor)
+        os.unlink(path)  # noqa: PTH108
+        raise
+    return descriptor
+
+
+def _map_new(path: str, size: int, undo: contextlib.ExitStack) -> contextlib.closing[mmap.mmap]:
+    try:
+        descriptor = create_shared_file(path, size)
+    except OSError as error:
+        raise error_from_errno(error.errno or 0, f"cannot create {path}: {error.strerror}") from error
+    undo.callback(os.unlink, path)
+    try:
+        return contextlib.closing(map_shared(descriptor, size))
+    finally:
+        os.close(descriptor)

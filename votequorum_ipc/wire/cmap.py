@@ -1,0 +1,101 @@
+"""What is needed of the `cmap` service: reading, iterating and tracking keys.
+
+Source: corosync's include/corosync/ipc_cmap.h.
+"""
+
+from __future__ import annotations
+
+import construct as c
+
+from .layout import BytesOf, CountOf, MarName, RestOfMessage, event, request, response
+
+_KEY = MarName()
+
+GET = request("get", 2, "req_lib_cmap_get", "key_name" / _KEY, "value_len" / c.Int64un)
+"""`value_len` is the room the caller has; 0 asks for type and length alone."""
+
+ITER_INIT = request("iter_init", 4, "req_lib_cmap_iter_init", "prefix" / _KEY)
+
+ITER_NEXT = request("iter_next", 5, "req_lib_cmap_iter_next", "iter_handle" / c.Int64un)
+
+ITER_FINALIZE = request("iter_finalize", 6, "req_lib_cmap_iter_finalize", "iter_handle" / c.Int64un)
+
+TRACK_ADD = request(
+    "track_add",
+    7,
+    "req_lib_cmap_track_add",
+    "key_name" / _KEY,
+    "track_type" / c.Int32sn,
+    c.Padding(4),
+    "track_inst_handle" / c.Int64un,
+)
+
+TRACK_DELETE = request("track_delete", 8, "req_lib_cmap_track_delete", "track_handle" / c.Int64un)
+
+GET_RESPONSE = response(
+    "get",
+    2,
+    "res_lib_cmap_get",
+    "value_len" / c.Int64un,
+    "type" / c.Int8un,
+    c.Padding(7),
+    "value" / RestOfMessage(),
+)
+"""`value` is empty when the request's `value_len` was 0."""
+
+ITER_INIT_RESPONSE = response("iter_init", 4, "res_lib_cmap_iter_init", "iter_handle" / c.Int64un)
+
+ITER_NEXT_RESPONSE = response(
+    "iter_next",
+    5,
+    "res_lib_cmap_iter_next",
+    "key_name" / _KEY,
+    "value_len" / c.Int64un,
+    "type" / c.Int8un,
+    c.Padding(7),
+)
+
+ITER_FINALIZE_RESPONSE = response("iter_finalize", 6, "res_lib_cmap_iter_finalize")
+
+TRACK_ADD_RESPONSE = response("track_add", 7, "res_lib_cmap_track_add", "track_handle" / c.Int64un)
+
+TRACK_DELETE_RESPONSE = response(
+    "track_delete",
+    8,
+    "res_lib_cmap_track_delete",
+    "track_inst_handle" / c.Int64un,
+)
+
+NOTIFY_CALLBACK = event(
+    "notify_callback",
+    9,
+    "res_lib_cmap_notify_callback",
+    "track_inst_handle" / c.Int64un,
+    "key_name" / _KEY,
+    "event" / c.Int32sn,
+    c.Padding(4),
+    "new_value_type" / c.Int8un,
+    c.Padding(7),
+    "old_value_type" / c.Int8un,
+    c.Padding(7),
+    "new_value_len" / CountOf(c.Int64un, "new_value"),
+    "old_value_len" / CountOf(c.Int64un, "old_value"),
+    "new_value" / BytesOf("new_value_len"),
+    "old_value" / BytesOf("old_value_len"),
+)
+
+MESSAGES = (
+    GET,
+    ITER_INIT,
+    ITER_NEXT,
+    ITER_FINALIZE,
+    TRACK_ADD,
+    TRACK_DELETE,
+    GET_RESPONSE,
+    ITER_INIT_RESPONSE,
+    ITER_NEXT_RESPONSE,
+    ITER_FINALIZE_RESPONSE,
+    TRACK_ADD_RESPONSE,
+    TRACK_DELETE_RESPONSE,
+    NOTIFY_CALLBACK,
+)
