@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import construct as c
 
-from ..errors import InvalidParam, MessageError, error_from_code
+from ..errors import InvalidParam, MessageError
 from ..types import RingId
 
 
@@ -275,7 +275,7 @@ class Layout:
         """Bytes to a named tuple.
 
         Raises `MessageError` for anything that is not this message to the last byte. A response with an
-        error has noise behind its header; `decode_reply` looks at the error first.
+        error has noise behind its header: look at `reply_error` first.
         """
         from .derive import derive_decode
 
@@ -288,23 +288,15 @@ class Layout:
 
         return derive_encode(self)
 
-    def decode_reply(self, data: bytes, about: str = "") -> Any:
-        """A daemon's answer: raises the `CsError` it reports, else the decoded fields.
-
-        `about` becomes the error's text. A request that the daemon did not accept is answered with a bare
-        header of id 0, so the error counts before the id.
-        """
-        error = reply_error(data)
-        if error != CS_OK:
-            raise error_from_code(error, about)
-        return self.decode(data)
-
 
 _RESPONSE_HEADER_STRUCT = struct.Struct("=i4xi4xi4x")
 
 
 def reply_error(data: bytes) -> int:
-    """The `cs_error_t` of a response or event of any kind; `MessageError` when it is no response at all."""
+    """The `cs_error_t` of a response or event of any kind; `MessageError` when it is no response at all.
+
+    It counts before the id: what the daemon did not accept is answered with a bare header of id 0.
+    """
     if len(data) < _RESPONSE_HEADER_STRUCT.size:
         raise MessageError(f"{len(data)} bytes cannot hold a header of 24", field="response.size")
     _, size, error = _RESPONSE_HEADER_STRUCT.unpack_from(data)

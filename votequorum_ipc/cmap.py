@@ -1,0 +1,232 @@
+"""The cmap service: read corosync's configuration and runtime keys, iterate over them, follow their changes.
+
+Strategy: what node names, the quorum provider and a device's timeouts need, and no more; keys are not
+written. Values come back as Python values of the type that cmap says. Sources: corosync's
+include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist
+from .handle import Handle
+from .ipc import Address, connect
+from .wire import cmap as wire
+from .wire.layout import MarName
+
+SERVICE: Final = "cmap"
+
+Value = int | float | str | bytes
+"""What a key holds."""
+
+KEYNAME_MAXLEN: Final = 255
+"""Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
+
+_CLEANUP_SECONDS: Final = 1.0
+"""How long a cancelled iteration may take to give its iterator back."""
+
+_GET_RESPONSE_HEADER: Final = 40
+
+_HINTS: Final = {
+    ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
+    ("track_delete", CsErrorCode.NOT_EXIST): "nothing is tracked under this number",
+}
+
+
+class ValueType(enum.IntEnum):
+    """A value's type (CMAP_VALUETYPE_* in cmap.h)."""
+
+    INT8 = 1
+    UINT8 = 2
+    INT16 = 3
+    UINT16 = 4
+    INT32 = 5
+    UINT32 = 6
+    INT64 = 7
+    UINT64 = 8
+    FLOAT = 9
+    DOUBLE = 10
+    STRING = 11
+    BINARY = 12
+
+
+_NUMBERS: Final = {
+    ValueType.INT8: struct.Struct("=b"),
+    ValueType.UINT8: struct.Struct("=B"),
+    ValueType.INT16: struct.Struct("=h"),
+    ValueType.UINT16: struct.Struct("=H"),
+    ValueType.INT32: struct.Struct("=i"),
+    ValueType.UINT32: struct.Struct("=I"),
+    ValueType.INT64: struct.Struct("=q"),
+    ValueType.UINT64: struct.Struct("=Q"),
+    ValueType.FLOAT: struct.Struct("=f"),
+    ValueType.DOUBLE: struct.Struct("=d"),
+}
+
+
+class TrackType(enum.IntFlag):
+    """What `track_add` follows (CMAP_TRACK_* in cmap.h)."""
+
+    DELETE = 1
+    MODIFY = 2
+    ADD = 4
+    PREFIX = 8
+    """All keys that begin with the name, not the one key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """A key was added, modified or deleted; `old` or `new` is None where there was or is no value."""
+
+    track: int
+    """The number that `track_add` gave."""
+    key: str
+    change: TrackType
+    old: Value | None
+    new: Value | None
+
+
+class Cmap(Handle[KeyChange]):
+    """A handle on the cmap service of the daemon on this machine. Reads only."""
+
+    _numbers: itertools.count[int]
+    _track_handles: dict[int, int]
+
+    @classmethod
+    async def initialize(
+        cls,
+        *,
+        notify: Callable[[KeyChange], Awaitable[None] | None] | None = None,
+        address: Address = None,
+    ) -> Cmap:
+        """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
+        connection = await connect(SERVICE, address=address)
+        cmap = cls(connection, {wire.NOTIFY_CALLBACK.id: _key_change}, {KeyChange: notify}, _HINTS)
+        cmap._numbers = itertools.count(1)
+        cmap._track_handles = {}
+        return cmap
+
+    async def get(self, key: str) -> Value:
+        """The value of a key (cmap_get(3)). Raises `NotExist` when there is none."""
+        room = self.connection.max_msg_size - _GET_RESPONSE_HEADER
+        answer = await self._call(
+            wire.GET,
+            wire.GET_RESPONSE,
+            key_name=_key_name(key),
+            value_len=room,
+        )
+        if answer.value_len != len(answer.value):
+            raise MessageError(
+                f"{answer.value_len}, but {len(answer.value)} bytes are there",
+                field="get response.value_len",
+            )
+        return decode_value(answer.type, answer.value)
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3))."""
+        started = await self._call(wire.ITER_INIT, wire.ITER_INIT_RESPONSE, prefix=_key_name(prefix, 0))
+        names: list[str] = []
+        try:
+            while True:
+                answer = await self._call(
+                    wire.ITER_NEXT,
+                    wire.ITER_NEXT_RESPONSE,
+                    iter_handle=started.iter_handle,
+                )
+                names.append(answer.key_name)
+        except NoSections:
+            return names
+        finally:
+            with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+                await self._call(
+                    wire.ITER_FINALIZE,
+                    wire.ITER_FINALIZE_RESPONSE,
+                    iter_handle=started.iter_handle,
+                )
+
+    async def items(self, prefix: str = "") -> dict[str, Value]:
+        """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
+        found: dict[str, Value] = {}
+        for key in await self.keys(prefix):
+            value = await self.get_or_none(key)
+            if value is not None:
+                found[key] = value
+        return found
+
+    async def get_or_none(self, key: str) -> Value | None:
+        """The value of a key, or None when there is none."""
+        try:
+            return await self.get(key)
+        except NotExist:
+            return None
+
+    async def track_add(self, key: str, changes: TrackType) -> int:
+        """Have a `KeyChange` sent for each change of a key, or of all keys with a prefix (cmap_track_add(3)).
+
+        Gives the number that the events carry and `track_delete` takes.
+        """
+        number = next(self._numbers)
+        answer = await self._call(
+            wire.TRACK_ADD,
+            wire.TRACK_ADD_RESPONSE,
+            key_name=_key_name(key, 0),
+            track_type=int(changes),
+            track_inst_handle=number,
+        )
+        self._track_handles[number] = answer.track_handle
+        return number
+
+    async def track_delete(self, number: int) -> None:
+        """End what `track_add` began (cmap_track_delete(3)). Raises `InvalidParam` for an unknown number."""
+        if number not in self._track_handles:
+            raise InvalidParam(f"track_add gave no number {number}, or it was deleted")
+        handle = self._track_handles[number]
+        await self._call(wire.TRACK_DELETE, wire.TRACK_DELETE_RESPONSE, track_handle=handle)
+        del self._track_handles[number]
+
+
+def _key_name(key: str, shortest: int = 1) -> str:
+    size = len(key.encode("utf-8", "surrogateescape"))
+    if not shortest <= size <= min(KEYNAME_MAXLEN, MarName.LENGTH):
+        raise InvalidParam(f"a key's name has {shortest} to {KEYNAME_MAXLEN} bytes: {key!r}")
+    return key
+
+
+def decode_value(type_: int, raw: bytes) -> Value:
+    """A cmap value of type `type_` (CMAP_VALUETYPE_*) as a Python value. Raises `MessageError`."""
+    try:
+        kind = ValueType(type_)
+    except ValueError:
+        raise MessageError(f"{type_} is unknown", field="cmap value.type") from None
+    if kind is ValueType.BINARY:
+        return raw
+    if kind is ValueType.STRING:
+        return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    number = _NUMBERS[kind]
+    if len(raw) != number.size:
+        raise MessageError(f"{len(raw)} bytes for a value of {number.size}", field="cmap value.value_len")
+    value: int | float = number.unpack(raw)[0]
+    return value
+
+
+def _key_change(raw: bytes) -> KeyChange:
+    event = wire.NOTIFY_CALLBACK.decode(raw)
+    return KeyChange(
+        track=event.track_inst_handle,
+        key=event.key_name,
+        change=TrackType(event.event),
+        old=_value_or_none(event.old_value_type, event.old_value),
+        new=_value_or_none(event.new_value_type, event.new_value),
+    )
+
+
+def _value_or_none(type_: int, raw: bytes) -> Value | None:
+    return decode_value(type_, raw) if raw else None

@@ -1,0 +1,196 @@
+"""What `Votequorum`, `Quorum` and `Cmap` have in common: calls, events, dispatch and the end of a handle.
+
+Strategy: a handle is a connection plus two tables, one that turns an event's id into a value and one that
+explains an error in the words of the call. Events are decoded when they are consumed, whether by `events`,
+which is the Pythonic way, or by `dispatch` and callbacks, as in C; both take from the same queue.
+"""
+
+from __future__ import annotations
+
+import inspect
+import string
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import trio
+
+from .errors import BadHandle, CsErrorCode, InvalidParam, MessageError, TryAgain, error_from_code
+from .ipc import Connection
+from .types import DispatchFlags
+from .wire import Layout, message_id, reply_error
+
+EventT = TypeVar("EventT")
+
+Callback = Callable[[Any], Awaitable[None] | None]
+"""A plain or an async function of one event."""
+
+Hints = Mapping[tuple[str, CsErrorCode], str]
+"""What an error means for a call, with the request's fields in braces."""
+
+
+class Handle(Generic[EventT]):
+    """An initialized handle: an async context manager whose end is `finalize`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        decoders: Mapping[int, Callable[[bytes], EventT]],
+        callbacks: Mapping[type, Callback | None],
+        hints: Hints,
+    ) -> None:
+        """Not public: use `initialize`."""
+        self.context: Any = None
+        """Whatever the program wants to keep with this handle; the library does not look at it."""
+        self._connection = connection
+        self._decoders = decoders
+        self._callbacks = callbacks
+        self._hints = hints
+        self._finalized = False
+
+    @property
+    def connection(self) -> Connection:
+        """The libqb connection underneath."""
+        return self._connection
+
+    async def finalize(self) -> None:
+        """End the connection and free everything. Tasks that wait on this handle get `BadHandle`.
+
+        Raises `BadHandle` the second time, as in C; leaving an `async with` block afterwards does not.
+        """
+        if self._finalized:
+            raise BadHandle("this handle was finalized already")
+        self._finalized = True
+        await self._connection.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._finalized:
+            await self.finalize()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._connection!r}>"
+
+    # --- events ---
+
+    def events(self) -> AsyncIterator[EventT]:
+        """The events as they come, from `trackstart` on: `async for event in handle.events()`.
+
+        Never ends by itself. Raises `Library` when the daemon is gone, after what it delivered before was
+        given out; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be
+        decoded, which is then skipped.
+        """
+        return _Events(self)
+
+    async def next_event(self) -> EventT:
+        """Wait for one event. Raises as `events` does."""
+        return self._decode_event(await self._connection.next_event())
+
+    async def dispatch(self, flags: DispatchFlags) -> None:
+        """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
+
+        `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
+        counts and is dropped. Returns when another task finalizes the handle while this one waits. Raises
+        `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a callback finalized the
+        handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and what a callback raises.
+        """
+        try:
+            flags = DispatchFlags(flags)
+        except ValueError:
+            raise InvalidParam(f"{flags!r} is none of DispatchFlags") from None
+        waits = flags in (DispatchFlags.ONE, DispatchFlags.BLOCKING)
+        once = flags in (DispatchFlags.ONE, DispatchFlags.ONE_NONBLOCKING)
+        while True:
+            raw = await self._raw_event(waits=waits)
+            if raw is None and flags is DispatchFlags.ONE_NONBLOCKING:
+                raise TryAgain("no event is waiting")
+            if raw is None:
+                return
+            await self._call_back(self._decode_event(raw))
+            if once:
+                return
+
+    async def _raw_event(self, *, waits: bool) -> bytes | None:
+        if waits:
+            finalized_before = self._finalized
+            try:
+                return await self._connection.next_event()
+            except BadHandle:
+                if finalized_before:
+                    raise
+                return None
+        event = self._connection.next_event_nowait()
+        await trio.lowlevel.checkpoint()
+        return event
+
+    async def _call_back(self, event: EventT) -> None:
+        callback = self._callbacks.get(type(event))
+        if callback is not None:
+            result = callback(event)
+            if inspect.isawaitable(result):
+                await result
+        if self._finalized:
+            raise BadHandle("this handle was finalized by a callback")
+
+    def _decode_event(self, raw: bytes) -> EventT:
+        id_ = message_id(raw)
+        decode = self._decoders.get(id_)
+        if decode is None:
+            raise MessageError(f"{id_} is no event of this service", field="event.id")
+        return decode(raw)
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable while an event waits, as `votequorum_fd_get` gives.
+
+        For other event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is also
+        readable when the daemon is gone, and may be once more right after an event was taken. Read nothing
+        from it. Raises `BadHandle` when the handle was finalized.
+        """
+        return self._connection.fileno()
+
+    # --- calls ---
+
+    async def _call(
+        self,
+        request: Layout,
+        response: Layout,
+        *,
+        response_size: int | None = None,
+        deferred: bool = False,
+        **fields: Any,
+    ) -> Any:
+        """One request and the decoded response to it, or the `CsError` that the daemon answered with."""
+        raw = await self._connection.request(
+            request.encode(**fields),
+            response_size=response_size or response.fixed_size,
+            deferred=deferred,
+        )
+        error = reply_error(raw)
+        if error != CsErrorCode.OK:
+            raise error_from_code(error, self._explain(request, error, fields))
+        return response.decode(raw)
+
+    def _explain(self, request: Layout, error: int, fields: Mapping[str, Any]) -> str:
+        try:
+            code = CsErrorCode(error)
+        except ValueError:
+            return ""
+        hint = self._hints.get((request.name, code))
+        if hint is None:
+            return f"{request.name} was answered with {code.name} ({code.value})"
+        return f"{request.name}: {string.Formatter().vformat(hint, (), fields)}"
+
+
+class _Events(AsyncIterator[EventT]):
+    def __init__(self, handle: Handle[EventT]) -> None:
+        self._handle = handle
+
+    async def __anext__(self) -> EventT:
+        return await self._handle.next_event()

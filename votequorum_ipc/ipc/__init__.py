@@ -1,0 +1,13 @@
+"""libqb's client half by itself: `await connect(service)`, then `request` and `next_event`.
+
+Any libqb service will do; messages are bytes here, headers included. `handshake` sets a connection up, `shm`
+and `datagram` are the two transports behind the one interface in `transport`, and `connection` shares one
+among tasks.
+"""
+
+from __future__ import annotations
+
+from .address import Address, sibling
+from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect
+
+__all__ = ["DEFAULT_MAX_MSG_SIZE", "Address", "Connection", "connect", "sibling"]

@@ -1,0 +1,146 @@
+"""The socket transport: a datagram a message, and a small control block in shared memory.
+
+Strategy: requests and responses share one pair of connected datagram sockets, events have another; the setup
+socket only tells when the server is gone. The control block counts what was sent and not yet received, which
+the server takes for its queue length. Each count stands beside a flow control level in one aligned pair of
+words, which is how a `sem_t` begins, so the C library's semaphore operations count atomically there.
+
+A request is counted before it is sent. The other way round, a fast server could lower the count first, and
+raising it from -1 would carry into the flow control level beside it.
+
+Sources: libqb's lib/ipc_socket.c; `protocol_specs/libqb-ipc.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from typing import Any, Final, Literal
+
+from ..errors import Library, MessageError, error_from_errno
+from ..ring import SHM_DIRECTORY, Semaphore, check_platform, map_shared, open_shared_file
+from ..wire.setup import CONTROL_BLOCK, offset_of
+from .address import abstract
+from .transport import EDGES
+
+_CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
+_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
+_WORD: Final = struct.Struct("=i")
+_REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
+
+_DATAGRAM_OVERHEAD: Final = 1024
+"""What the kernel charges a socket's buffer for a small datagram besides its bytes, with some to spare."""
+
+
+class SocketTransport:
+    """See `Transport`."""
+
+    name: Final[Literal["socket"]] = "socket"
+    max_unanswered: Final = 128
+
+    def __init__(self, setup_socket: socket.socket, response: Any, epoll: select.epoll) -> None:
+        """`response` is the decoded `CONNECTION_RESPONSE`. Raises `CsError` for sockets that do not work."""
+        check_platform()
+        self._setup_socket = setup_socket
+        self._max_msg_size = int(response.max_msg_size)
+        self._control_path = response.request
+        base = response.response
+        for path in (self._control_path, base):
+            if not path.startswith(SHM_DIRECTORY) or os.path.normpath(path) != path:
+                raise MessageError(f"{path!r} is not below {SHM_DIRECTORY}", field="connection response")
+        with contextlib.ExitStack() as undo:
+            with open_shared_file(self._control_path, _CONTROL_SIZE) as descriptor:
+                self._mapping = map_shared(descriptor, _CONTROL_SIZE)
+            undo.callback(self._mapping.close)
+            self._socket = _connected(f"{base}-response", f"{base}-request", self._max_msg_size)
+            undo.callback(self._socket.close)
+            self.event_socket = _connected(f"{base}-event", f"{base}-event-tx", self._max_msg_size)
+            undo.callback(self.event_socket.close)
+            for sock in (self._socket, self.event_socket, setup_socket):
+                epoll.register(sock, EDGES)
+            undo.pop_all()
+        self._counts = [
+            Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
+            for way in ("request", "response", "event")
+        ]
+        self._uncounted = [0, 0, 0]
+        """Messages received before the server had counted them."""
+        # The server drops a response that its socket cannot hold; its buffer is of the same size as ours.
+        self.response_room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+    def cost(self, response_size: int) -> int:
+        return response_size + _DATAGRAM_OVERHEAD
+
+    def flow_control(self) -> int:
+        return int(_WORD.unpack_from(self._mapping, _REQUEST_FLOW_CONTROL)[0])
+
+    def send(self, message: bytes) -> bool:
+        self._counts[0].post()
+        try:
+            self._socket.send(message)
+        except OSError as error:
+            self._counts[0].try_wait()
+            if isinstance(error, BlockingIOError):
+                return False
+            raise Library(f"the daemon has ended this connection: {error.strerror}") from error
+        return True
+
+    def receive(self) -> bytes | None:
+        return self._receive(1, self._socket)
+
+    def receive_event(self) -> bytes | None:
+        return self._receive(2, self.event_socket)
+
+    def _receive(self, way: int, sock: socket.socket) -> bytes | None:
+        try:
+            message = sock.recv(self._max_msg_size + 1)
+        except OSError:
+            # EAGAIN, or the daemon is gone, which the setup socket tells for certain.
+            return None
+        if len(message) > self._max_msg_size:
+            raise MessageError(f"more than {self._max_msg_size} bytes", field="datagram.size")
+        self._uncounted[way] += 1
+        while self._uncounted[way] and self._counts[way].try_wait():
+            self._uncounted[way] -= 1
+        return message
+
+    def settle_doorbells(self) -> None:
+        """This transport has none."""
+
+    def answered_later(self) -> bool:
+        # Each response comes with an edge of its own.
+        return False
+
+    def close(self, *, server_gone: bool) -> None:
+        for count in self._counts:
+            count.release()
+        self._mapping.close()
+        self._socket.close()
+        self.event_socket.close()
+        # libqb's client removes the control file whether or not the server lives; nobody opens it again.
+        with contextlib.suppress(OSError):
+            os.unlink(self._control_path)  # noqa: PTH108
+        if server_gone:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(self._control_path))  # noqa: PTH106, PTH120
+
+
+def _connected(local: str, remote: str, max_msg_size: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # libqb takes a name that begins with "/" for an abstract one, with filesystem sockets as well.
+        sock.bind(abstract(local))
+        sock.connect(abstract(remote))
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            if sock.getsockopt(socket.SOL_SOCKET, option) <= max_msg_size:
+                sock.setsockopt(socket.SOL_SOCKET, option, max_msg_size)
+    except OSError as error:
+        sock.close()
+        raise error_from_errno(error.errno or 0, f"cannot connect {remote}: {error.strerror}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,160 @@
+"""Setting a connection up: the socket, the credentials, the two setup messages, and what a refusal means.
+
+Strategy: everything goes over one stream socket that stays open afterwards; its end is how either side learns
+that the other is gone. The kernel vouches for who both are: SO_PASSCRED makes it attach the server's pid, uid
+and gid to the response. Sources: libqb's lib/ipc_setup.c; `protocol_specs/libqb-ipc.md`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
+from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
+from .address import Address, locate
+
+MAX_MSG_SIZE_LIMIT: Final = 1 << 24
+"""The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
+
+_UCRED: Final = struct.Struct("=iII")
+"""`struct ucred` of unix(7): pid, uid, gid."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What came out of a handshake."""
+
+    service: str
+    socket: socket.socket
+    server_pid: int
+    """0 when the server runs in a pid namespace that we cannot see."""
+    response: Any
+    """The decoded `CONNECTION_RESPONSE`."""
+
+
+async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
+    """Connect to a service and shake hands. The caller owns the socket that comes back.
+
+    Raises `Library` when nothing listens there, `Access` when this user may not, `TryAgain` while the daemon
+    starts, `NotSupported`, `NoResources` and so on as the server refuses, `MessageError` for a response that
+    is none.
+    """
+    sock, where = await _open(service, address)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        await _send_all(sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
+        raw, server_pid = await _receive_response(sock, service, where)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        response = CONNECTION_RESPONSE.decode(raw)
+        if response.error:
+            raise _refusal(service, where, -response.error)
+        if not 0 < response.max_msg_size <= MAX_MSG_SIZE_LIMIT:
+            raise TooBig(f"{where} wants messages of {response.max_msg_size} bytes")
+    except OSError as error:
+        sock.close()
+        raise _lost(where, error) from error
+    except BaseException:
+        sock.close()
+        raise
+    return Setup(service, sock, server_pid, response)
+
+
+async def _open(service: str, address: Address) -> tuple[socket.socket, str]:
+    if isinstance(address, socket.socket):
+        address.setblocking(False)
+        await trio.lowlevel.checkpoint()
+        return address, "the given socket"
+    target, where = locate(service, address)
+    await trio.lowlevel.checkpoint()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # A connect on a Unix socket never ends later: it is done, refused, or EAGAIN for a full backlog.
+        sock.connect(target)
+    except OSError as error:
+        sock.close()
+        raise _unreachable(service, where, error) from error
+    return sock, where
+
+
+async def _send_all(sock: socket.socket, data: bytes) -> None:
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+
+
+async def _receive_response(sock: socket.socket, service: str, where: str) -> tuple[bytes, int]:
+    size = CONNECTION_RESPONSE.fixed_size or 0
+    received = bytearray()
+    server_pid = 0
+    while len(received) < size:
+        try:
+            data, ancillary, _, _ = sock.recvmsg(
+                size - len(received),
+                socket.CMSG_SPACE(_UCRED.size),
+            )
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(sock)
+            continue
+        if not data:
+            raise Library(
+                f"{where} closed the connection before it answered: is what listens there a libqb "
+                f"service like {service!r}, and not about to stop?",
+            )
+        received += data
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                server_pid = _credentials_pid(value)
+    return bytes(received), server_pid
+
+
+def _credentials_pid(value: bytes) -> int:
+    if len(value) != _UCRED.size:
+        raise MessageError(f"{len(value)} bytes", field="SCM_CREDENTIALS")
+    return int(_UCRED.unpack(value)[0])
+
+
+# --- Refusals, each with the next step in it ---
+
+
+def _unreachable(service: str, where: str, error: OSError) -> CsError:
+    number = error.errno or 0
+    if number in (errno.ECONNREFUSED, errno.ENOENT):
+        text = (
+            f"corosync is not running here: nothing listens on {where}, where its {service!r} service "
+            f"would be. Start it (systemctl start corosync), or give the address of another daemon"
+        )
+        return Library(text)
+    if number == errno.EAGAIN:
+        return error_from_errno(number, f"{where} has no room for another connection now: try again")
+    return error_from_errno(number, f"cannot connect to {where}: {error.strerror}")
+
+
+def _lost(where: str, error: OSError) -> CsError:
+    return Library(f"the connection to {where} broke during setup: {error.strerror}")
+
+
+def _refusal(service: str, where: str, number: int) -> CsError:
+    if number == errno.EACCES:
+        uid, gid = os.geteuid(), os.getegid()
+        text = (
+            f"{where} refuses uid {uid}, gid {gid}. Run as root, or allow this user with "
+            f"'uidgid {{ uid: {uid} }}' in corosync.conf or a file in /etc/corosync/uidgid.d, "
+            f"then 'corosync-cfgtool -R'"
+        )
+    elif number == errno.EAGAIN:
+        text = f"corosync is still starting and does not take connections on {where} yet: try again"
+    elif number == errno.EMFILE:
+        text = f"corosync has no file descriptors left for a connection on {where}"
+    else:
+        name = errno.errorcode.get(number, str(number))
+        text = f"{where} refused the connection to {service!r}: {name} ({os.strerror(abs(number))})"
+    return error_from_errno(number, text)

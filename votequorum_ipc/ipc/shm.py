@@ -1,0 +1,107 @@
+"""The shared-memory transport: three rings, and the setup socket as a doorbell.
+
+Strategy: requests, responses and events each have a ring. After a request we send one byte on the setup
+socket; for an event the server sends one. For a response it sends none, but it reads our byte after it has
+answered, and that frees buffer space at our end: an edge of EPOLLOUT. So an edge without its response means
+that the byte is still unread, or that the request is one that corosync answers later, from something else.
+Which of the two, the kernel's count of unread bytes tells.
+
+Sources: libqb's lib/ipc_shm.c and lib/ipcs.c; `protocol_specs/libqb-ipc.md`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+from typing import Any, Final, Literal
+
+from ..errors import Library
+from ..ring import Ring, chunk_words
+from .transport import EDGES
+
+_RING_MAPPED_BY_BOTH: Final = 2
+
+_MAX_UNANSWERED: Final = 128
+"""Far below the 277 one-byte messages that Linux's default socket buffer takes: the server waits for the byte
+of each request that it finds in the ring, so a byte must never be held back."""
+
+
+class ShmTransport:
+    """See `Transport`."""
+
+    name: Final[Literal["shm"]] = "shm"
+    max_unanswered: Final = _MAX_UNANSWERED
+
+    def __init__(self, setup_socket: socket.socket, response: Any, epoll: select.epoll) -> None:
+        """`response` is the decoded `CONNECTION_RESPONSE`. Raises `CsError` for rings that cannot be used."""
+        self._socket = setup_socket
+        self.event_socket = setup_socket
+        with contextlib.ExitStack() as undo:
+            self._rings = []
+            for stem in (response.request, response.response, response.event):
+                self._rings.append(Ring.open(stem, response.max_msg_size))
+                undo.callback(self._rings[-1].close)
+            epoll.register(setup_socket, EDGES)
+            undo.pop_all()
+        self._request, self._response, self._event = self._rings
+        # Two words that the writer's check of free space keeps clear.
+        self.response_room = self._response.words - 2
+        self._bytes_to_send = 0
+        self._bytes_to_take = 0
+        self.cost = chunk_words
+        self.receive = self._response.read
+
+    def flow_control(self) -> int:
+        if self._request.ref_count != _RING_MAPPED_BY_BOTH:
+            raise Library("the daemon has ended this connection")
+        return self._request.flow_control
+
+    def send(self, message: bytes) -> bool:
+        if not self._request.write(message):
+            return False
+        self._bytes_to_send += 1
+        self._ring_doorbell()
+        return True
+
+    def receive_event(self) -> bytes | None:
+        event = self._event.read()
+        if event is not None:
+            # Its byte may still be on its way: the server sends it after the event.
+            self._bytes_to_take += 1
+        return event
+
+    def settle_doorbells(self) -> None:
+        self._ring_doorbell()
+        if self._bytes_to_take:
+            # An error, or the end, is for the connection's epoll to report.
+            with contextlib.suppress(OSError):
+                self._bytes_to_take -= len(self._socket.recv(self._bytes_to_take))
+
+    def _ring_doorbell(self) -> None:
+        if not self._bytes_to_send:
+            return
+        try:
+            self._bytes_to_send -= self._socket.send(bytes(self._bytes_to_send))
+        except BlockingIOError:
+            pass
+        except OSError:
+            # The server is gone, which epoll reports; what it wrote before is still in the rings.
+            self._bytes_to_send = 0
+
+    def answered_later(self) -> bool:
+        unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        return bool(struct.unpack("=i", unread)[0] == 0)
+
+    def close(self, *, server_gone: bool) -> None:
+        for ring in self._rings:
+            ring.close()
+        if server_gone:
+            for ring in self._rings:
+                ring.unlink()
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(self._request.paths[0]))  # noqa: PTH106, PTH120

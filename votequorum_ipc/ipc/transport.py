@@ -1,0 +1,63 @@
+"""What a connection needs of a transport, whichever it is. Nothing here or below it waits.
+
+Strategy: every method returns at once. The one thing to wait on is an epoll descriptor of the connection's
+own, in which a transport registers its sockets edge-triggered: an edge says "look again", and whoever waits
+looks at everything. That is what lets a shared-memory response wake a task, though the server sends no byte
+for it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Final, Literal, Protocol
+
+EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+
+FLOW_CONTROL_TRY_AGAIN: Final = 1
+"""The flow control level at which libqb's client refuses to send (its `fc_enable_max`). At 2, which corosync
+sets while it synchronises, requests are sent and wait in the ring."""
+
+
+class Transport(Protocol):
+    """One connection's way to move messages."""
+
+    @property
+    def name(self) -> Literal["shm", "socket"]:
+        """How corosync.conf calls it, in `system.qb_ipc_type`."""
+
+    @property
+    def response_room(self) -> int:
+        """What the responses to all unanswered requests may cost together."""
+
+    @property
+    def max_unanswered(self) -> int:
+        """How many requests may be unanswered."""
+
+    @property
+    def event_socket(self) -> socket.socket:
+        """The socket that is readable while an event waits."""
+
+    def cost(self, response_size: int) -> int:
+        """What a response of this many bytes takes of `response_room`."""
+
+    def flow_control(self) -> int:
+        """The server's flow control level. Raises `Library` when the server has let go."""
+
+    def send(self, message: bytes) -> bool:
+        """Send a request; False when there is no room now."""
+
+    def receive(self) -> bytes | None:
+        """The next response, if one is here."""
+
+    def receive_event(self) -> bytes | None:
+        """The next event, if one is here."""
+
+    def settle_doorbells(self) -> None:
+        """Send and take the setup socket's bytes that are due."""
+
+    def answered_later(self) -> bool:
+        """Whether the server is done with every request's wake-up, so that none will come for a response."""
+
+    def close(self, *, server_gone: bool) -> None:
+        """Free everything but the setup socket; remove the files of a server that died."""

@@ -1,0 +1,280 @@
+"""The votequorum service: ask for votes and quorum, change them, follow them, and be a quorum device.
+
+Strategy: each call of the C library is a method of the same name that encodes one request and decodes one
+response. What the C library checks before it sends, a device's name, is checked here too. Sources:
+corosync's include/corosync/votequorum.h and the man pages votequorum_*(3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from .errors import CsErrorCode, InvalidParam
+from .handle import Handle
+from .ipc import Address, connect
+from .types import (
+    QDEVICE_EXTRA_INFO_MAXSIZE,
+    QDEVICE_MAX_NAME_LEN,
+    ExpectedVotesNotification,
+    InfoFlags,
+    Node,
+    NodeInfo,
+    NodelistNotification,
+    NodeState,
+    QdeviceExtraInfoNotification,
+    QuorumNotification,
+    RingId,
+    TrackFlags,
+    VotequorumEvent,
+)
+from .wire import votequorum as wire
+
+SERVICE: Final = "votequorum"
+
+_NO_DEVICE = "no quorum device is registered on this node: call qdevice_register first"
+_OTHER_DEVICE = "the device registered on this node has another name than {name!r}"
+_MAY_NOT = (
+    "the daemon's configuration does not allow a quorum device here: see its log; "
+    "quorum.device cannot be combined with two_node, last_man_standing, auto_tie_breaker or allow_downscale"
+)
+_NEWER_DAEMON = "this daemon does not know the call; extra info is newer than corosync 3.1.10"
+
+_HINTS: Final = {
+    ("getinfo", CsErrorCode.NOT_EXIST): "no node {nodeid} is known here",
+    (
+        "setexpected",
+        CsErrorCode.INVALID_PARAM,
+    ): "{expected_votes} is below the votes present, or would lose quorum",
+    ("setvotes", CsErrorCode.NAME_NOT_FOUND): "no node {nodeid} is known here",
+    ("setvotes", CsErrorCode.INVALID_PARAM): "{votes} votes for node {nodeid} would lose quorum",
+    ("trackstart", CsErrorCode.EXIST): "this handle tracks already; the current state was sent again",
+    ("trackstop", CsErrorCode.NOT_EXIST): "this handle does not track",
+    ("qdevice_register", CsErrorCode.ACCESS): _MAY_NOT,
+    ("qdevice_register", CsErrorCode.EXIST): "a device with another name than {name!r} is registered",
+    ("qdevice_register", CsErrorCode.TRY_AGAIN): "another registration is under way: try again",
+    ("qdevice_unregister", CsErrorCode.NOT_EXIST): _NO_DEVICE,
+    ("qdevice_unregister", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,
+    ("qdevice_update", CsErrorCode.NOT_EXIST): _NO_DEVICE,
+    (
+        "qdevice_update",
+        CsErrorCode.INVALID_PARAM,
+    ): "the device registered on this node is not called {oldname!r}",
+    ("qdevice_poll", CsErrorCode.ACCESS): _MAY_NOT,
+    ("qdevice_poll", CsErrorCode.NOT_EXIST): _NO_DEVICE,
+    ("qdevice_poll", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,
+    (
+        "qdevice_poll",
+        CsErrorCode.MESSAGE_ERROR,
+    ): "{ring_id} is not the ring id of now; the last node list notification has it",
+    ("qdevice_master_wins", CsErrorCode.ACCESS): _MAY_NOT,
+    ("qdevice_master_wins", CsErrorCode.NOT_EXIST): _NO_DEVICE,
+    ("qdevice_master_wins", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,
+    ("qdevice_set_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
+    ("qdevice_get_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
+}
+
+_EXTRA_INFO_RESPONSE_SIZE: Final = 28 + QDEVICE_EXTRA_INFO_MAXSIZE
+
+
+class Votequorum(Handle[VotequorumEvent]):
+    """A handle on the votequorum service of the daemon on this machine.
+
+    ```python
+    async with await Votequorum.initialize() as vq:
+        info = await vq.getinfo()
+        print(info.total_votes, info.quorum, InfoFlags.QUORATE in info.flags)
+    ```
+
+    Any number of tasks may call at once. Every call can be cancelled and leaves the handle good. Each raises,
+    besides what it lists itself: `Library` when the daemon is gone, `TryAgain` while it cannot answer,
+    `BadHandle` when the handle was finalized, `MessageError` for an answer that cannot be decoded.
+    """
+
+    @classmethod
+    async def initialize(
+        cls,
+        *,
+        quorum_notify: Callable[[QuorumNotification], Awaitable[None] | None] | None = None,
+        nodelist_notify: Callable[[NodelistNotification], Awaitable[None] | None] | None = None,
+        expectedvotes_notify: Callable[[ExpectedVotesNotification], Awaitable[None] | None] | None = None,
+        extra_info_notify: Callable[[QdeviceExtraInfoNotification], Awaitable[None] | None] | None = None,
+        address: Address = None,
+    ) -> Votequorum:
+        """Connect to the service (votequorum_initialize(3)).
+
+        The callbacks, plain or async functions of one event, are what `dispatch` calls. `address` is None
+        for corosync on this machine; see `votequorum_ipc.ipc.connect` for others. Raises `Library` when it
+        is not running, `Access` when this user may not use it, `TryAgain` while it starts.
+        """
+        connection = await connect(SERVICE, address=address)
+        callbacks = {
+            QuorumNotification: quorum_notify,
+            NodelistNotification: nodelist_notify,
+            ExpectedVotesNotification: expectedvotes_notify,
+            QdeviceExtraInfoNotification: extra_info_notify,
+        }
+        return cls(connection, EVENT_DECODERS, callbacks, _HINTS)
+
+    async def getinfo(self, nodeid: int = 0) -> NodeInfo:
+        """What is known of a node, and of the cluster as this node sees it (votequorum_getinfo(3)).
+
+        `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never had as a member.
+        """
+        answer = await self._call(wire.GETINFO, wire.GETINFO_RESPONSE, nodeid=nodeid)
+        return NodeInfo(
+            node_id=answer.nodeid,
+            node_state=NodeState(answer.state),
+            node_votes=answer.votes,
+            node_expected_votes=answer.expected_votes,
+            highest_expected=answer.highest_expected,
+            total_votes=answer.total_votes,
+            quorum=answer.quorum,
+            flags=InfoFlags(answer.flags),
+            qdevice_votes=answer.qdevice_votes,
+            qdevice_name=answer.qdevice_name,
+        )
+
+    async def setexpected(self, expected_votes: int) -> None:
+        """Change the votes the whole cluster expects (votequorum_setexpected(3)).
+
+        Raises `InvalidParam` when that is below the votes present or would lose quorum.
+        """
+        await self._status(wire.SETEXPECTED, expected_votes=expected_votes)
+
+    async def setvotes(self, nodeid: int, votes: int) -> None:
+        """Change how many votes a node has (votequorum_setvotes(3)).
+
+        Raises `NameNotFound` for an unknown node, `InvalidParam` when quorum would be lost.
+        """
+        await self._status(wire.SETVOTES, nodeid=nodeid, votes=votes)
+
+    async def trackstart(self, context: int = 0, flags: TrackFlags = TrackFlags.CHANGES) -> None:
+        """Have events sent (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
+
+        With CURRENT or CHANGES the state of now is sent first: a node list, then a quorum notification.
+        Raises `Exist` when this handle tracks already; the state of now is sent all the same.
+        """
+        await self._status(wire.TRACKSTART, context=context, track_flags=flags)
+
+    async def trackstop(self) -> None:
+        """Have no more events sent (votequorum_trackstop(3)). Raises `NotExist` if it does not track."""
+        await self._status(wire.TRACKSTOP)
+
+    # --- being a quorum device ---
+
+    async def qdevice_register(self, name: str) -> None:
+        """Become this node's quorum device (votequorum_qdevice_register(3)); answered by the whole cluster.
+
+        `name` has 1 to 254 bytes in UTF-8, else `InvalidParam`. The same name again is fine. Raises
+        `Exist` when a device with another name is registered here or elsewhere in the cluster, `Access` when
+        the configuration allows none, `TryAgain` while another registration is under way.
+        """
+        await self._status(wire.QDEVICE_REGISTER, deferred=True, name=_device_name(name))
+
+    async def qdevice_unregister(self, name: str) -> None:
+        """Withdraw the device and its vote (votequorum_qdevice_unregister(3)).
+
+        Raises `NotExist` when none is registered, `InvalidParam` when it has another name.
+        """
+        await self._status(wire.QDEVICE_UNREGISTER, name=_device_name(name))
+
+    async def qdevice_update(self, oldname: str, newname: str) -> None:
+        """Rename the device (votequorum_qdevice_update(3)).
+
+        Raises `NotExist` when none is registered, `InvalidParam` when it is not called `oldname`.
+        """
+        await self._status(
+            wire.QDEVICE_UPDATE,
+            oldname=_device_name(oldname),
+            newname=_device_name(newname),
+        )
+
+    async def qdevice_poll(self, name: str, cast_vote: bool, ring_id: RingId) -> None:
+        """Show that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
+
+        To be repeated within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout
+        (30 s) after a membership change, else the vote is lost. `ring_id` is the one of the last
+        `NodelistNotification`; an older one raises `MessageError`. Raises `NotExist` when no device is
+        registered, `InvalidParam` when it has another name, `Access` when the configuration allows none.
+        """
+        await self._status(
+            wire.QDEVICE_POLL,
+            name=_device_name(name),
+            cast_vote=int(cast_vote),
+            ring_id=ring_id,
+        )
+
+    async def qdevice_master_wins(self, name: str, allow: bool) -> None:
+        """Let the partition with the device's vote win (votequorum_qdevice_master_wins(3)).
+
+        Raises as `qdevice_poll` does, but knows no ring id.
+        """
+        await self._status(wire.QDEVICE_MASTER_WINS, name=_device_name(name), allow=int(allow))
+
+    async def qdevice_set_extra_info(self, data: bytes) -> None:
+        """Publish up to 4096 bytes about this node's device. Newer than corosync 3.1.10.
+
+        Raises `InvalidParam` for more, and on a daemon that does not know the call.
+        """
+        if len(data) > QDEVICE_EXTRA_INFO_MAXSIZE:
+            raise InvalidParam(f"extra info has at most {QDEVICE_EXTRA_INFO_MAXSIZE} bytes, not {len(data)}")
+        await self._status(wire.QDEVICE_SET_EXTRA_INFO, extra_info=data)
+
+    async def qdevice_get_extra_info(self, nodeid: int) -> bytes:
+        """What a node's device published. Newer than corosync 3.1.10.
+
+        Raises `InvalidParam` on a daemon that does not know the call.
+        """
+        answer = await self._call(
+            wire.QDEVICE_GET_EXTRA_INFO,
+            wire.QDEVICE_GET_EXTRA_INFO_RESPONSE,
+            response_size=_EXTRA_INFO_RESPONSE_SIZE,
+            nodeid=nodeid,
+        )
+        return bytes(answer.extra_info)
+
+    async def _status(self, request: Any, *, deferred: bool = False, **fields: Any) -> None:
+        await self._call(request, wire.STATUS_RESPONSE, deferred=deferred, **fields)
+
+
+def _device_name(name: str) -> str:
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if not 0 < size < QDEVICE_MAX_NAME_LEN or "\0" in name:
+        raise InvalidParam(
+            f"a quorum device's name has 1 to {QDEVICE_MAX_NAME_LEN - 1} bytes and no NUL; this has {size}",
+        )
+    return name
+
+
+# --- Events: wire to values ---
+
+
+def _quorum_notification(raw: bytes) -> QuorumNotification:
+    event = wire.QUORUM_NOTIFICATION.decode(raw)
+    nodes = tuple(Node(nodeid, NodeState(state)) for nodeid, state in event.node_list)
+    return QuorumNotification(event.context, bool(event.quorate), nodes)
+
+
+def _nodelist_notification(raw: bytes) -> NodelistNotification:
+    event = wire.NODELIST_NOTIFICATION.decode(raw)
+    return NodelistNotification(event.context, event.ring_id, event.node_list)
+
+
+def _expectedvotes_notification(raw: bytes) -> ExpectedVotesNotification:
+    event = wire.EXPECTEDVOTES_NOTIFICATION.decode(raw)
+    return ExpectedVotesNotification(event.context, event.expected_votes)
+
+
+def _extra_info_notification(raw: bytes) -> QdeviceExtraInfoNotification:
+    event = wire.QDEVICE_EXTRA_INFO_NOTIFICATION.decode(raw)
+    return QdeviceExtraInfoNotification(event.context, event.nodeid, bytes(event.extra_info))
+
+
+EVENT_DECODERS: Final[dict[int, Callable[[bytes], VotequorumEvent]]] = {
+    wire.QUORUM_NOTIFICATION.id: _quorum_notification,
+    wire.NODELIST_NOTIFICATION.id: _nodelist_notification,
+    wire.EXPECTEDVOTES_NOTIFICATION.id: _expectedvotes_notification,
+    wire.QDEVICE_EXTRA_INFO_NOTIFICATION.id: _extra_info_notification,
+}
+"""An event's id: what turns its bytes into a value."""
