@@ -35,6 +35,9 @@ _CLEANUP_SECONDS: Final = 1.0
 
 _GET_RESPONSE_HEADER: Final = 40
 
+_USUAL_ROOM: Final = 256
+"""Bytes offered for a value at first; longer ones take a second question."""
+
 _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
     ("track_delete", CsErrorCode.NOT_EXIST): "nothing is tracked under this number",
@@ -116,19 +119,28 @@ class Cmap(Handle[KeyChange]):
 
     async def get(self, key: str) -> Value:
         """The value of a key (cmap_get(3)). Raises `NotExist` when there is none."""
-        room = self.connection.max_msg_size - _GET_RESPONSE_HEADER
+        try:
+            return await self._get(key, _USUAL_ROOM)
+        except InvalidParam:
+            # Too little room is what the daemon calls that; asked with none, it tells the length.
+            answer = await self._call(wire.GET, wire.GET_RESPONSE, key_name=_key_name(key), value_len=0)
+        return await self._get(key, answer.value_len)
+
+    async def _get(self, key: str, room: int) -> Value:
         answer = await self._call(
             wire.GET,
             wire.GET_RESPONSE,
+            response_size=_GET_RESPONSE_HEADER + room,
             key_name=_key_name(key),
             value_len=room,
         )
-        if answer.value_len != len(answer.value):
+        # The answer is as long as the room that was offered.
+        if answer.value_len > len(answer.value):
             raise MessageError(
-                f"{answer.value_len}, but {len(answer.value)} bytes are there",
+                f"{answer.value_len}, but only {len(answer.value)} bytes are there",
                 field="get response.value_len",
             )
-        return decode_value(answer.type, answer.value)
+        return decode_value(answer.type, answer.value[: answer.value_len])
 
     async def keys(self, prefix: str = "") -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3))."""
