@@ -1,0 +1,83 @@
+"""Fixtures for all tests: real corosync daemons, started when a test first asks for one.
+
+    shm_daemon, socket_daemon   a one-node corosync, shared between tests, in its configured state; the test
+                                runs in its network namespace, so that default addresses reach it
+    daemon                      each of the two in turn: the test runs once for each transport
+    start_daemon                a function that starts one from a `Config`, for this test alone
+
+A test that leaves a shared daemon changed costs the next one a restart, half a second; nothing else. Where
+no daemon can run such tests are skipped with the reason, or fail with it if REQUIRE_COROSYNC=1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+
+from tests.real import leftovers, requirements
+from tests.real.config import Config
+from tests.real.daemon import Daemon, one_node
+from tests.real.pool import DaemonPool
+
+StartDaemon = Callable[[Config], Daemon]
+
+
+def _cannot(reason: str) -> None:
+    """Skip for a reason, or fail where the machine was said to have everything."""
+    if os.environ.get("REQUIRE_COROSYNC") == "1":
+        pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def real_corosync() -> None:
+    """Real daemons can be started here; what earlier runs may have left is gone."""
+    if reason := requirements.missing():
+        _cannot(reason)
+    leftovers.reap()
+
+
+@pytest.fixture(scope="session")
+def daemon_pool(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonPool]:
+    """The daemons that tests share."""
+    with DaemonPool(lambda name: tmp_path_factory.mktemp(name)) as pool:
+        yield pool
+
+
+def _visited(pool: DaemonPool, transport: Literal["shm", "socket"]) -> Iterator[Daemon]:
+    daemon = pool.one_node(transport)
+    with daemon.namespace():
+        yield daemon
+
+
+@pytest.fixture
+def shm_daemon(daemon_pool: DaemonPool) -> Iterator[Daemon]:
+    """A one-node daemon with corosync's default transport; the test runs in its network namespace."""
+    yield from _visited(daemon_pool, "shm")
+
+
+@pytest.fixture
+def socket_daemon(daemon_pool: DaemonPool) -> Iterator[Daemon]:
+    """A one-node daemon with the socket transport; the test runs in its network namespace."""
+    yield from _visited(daemon_pool, "socket")
+
+
+@pytest.fixture(params=["shm", "socket"])
+def daemon(request: pytest.FixtureRequest, daemon_pool: DaemonPool) -> Iterator[Daemon]:
+    """A one-node daemon, of each transport in turn; the test runs in its network namespace."""
+    yield from _visited(daemon_pool, request.param)
+
+
+@pytest.fixture
+def start_daemon(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartDaemon]:
+    """Start a ready one-node daemon from a configuration; it ends with the test."""
+    with contextlib.ExitStack() as daemons:
+
+        def start(config: Config) -> Daemon:
+            return daemons.enter_context(one_node(config, tmp_path_factory.mktemp("daemon")))
+
+        yield start

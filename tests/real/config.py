@@ -1,0 +1,143 @@
+"""A corosync.conf as a value: what a test cares about is a field, the rest has defaults made for tests.
+
+The file is sections of `key: value` lines, nested with braces; corosync's parser wants each opening brace at
+a line's end and each closing one alone. So a section is a list of pairs here, and one function writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = "str | int | Section"
+Section: TypeAlias = "list[tuple[str, Value]]"
+
+FAST_TOTEM: Mapping[str, str | int] = {"token": 1000}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One entry of the node list."""
+
+    nodeid: int
+    address: str = "127.0.0.1"
+    name: str = ""
+    """`node<id>` where empty."""
+    votes: int | None = None
+    """`quorum_votes`; corosync takes 1 where it is absent."""
+
+    def section(self) -> Section:
+        pairs: Section = [
+            ("nodeid", self.nodeid),
+            ("name", self.name or f"node{self.nodeid}"),
+            ("ring0_addr", self.address),
+        ]
+        if self.votes is not None:
+            pairs.append(("quorum_votes", self.votes))
+        return pairs
+
+
+@dataclass(frozen=True)
+class Device:
+    """A quorum device that nodes accept. votequorum starts nothing: any client may register and vote."""
+
+    votes: int | None = 1
+    model: str = "net"
+    timeout: int | None = None
+    """Milliseconds between two polls before the device counts as dead; corosync takes 10,000."""
+    sync_timeout: int | None = None
+    """The same while the membership synchronises; corosync takes 30,000."""
+
+    def section(self) -> Section:
+        pairs = {
+            "model": self.model,
+            "votes": self.votes,
+            "timeout": self.timeout,
+            "sync_timeout": self.sync_timeout,
+        }
+        return [(key, value) for key, value in pairs.items() if value is not None]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that differs from one test's daemon to another's."""
+
+    nodes: tuple[Node, ...] = (Node(1),)
+    transport: Literal["shm", "socket"] = "shm"
+    """How the daemon and its clients exchange messages (`system.qb_ipc_type`)."""
+    quorum: Mapping[str, str | int] = field(default_factory=dict)
+    """Options of the quorum section: expected_votes, two_node, wait_for_all, auto_tie_breaker, ..."""
+    provider: str | None = "corosync_votequorum"
+    """None for a daemon without a quorum provider, and so without the votequorum service."""
+    device: Device | None = None
+    uids: tuple[int, ...] = ()
+    """Users who may connect, besides root."""
+    gids: tuple[int, ...] = ()
+    """Groups whose members may connect, besides root's."""
+    totem: Mapping[str, str | int] = field(default_factory=dict)
+    """Options of the totem section; they go before `FAST_TOTEM`."""
+    system: Mapping[str, str | int] = field(default_factory=dict)
+    """More options of the system section."""
+    debug: bool = False
+
+    def render(self, state_dir: Path) -> str:
+        """The file's text, for a daemon that keeps its state in `state_dir`."""
+        return "\n".join(_lines(self._sections(state_dir))) + "\n"
+
+    def _sections(self, state_dir: Path) -> Section:
+        return [
+            ("totem", self._totem()),
+            ("nodelist", [("node", node.section()) for node in self.nodes]),
+            ("quorum", self._quorum()),
+            ("system", self._system(state_dir)),
+            *self._allowed(),
+            ("logging", self._logging()),
+        ]
+
+    def _totem(self) -> Section:
+        fixed: dict[str, str | int] = {
+            "version": 2,
+            "cluster_name": "votequorum-ipc-test",
+            "transport": "knet",
+            "crypto_cipher": "none",
+            "crypto_hash": "none",
+        }
+        return _pairs(fixed | dict(FAST_TOTEM) | dict(self.totem))
+
+    def _quorum(self) -> Section:
+        pairs: Section = [("provider", self.provider)] if self.provider else []
+        pairs += _pairs(self.quorum)
+        return [*pairs, ("device", self.device.section())] if self.device else pairs
+
+    def _system(self, state_dir: Path) -> Section:
+        fixed: dict[str, str | int] = {"qb_ipc_type": self.transport, "state_dir": str(state_dir)}
+        return _pairs(fixed | dict(self.system))
+
+    def _allowed(self) -> Section:
+        users: Section = [("uidgid", [("uid", uid)]) for uid in self.uids]
+        groups: Section = [("uidgid", [("gid", gid)]) for gid in self.gids]
+        return users + groups
+
+    def _logging(self) -> Section:
+        return [
+            ("to_stderr", "yes"),
+            ("to_syslog", "no"),
+            ("timestamp", "hires"),
+            ("debug", "on" if self.debug else "off"),
+        ]
+
+
+def _pairs(options: Mapping[str, str | int]) -> Section:
+    return list(options.items())
+
+
+def _lines(section: Iterable[tuple[str, Value]], indent: str = "") -> Iterator[str]:
+    for key, value in section:
+        if isinstance(value, list):
+            yield f"{indent}{key} {{"
+            yield from _lines(value, indent + "    ")
+            yield f"{indent}}}"
+        else:
+            yield f"{indent}{key}: {value}"
