@@ -44,7 +44,7 @@ _HEADER_WORDS: Final = int(CHUNK_HEADER.sizeof()) // WORD
 _MARGIN: Final = (_HEADER_WORDS + 1) * WORD
 """Bytes that must be free beyond a chunk's data: its header, and a word for data of odd size."""
 
-_HEADER_FILE_SIZE: Final = offset_of(RING_HEADER, "flow_control") + WORD
+_HEADER_FILE_SIZE: Final = int(RING_HEADER.sizeof())
 _WRITE_PT: Final = offset_of(RING_HEADER, "write_pt") // WORD
 _READ_PT: Final = offset_of(RING_HEADER, "read_pt") // WORD
 _WORD_SIZE: Final = offset_of(RING_HEADER, "word_size") // WORD
