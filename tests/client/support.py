@@ -1,0 +1,60 @@
+"""What several tests of the clients need: what this process holds, and C's answers as ours would be."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.real.cref import CS_OK
+from votequorum_ipc import CsError, NodeInfo
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Descriptors, shared mappings and daemon-side files that belong to this process's connections."""
+
+    descriptors: int
+    mappings: int
+    files: frozenset[str]
+
+
+def holdings() -> Holdings:
+    """What this process holds now, with garbage collected first."""
+    gc.collect()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    files = {path.name for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")}
+    return Holdings(
+        descriptors=len(os.listdir("/proc/self/fd")),
+        mappings=sum("/dev/shm/qb-" in line for line in maps),
+        files=frozenset(files),
+    )
+
+
+async def code_of(call: Awaitable[Any]) -> int:
+    """The `cs_error_t` that a call ends with."""
+    try:
+        await call
+    except CsError as error:
+        return int(error.code)
+    return CS_OK
+
+
+def as_c(info: NodeInfo) -> dict[str, int | bytes]:
+    """A `NodeInfo` as the C struct has it."""
+    values = {name: getattr(info, name) for name in NodeInfo.__slots__}
+    values["qdevice_name"] = info.qdevice_name.encode()
+    return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """The block leaves no descriptor or mapping behind; the daemon's files may take a moment to go."""
+    before = holdings()
+    yield
+    after = holdings()
+    assert (after.descriptors, after.mappings) == (before.descriptors, before.mappings)
