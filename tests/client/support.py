@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from tests.real.cref import CS_OK
-from votequorum_ipc import CsError, NodeInfo
+from tests.real.waiting import DEADLINE, eventually_async
+from votequorum_ipc import Cmap, CsError, NodeInfo, Quorum, Votequorum
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,26 @@ def as_c(info: NodeInfo) -> dict[str, int | bytes]:
     values = {name: getattr(info, name) for name in NodeInfo.__slots__}
     values["qdevice_name"] = info.qdevice_name.encode()
     return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
+
+
+MANY_VOTES = 100
+"""With as many on one node, expected votes from there to almost twice as many keep quorum."""
+
+
+async def give_many_votes(handle: Votequorum) -> None:
+    """Let the one node have `MANY_VOTES`, so that a test can change expected votes as it likes."""
+    await handle.setvotes(1, MANY_VOTES)
+    with trio.fail_after(DEADLINE):
+        while (await handle.getinfo()).node_expected_votes != MANY_VOTES:
+            await trio.sleep(0.001)
+
+
+async def events_here(handle: Votequorum | Quorum | Cmap, count: int) -> None:
+    """Wait until that many events have come. corosync sends them after it has answered what caused them."""
+    await eventually_async(
+        lambda: handle.connection.queued_events() >= count,
+        otherwise=lambda: f"{count} events are here, but {handle.connection.queued_events()} are",
+    )
 
 
 @contextlib.contextmanager

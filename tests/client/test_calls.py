@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.client.support import as_c, code_of
+from tests.client.support import MANY_VOTES, as_c, code_of, events_here, give_many_votes
 from tests.real.cref import CS_OK, CMap, CQuorum, CVotequorum
 from tests.real.daemon import Daemon
+from tests.real.waiting import eventually_async
 from votequorum_ipc import (
     BadHandle,
     Cmap,
@@ -109,9 +110,10 @@ async def test_setexpected_and_setvotes_change_what_the_c_library_sees(
     ours, theirs = both
     await ours.setvotes(1, 3)
     await ours.setexpected(5)
-    assert theirs.getinfo(1) == (CS_OK, as_c(await ours.getinfo(1)))
+    await eventually_async(lambda: theirs.getinfo(1)[1]["quorum"] == 3)
     info = await ours.getinfo()
     assert (info.node_votes, info.node_expected_votes, info.quorum) == (3, 5, 3)
+    assert theirs.getinfo(1) == (CS_OK, as_c(info))
 
 
 async def test_extra_info_is_unknown_to_this_release(both: tuple[Votequorum, CVotequorum]) -> None:
@@ -129,13 +131,16 @@ async def test_trackstart_sends_the_events_that_the_c_library_gets(
 ) -> None:
     ours, theirs = both
     context = (1 << 64) - 1
+    await give_many_votes(ours)
     await ours.trackstart(context, flags)
     assert theirs.trackstart(context, int(flags)) == CS_OK
-    await ours.setexpected(2)  # every tracker hears of it, and it comes behind whatever was sent first
-    expected = theirs.take() if flags != TrackFlags.CURRENT else [*theirs.take()]
-    received = [_as_c_event(await ours.next_event()) for _ in expected]
-    assert received == expected
-    assert len(received) == {TrackFlags.CURRENT: 2, TrackFlags.CHANGES: 3, TrackFlags.CHANGES_ONLY: 1}[flags]
+    await ours.setexpected(MANY_VOTES + 1)
+    count = {TrackFlags.CURRENT: 2, TrackFlags.CHANGES: 3, TrackFlags.CHANGES_ONLY: 1}[flags]
+    await events_here(ours, count)
+    await eventually_async(lambda: theirs.dispatch() == CS_OK and len(theirs.events) == count)
+    received = [_as_c_event(await ours.next_event()) for _ in range(count)]
+    assert received == theirs.events
+    assert ours.connection.queued_events() == 0
 
 
 def _as_c_event(event: Any) -> tuple[Any, ...]:
@@ -167,12 +172,13 @@ async def test_a_second_trackstart_exists_and_sends_the_state_again(
 
 
 async def test_after_trackstop_no_event_comes(both: tuple[Votequorum, CVotequorum]) -> None:
-    ours, _ = both
+    ours, theirs = both
     await ours.trackstart(flags=TrackFlags.CHANGES_ONLY)
     await ours.trackstop()
-    await ours.setexpected(2)
-    await ours.getinfo()
-    assert ours.connection.next_event_nowait() is None
+    assert theirs.trackstart(flags=4) == CS_OK
+    await ours.setvotes(1, 2)
+    await eventually_async(lambda: theirs.dispatch() == CS_OK and theirs.events)
+    assert ours.connection.queued_events() == 0
 
 
 @pytest.mark.parametrize("model", [0, 1])

@@ -9,7 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from tests.client.support import MANY_VOTES, events_here, give_many_votes
 from tests.real.daemon import Daemon
+from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import (
     BadHandle,
     Cmap,
@@ -40,12 +42,21 @@ async def tracked(daemon: Daemon) -> AsyncIterator[tuple[Votequorum, list[object
         expectedvotes_notify=expected_votes,
     )
     async with handle:
+        await give_many_votes(handle)
         await handle.trackstart(5, TrackFlags.CHANGES_ONLY)
         yield handle, called
 
 
-def votes(*expected: int) -> list[object]:
-    return [ExpectedVotesNotification(5, number) for number in expected]
+async def change(handle: Votequorum, *numbers: int) -> None:
+    """Cause an event for each number, and have them all here, untaken."""
+    before = handle.connection.queued_events()
+    for number in numbers:
+        await handle.setexpected(MANY_VOTES + number)
+    await events_here(handle, before + len(numbers))
+
+
+def votes(*numbers: int) -> list[object]:
+    return [ExpectedVotesNotification(5, MANY_VOTES + number) for number in numbers]
 
 
 async def test_dispatch_all_delivers_what_is_here_and_waits_for_nothing(
@@ -54,8 +65,7 @@ async def test_dispatch_all_delivers_what_is_here_and_waits_for_nothing(
     handle, called = tracked
     await handle.dispatch(DispatchFlags.ALL)
     assert called == []
-    for number in (2, 3, 4):
-        await handle.setexpected(number)
+    await change(handle, 2, 3, 4)
     await handle.dispatch(DispatchFlags.ALL)
     assert called == votes(2, 3, 4)
 
@@ -65,8 +75,8 @@ async def test_dispatch_one_delivers_one_and_waits_for_it(tracked: tuple[Votequo
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handle.dispatch, DispatchFlags.ONE)
         await trio.testing.wait_all_tasks_blocked()
-        await handle.setexpected(2)
-        await handle.setexpected(3)
+        for number in (2, 3):
+            await handle.setexpected(MANY_VOTES + number)
     assert called == votes(2)
     await handle.dispatch(DispatchFlags.ONE)
     assert called == votes(2, 3)
@@ -78,8 +88,7 @@ async def test_dispatch_one_nonblocking_says_try_again_without_an_event(
     handle, called = tracked
     with pytest.raises(TryAgain, match="no event is waiting"):
         await handle.dispatch(DispatchFlags.ONE_NONBLOCKING)
-    await handle.setexpected(2)
-    await handle.setexpected(3)
+    await change(handle, 2, 3)
     await handle.dispatch(DispatchFlags.ONE_NONBLOCKING)
     assert called == votes(2)
 
@@ -91,9 +100,8 @@ async def test_dispatch_blocking_goes_on_until_the_handle_is_finalized(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handle.dispatch, DispatchFlags.BLOCKING)
         for number in (2, 3, 4):
-            await handle.setexpected(number)
-        await trio.testing.wait_all_tasks_blocked()
-        assert called == votes(2, 3, 4)
+            await handle.setexpected(MANY_VOTES + number)
+        await eventually_async(lambda: called == votes(2, 3, 4))
         await handle.finalize()
 
 
@@ -151,7 +159,7 @@ async def test_events_yields_what_comes_in_order(tracked: tuple[Votequorum, list
 
         nursery.start_soon(consume)
         for number in range(2, 22):
-            await handle.setexpected(number)
+            await handle.setexpected(MANY_VOTES + number)
     assert received == votes(*range(2, 22))
 
 
@@ -186,7 +194,7 @@ async def test_each_event_goes_to_one_of_several_consumers(tracked: tuple[Votequ
             nursery.start_soon(consume)
         await trio.testing.wait_all_tasks_blocked()
         for number in range(2, 22):
-            await handle.setexpected(number)
+            await handle.setexpected(MANY_VOTES + number)
     assert sorted(received, key=repr) == sorted(votes(*range(2, 22)), key=repr)
 
 
@@ -197,9 +205,7 @@ async def test_the_descriptor_is_readable_exactly_while_an_event_waits(
     poller = select.poll()
     poller.register(handle.fileno(), select.POLLIN)
     assert poller.poll(0) == []
-    await handle.setexpected(2)
-    await handle.setexpected(3)
-    await handle.getinfo()
+    await change(handle, 2, 3)
     for _ in range(2):
         assert poller.poll(0) == [(handle.fileno(), select.POLLIN)]
         await trio.lowlevel.wait_readable(handle.fileno())
@@ -223,7 +229,7 @@ async def test_the_descriptor_wakes_on_an_event_that_comes_later(
         nursery.start_soon(serve)
         await trio.testing.wait_all_tasks_blocked()
         async with await Votequorum.initialize() as other:
-            await other.setexpected(2)
+            await other.setexpected(MANY_VOTES + 2)
     assert called == votes(2)
 
 
@@ -239,12 +245,15 @@ async def test_cmap_changes_come_as_events(daemon: Daemon) -> None:
     async with await Cmap.initialize() as cmap, await Votequorum.initialize() as votequorum:
         every = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE
         track = await cmap.track_add("runtime.votequorum.", every | TrackType.PREFIX)
-        await votequorum.setexpected(4)
-        change = await cmap.next_event()
-        assert change == KeyChange(track, "runtime.votequorum.ev_barrier", TrackType.MODIFY, 1, 4)
+        await give_many_votes(votequorum)
+        await votequorum.setexpected(104)
+        barrier = "runtime.votequorum.ev_barrier"
+        assert await cmap.next_event() == KeyChange(track, barrier, TrackType.MODIFY, 1, 104)
         await cmap.track_delete(track)
-        await votequorum.setexpected(5)
-        await cmap.get("runtime.votequorum.ev_barrier")
-        assert cmap.connection.next_event_nowait() is None
+        await votequorum.setexpected(105)
+        with trio.fail_after(DEADLINE):
+            while await cmap.get(barrier) != 105:
+                await trio.sleep(0.001)
+        assert cmap.connection.queued_events() == 0
         with pytest.raises(InvalidParam, match="no number"):
             await cmap.track_delete(track)

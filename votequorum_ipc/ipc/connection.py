@@ -190,6 +190,13 @@ class Connection:
         self._check_usable()
         return None
 
+    def queued_events(self) -> int:
+        """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
+        self._guarded(self._pump)
+        if not self._events:
+            self._check_usable()
+        return len(self._events)
+
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
 
