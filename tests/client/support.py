@@ -32,7 +32,7 @@ def holdings() -> Holdings:
     maps = Path("/proc/self/maps").read_text().splitlines()
     files = {path.name for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")}
     return Holdings(
-        descriptors=len(os.listdir("/proc/self/fd")),
+        descriptors=len(list(Path("/proc/self/fd").iterdir())),
         mappings=sum("/dev/shm/qb-" in line for line in maps),
         files=frozenset(files),
     )

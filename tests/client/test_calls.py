@@ -1,4 +1,4 @@
-"""Each call gives what the C library gives, asked at the same moment of the same daemon, over both transports."""
+"""Each call gives what the C library gives, asked at the same moment of the same daemon."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ async def test_cmap_reads_and_lists_what_the_c_library_does(daemon: Daemon) -> N
                 for key in keys if prefix else keys[:50]:
                     value = await ours.get_or_none(key)
                     assert (CS_OK, value) == theirs.get(key) or "stats" in key
-            with pytest.raises(NotExist, match="there is no key 'no.such.key'"):
+            with pytest.raises(NotExist, match=r"there is no key 'no\.such\.key'"):
                 await ours.get("no.such.key")
 
 

@@ -1,4 +1,4 @@
-"""Events reach programs through `events`, `dispatch` with callbacks, and a descriptor, as the C API has it."""
+"""Events reach programs through `events`, `dispatch` with callbacks, and a descriptor, as in the C API."""
 
 from __future__ import annotations
 
