@@ -109,7 +109,8 @@ class Connection:
         self._events: collections.deque[bytes] = collections.deque()
         self._event_waiters: collections.deque[_EventWaiter] = collections.deque()
         self._parked: dict[_Waiter, None] = {}
-        self._driving = False
+        self._driver: _Waiter | None = None
+        self._driver_waits = False
         self._error: CsError | None = None
         self._closed = False
         self._readiness: _Readiness | None = None
@@ -248,10 +249,10 @@ class Connection:
         if waiter.ready:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while not waiter.ready:
-            if self._driving:
-                await self._park(waiter)
-            else:
+            if self._driver is None:
                 await self._drive(waiter)
+            else:
+                await self._park(waiter)
 
     async def _park(self, waiter: _Waiter) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -262,25 +263,29 @@ class Connection:
         self._parked[waiter] = None
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def _unpark(self, waiter: _Waiter) -> None:
+    def _wake(self, waiter: _Waiter) -> None:
         if waiter in self._parked:
             del self._parked[waiter]
             assert waiter.task is not None
             trio.lowlevel.reschedule(waiter.task)
+        elif waiter is self._driver and self._driver_waits:
+            # Another task took the edge that the driver waits for, and what came with it.
+            trio.lowlevel.notify_closing(self._epoll)
 
     async def _drive(self, waiter: _Waiter) -> None:
-        self._driving = True
+        self._driver = waiter
         try:
             while not waiter.ready:
                 await self._wait_for_edge()
                 self._guarded(self._pump)
         finally:
-            self._driving = False
+            self._driver = None
             if self._parked:
-                self._unpark(next(iter(self._parked)))
+                self._wake(next(iter(self._parked)))
 
     async def _wait_for_edge(self) -> None:
         delay = self._delay_for_later()
+        self._driver_waits = True
         try:
             if delay is None:
                 await trio.lowlevel.wait_readable(self._epoll)
@@ -288,8 +293,9 @@ class Connection:
                 with trio.move_on_after(delay):
                     await trio.lowlevel.wait_readable(self._epoll)
         except trio.ClosedResourceError:
-            # Closed by another task, which has given this one its error already.
-            return
+            pass  # woken by `_wake` or `_close`: what this task waits for is here
+        finally:
+            self._driver_waits = False
 
     def _delay_for_later(self) -> float | None:
         """Seconds after which to look for a response that no edge will announce; None when one will."""
@@ -372,7 +378,7 @@ class Connection:
 
     def _finish(self, waiter: _Waiter) -> None:
         waiter.ready = True
-        self._unpark(waiter)
+        self._wake(waiter)
 
     def _abandon(self, call: _Call) -> None:
         if call in self._unsent:
@@ -427,10 +433,8 @@ class Connection:
         if self._closed:
             return
         self._closed = True
+        # This wakes everybody, so that nobody waits on the descriptors that are closed next.
         self._fail(_closed())
-        with contextlib.suppress(RuntimeError):
-            # There is no run any more when the interpreter shuts down or a forgotten one is collected.
-            trio.lowlevel.notify_closing(self._epoll)
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.close()
