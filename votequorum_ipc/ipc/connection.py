@@ -103,8 +103,6 @@ class Connection:
         self._unsent: collections.deque[_Call] = collections.deque()
         self._unanswered: collections.deque[_Call] = collections.deque()
         self._room = transport.response_room
-        self._fruitless = False
-        """Whether the last look found no response, though some are due."""
         self._later_delay = _LATER_FIRST_DELAY
         self._events: collections.deque[bytes] = collections.deque()
         self._event_waiters: collections.deque[_EventWaiter] = collections.deque()
@@ -274,17 +272,22 @@ class Connection:
 
     async def _drive(self, waiter: _Waiter) -> None:
         self._driver = waiter
+        waited = False
         try:
             while not waiter.ready:
-                await self._wait_for_edge()
-                self._guarded(self._pump)
+                delay = self._delay_for_later()
+                if not waiter.ready:
+                    await self._wait_for_edge(delay)
+                    waited = True
+                    self._guarded(self._pump)
         finally:
             self._driver = None
             if self._parked:
                 self._wake(next(iter(self._parked)))
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _wait_for_edge(self) -> None:
-        delay = self._delay_for_later()
+    async def _wait_for_edge(self, delay: float | None) -> None:
         self._driver_waits = True
         try:
             if delay is None:
@@ -293,13 +296,20 @@ class Connection:
                 with trio.move_on_after(delay):
                     await trio.lowlevel.wait_readable(self._epoll)
         except trio.ClosedResourceError:
-            pass  # woken by `_wake` or `_close`: what this task waits for is here
+            pass  # woken by `_wake`: what this task waits for is here, or will not come
         finally:
             self._driver_waits = False
 
     def _delay_for_later(self) -> float | None:
-        """Seconds after which to look for a response that no edge will announce; None when one will."""
-        if not self._fruitless or not self._transport.answered_later():
+        """Seconds after which to look for a response that no edge will announce; None when one will.
+
+        No edge will when the daemon has read every request's byte: then all responses are here, except those
+        that it gives later.
+        """
+        if not self._unanswered or not self._transport.answered_later():
+            return None
+        self._guarded(self._pump)
+        if not self._unanswered:
             return None
         delay = self._later_delay
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
@@ -352,10 +362,8 @@ class Connection:
         self._flush()
 
     def _receive(self) -> None:
-        due = len(self._unanswered)
         while (response := self._transport.receive()) is not None:
             self._answer(response)
-        self._fruitless = 0 < due == len(self._unanswered)
         while (event := self._transport.receive_event()) is not None:
             self._events.append(event)
         self._transport.settle_doorbells()
