@@ -1,0 +1,70 @@
+"""getinfo: one after another, and from many tasks at once on one connection."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Iterator
+
+from ..measure import of_rounds, percentile, ratio
+from ..placement import PLACEMENTS, placed
+from ..registry import Result, Row, at_least, at_most, benchmark
+from ..rivals import quorumtool
+from ..stage import Stage
+
+_p99 = functools.partial(percentile, percent=99)
+
+
+@benchmark(
+    Row("getinfo.median.free", "getinfo one after another, median", "x", at_most(1.0)),
+    Row("getinfo.median.one CPU", "the same, one CPU", "x", at_most(2.0)),
+    Row("getinfo.p99.free", "getinfo one after another, 99th percentile", "x", at_most(1.5)),
+    Row("getinfo.p99.one CPU", "the same, one CPU", "x"),
+)
+def getinfo(stage: Stage) -> Iterator[Result]:
+    """Calls one after another: ours, the C program, the C library through ctypes."""
+    site, calls = stage.corosync, stage.scale.calls
+    with stage.sides(site, "ours", "C", "ctypes") as sides:
+        for placement in PLACEMENTS:
+            with placed(placement, [site.pid, *(side.pid for side in sides.values())]):
+                rounds = stage.alternate(
+                    {name: functools.partial(side.ask, "getinfo", calls) for name, side in sides.items()},
+                )
+            yield ratio(f"getinfo.median.{placement}", of_rounds(rounds, statistics.median), "us")
+            yield ratio(f"getinfo.p99.{placement}", of_rounds(rounds, _p99), "us")
+
+
+@benchmark(
+    Row("pipelined.free", "32 tasks on one connection, calls/s", "x", at_least(2.0)),
+    Row("pipelined.one CPU", "the same, one CPU", "x", at_least(0.7)),
+)
+def pipelined(stage: Stage) -> Iterator[Result]:
+    """Calls a second: ours from 32 tasks on one connection, C's one after another."""
+    site, calls = stage.corosync, stage.scale.calls
+    with stage.sides(site, "ours", "C") as sides:
+        for placement in PLACEMENTS:
+            with placed(placement, [site.pid, *(side.pid for side in sides.values())]):
+                rounds = stage.alternate(
+                    {
+                        "ours": lambda: sides["ours"].ask("tasks", calls),
+                        "C": lambda: sides["C"].ask("total", calls),
+                    },
+                )
+            rates = of_rounds(rounds, lambda times: calls / times[0], scale=1e9)
+            yield ratio(f"pipelined.{placement}", rates, "calls/s")
+
+
+@benchmark(
+    Row("quorumtool", "one getinfo against one corosync-quorumtool -s", "x", against="quorumtool"),
+)
+def subprocess(stage: Stage) -> Iterator[Result]:
+    """One question: ours on an open connection, corosync-quorumtool as a subprocess, its text parsed."""
+    site, calls = stage.corosync, stage.scale.part(100)
+    with stage.sides(site, "ours") as sides, site.host.namespace():
+        rounds = stage.alternate(
+            {
+                "ours": lambda: sides["ours"].ask("getinfo", calls),
+                "quorumtool": lambda: quorumtool.getinfo(calls),
+            },
+        )
+    yield ratio("quorumtool", of_rounds(rounds, statistics.median), "us", against="quorumtool")
