@@ -1,4 +1,4 @@
-"""On which CPUs the daemon and the sides run: where the scheduler likes, all on one, or the daemon on another.
+"""On which CPUs daemon and sides run: where the scheduler likes, all on one, or the daemon on another.
 
 On one CPU nothing runs beside anything else, so the time of a call is the work of both ends and the switches
 between them: corosync has real-time priority and answers before the client's `send` returns. On two it is

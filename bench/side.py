@@ -1,7 +1,7 @@
 """A side from outside: a process that takes commands and answers with numbers.
 
-A command is a line, a word and a count; the answer a uint64 count and as many int64 numbers. A side that fails
-says why on its standard error and ends, and that text is in the error raised here.
+A command is a line, a word and a count; the answer a uint64 count and as many int64 numbers. A side that
+fails says why on its standard error and ends, and that text is in the error raised here.
 """
 
 from __future__ import annotations

@@ -21,7 +21,13 @@ _NODES = 384
 
 @benchmark(
     Row("codec.getinfo", "codec alone: encode and decode of getinfo", "us", at_most(3), against="construct"),
-    Row("codec.event", "codec alone: decode of a quorum event, 384 nodes", "us", at_most(60), against="construct"),
+    Row(
+        "codec.event",
+        "codec alone: decode of a quorum event, 384 nodes",
+        "us",
+        at_most(60),
+        against="construct",
+    ),
     Row("codec.value", "the same, up to the value that the program gets", "us", against="construct"),
 )
 def codec(stage: Stage) -> Iterator[Result]:

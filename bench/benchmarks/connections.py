@@ -46,7 +46,12 @@ def _held(daemon: int, client: int) -> int:
 
 
 @benchmark(
-    Row("many.memory", "1,000 connections in one process: memory of each beyond the mappings", "KiB", at_most(40)),
+    Row(
+        "many.memory",
+        "1,000 connections in one process: memory of each beyond the mappings",
+        "KiB",
+        at_most(40),
+    ),
     Row("many.getinfo", "the same: getinfo, against 1 connection", "x", at_most(1.2), against="1 connection"),
 )
 def many(stage: Stage) -> Iterator[Result]:

@@ -17,8 +17,16 @@ _CONNECTIONS = (1, 50)
 
 @benchmark(
     Row("embedded.1", "embedded daemon: C's calls/s, 1 connection", "x", at_least(0.3), against="corosync"),
-    Row("embedded.50", "embedded daemon: C's calls/s, 50 connections", "x", at_least(0.3), against="corosync"),
-    Row("embedded.growth", "embedded daemon: from 1 to 50 connections", "x", at_least(1.0), against="1 connection"),
+    Row(
+        "embedded.50", "embedded daemon: C's calls/s, 50 connections", "x", at_least(0.3), against="corosync"
+    ),
+    Row(
+        "embedded.growth",
+        "embedded daemon: from 1 to 50 connections",
+        "x",
+        at_least(1.0),
+        against="1 connection",
+    ),
 )
 def embedded(stage: Stage) -> Iterator[Result]:
     """getinfo calls a second with the C program, a thread for each connection."""

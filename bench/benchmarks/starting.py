@@ -19,7 +19,13 @@ _BASE = "import trio, construct"
 
 
 @benchmark(
-    Row("import.package", "import votequorum_ipc beyond import trio, construct", "ms", at_most(15), against=_BASE),
+    Row(
+        "import.package",
+        "import votequorum_ipc beyond import trio, construct",
+        "ms",
+        at_most(15),
+        against=_BASE,
+    ),
     Row("import.names", "from votequorum_ipc import Votequorum, Quorum beyond the same", "ms", against=_BASE),
 )
 def imports(stage: Stage) -> Iterator[Result]:

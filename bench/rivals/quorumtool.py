@@ -20,7 +20,11 @@ def getinfo(count: int) -> list[int]:
 
 def _status() -> Mapping[str, str]:
     done = subprocess.run(
-        ["corosync-quorumtool", "-s"], capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+        ["corosync-quorumtool", "-s"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
     )
     fields = dict(_field(line) for line in done.stdout.splitlines() if ":" in line)
     # Its exit status says only whether there is quorum; the text says whether it worked.
