@@ -15,14 +15,16 @@ from typing import TypeVar
 from .registry import Result
 
 T = TypeVar("T")
-Sides = Mapping[str, Callable[[], T]]
+K = TypeVar("K")
 
 
-def alternate(rounds: int, sides: Sides[T], done: Callable[[], None] = lambda: None) -> dict[str, list[T]]:
+def alternate(
+    rounds: int, sides: Mapping[K, Callable[[], T]], done: Callable[[], None] = lambda: None
+) -> dict[K, list[T]]:
     """What each side gave in each round; `done` is called after each. One more round before is forgotten."""
     for run in sides.values():
         run()
-    given: dict[str, list[T]] = {name: [] for name in sides}
+    given: dict[K, list[T]] = {name: [] for name in sides}
     order = list(sides)
     for _ in range(rounds):
         for name in order:
@@ -63,9 +65,9 @@ def _result(key: str, values: Sequence[float], rounds: Mapping[str, Sequence[flo
 
 
 def of_rounds(
-    rounds: Mapping[str, Iterable[Sequence[float]]],
+    rounds: Mapping[K, Iterable[Sequence[float]]],
     figure: Callable[[Sequence[float]], float],
     scale: float = 1e-3,
-) -> dict[str, list[float]]:
+) -> dict[K, list[float]]:
     """One figure, such as the median, for each side's round; nanoseconds become microseconds by default."""
     return {name: [figure(given) * scale for given in each] for name, each in rounds.items()}

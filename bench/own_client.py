@@ -1,6 +1,6 @@
 """Our client as a side: a trio program such as a user would write. See `rivals/c_client.c` for the commands.
 
-Besides those: `tasks N` makes N calls from 32 tasks on one connection and gives the one time for all of
+Besides those: `tasks:K N` makes N calls from K tasks on one connection and gives the one time for all of
 them. It waits for commands with the event loop standing still, which is as good as no work at all: nothing
 else is to be done between rounds.
 """
@@ -16,8 +16,6 @@ import trio
 
 from bench.answering import answer, commands
 from votequorum_ipc import ExpectedVotesNotification, TrackFlags, Votequorum
-
-TASKS: Final = 32
 
 _handles: list[Votequorum] = []
 
@@ -49,11 +47,11 @@ async def _total(count: int) -> list[int]:
     return [monotonic_ns() - start]
 
 
-async def _tasks(count: int) -> list[int]:
+async def _tasks(count: int, tasks: int) -> list[int]:
     start = monotonic_ns()
     async with trio.open_nursery() as nursery:
-        for task in range(TASKS):
-            nursery.start_soon(_calls, count * (task + 1) // TASKS - count * task // TASKS)
+        for task in range(tasks):
+            nursery.start_soon(_calls, count * (task + 1) // tasks - count * task // tasks)
     return [monotonic_ns() - start]
 
 
@@ -103,7 +101,7 @@ async def _events(count: int) -> list[int]:
     return numbers
 
 
-_COMMANDS: Final[dict[str, Callable[[int], Awaitable[list[int]]]]] = {
+_COMMANDS: Final[dict[str, Callable[..., Awaitable[list[int]]]]] = {
     "open": _open,
     "getinfo": _getinfo,
     "total": _total,
@@ -119,7 +117,8 @@ _COMMANDS: Final[dict[str, Callable[[int], Awaitable[list[int]]]]] = {
 async def _main() -> None:
     try:
         for command, count in commands():
-            answer(await _COMMANDS[command](count))
+            name, *arguments = command.split(":")
+            answer(await _COMMANDS[name](count, *map(int, arguments)))
     finally:
         for handle in _handles:
             await handle.finalize()

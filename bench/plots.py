@@ -25,7 +25,7 @@ _NAMES: Final = {
     "ctypes": "libvotequorum, ctypes",
     "quorumtool": "corosync-quorumtool -s, parsed",
 }
-_PLACEMENTS: Final = {"free": "scheduler's own", "one CPU": "one CPU", "two CPUs": "daemon on its own CPU"}
+_PLACEMENTS: Final = {"free": "scheduler's own", "one CPU": "all on one CPU", "two CPUs": "daemon on its own"}
 _STYLE: Final[Any] = {
     "font.size": 11,
     "text.color": _INK,
@@ -78,7 +78,7 @@ def _draw_ask(axes: Axes, rows: Rows) -> None:
     axes.set_xscale("log")
     axes.set_xlim(1, max(times.values()) * 8)
     axes.set_xlabel("microseconds (logarithmic): less is better")
-    axes.set_title("Time of one getinfo", loc="left", weight="bold")
+    axes.set_title("Time of one getinfo", loc="left", weight="bold", pad=42)
     axes.tick_params(axis="y", length=0)
 
 
@@ -97,7 +97,7 @@ def _draw_many(axes: Axes, rows: Rows) -> None:
         axes.bar_label(bars, [f"{rate:.0f}k" for rate in rates], padding=4)
     axes.set_yticks([-i for i in range(len(placements))], [_PLACEMENTS[name] for name in placements])
     axes.set_xlabel("thousand calls a second: more is better")
-    axes.set_title("Calls a second, by placement of the processes", loc="left", weight="bold", pad=42)
+    axes.set_title("Calls a second", loc="left", weight="bold", pad=42)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9, borderaxespad=0.2)
     axes.margins(x=0.12)
     axes.tick_params(axis="y", length=0)

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +27,11 @@ from tests.real.daemon import one_node
 from tests.real.host import Host
 from tests.real.waiting import eventually
 
-from .measure import Sides, alternate
+from .measure import alternate
 from .registry import LeftOutError
 from .side import ROOT, Side
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 RIVALS: Final = Path(__file__).parent / "rivals"
@@ -91,9 +92,9 @@ class Stage:
     ) -> None:
         self._stack.close()
 
-    def alternate(self, sides: Sides[T], rounds: int = 0) -> dict[str, list[T]]:
-        """As many rounds as the scale says, or as given; see `measure.alternate`."""
-        return alternate(min(rounds or self.scale.rounds, self.scale.rounds), sides, self._progress)
+    def alternate(self, sides: Mapping[K, Callable[[], T]]) -> dict[K, list[T]]:
+        """As many rounds as the scale says; see `measure.alternate`."""
+        return alternate(self.scale.rounds, sides, self._progress)
 
     # --- daemons ---
 

@@ -12,6 +12,8 @@ from ..registry import Result, Row, at_least, at_most, benchmark
 from ..rivals import quorumtool
 from ..stage import Stage
 
+_TASKS = (4, 32, 128)
+
 _p99 = functools.partial(percentile, percent=99)
 
 
@@ -45,7 +47,7 @@ def pipelined(stage: Stage) -> Iterator[Result]:
     site, calls = stage.corosync, stage.scale.calls
     with stage.sides(site, "ours", "C") as sides:
         asks = {
-            "ours": functools.partial(sides["ours"].ask, "tasks", calls),
+            "ours": functools.partial(sides["ours"].ask, "tasks:32", calls),
             "C": functools.partial(sides["C"].ask, "total", calls),
         }
         for placement in PLACEMENTS:
@@ -53,6 +55,26 @@ def pipelined(stage: Stage) -> Iterator[Result]:
                 rounds = stage.alternate(asks)
             rates = of_rounds(rounds, lambda times: calls / times[0], scale=1e9)
             yield ratio(f"pipelined.{placement}", rates, "calls/s")
+
+
+@benchmark(
+    *(
+        Row(f"tasks.{tasks}", f"calls/s from {tasks} tasks, against 1 task", "x", against="1 task")
+        for tasks in _TASKS
+    ),
+)
+def tasks(stage: Stage) -> Iterator[Result]:
+    """How the calls a second grow with the tasks on one connection."""
+    calls = stage.scale.calls
+    with stage.sides(stage.corosync, "ours") as sides:
+        ask = sides["ours"].ask
+        given = stage.alternate(
+            {count: functools.partial(ask, f"tasks:{count}", calls) for count in (1, *_TASKS)}
+        )
+    rates = of_rounds(given, lambda times: calls / times[0], scale=1e9)
+    for count in _TASKS:
+        pair = {"ours": rates[count], "1 task": rates[1]}
+        yield ratio(f"tasks.{count}", pair, "calls/s", against="1 task")
 
 
 @benchmark(

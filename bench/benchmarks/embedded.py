@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..measure import of_rounds, ratio
 from ..registry import Result, Row, at_least, benchmark
-from ..side import Side
-from ..stage import Stage
+from ..stage import Site, Stage
 
 _CONNECTIONS = (1, 50)
 
@@ -30,30 +29,32 @@ _CONNECTIONS = (1, 50)
 )
 def embedded(stage: Stage) -> Iterator[Result]:
     """getinfo calls a second with the C program, a thread for each connection."""
-    calls = stage.scale.calls
-    rates = {}
+    with contextlib.ExitStack() as stack:
+        rates = stage.alternate(
+            {
+                (name, connections): _rate(stack, stage, site, connections)
+                for connections in _CONNECTIONS
+                for name, site in (("ours", stage.embedded), ("corosync", stage.corosync))
+            },
+        )
     for connections in _CONNECTIONS:
-        with _clients(stage, connections) as sides:
-            each = max(1, calls // connections)
-            given = stage.alternate(
-                {name: functools.partial(side.ask, "threads", each) for name, side in sides.items()},
-            )
-        made = each * connections
-        rates[connections] = of_rounds(given, lambda times, made=made: made / times[0], scale=1e9)  # type: ignore[misc]
-        yield ratio(f"embedded.{connections}", rates[connections], "calls/s", against="corosync")
-    few, many = (rates[connections]["ours"] for connections in _CONNECTIONS)
+        pair = {name: rates[name, connections] for name in ("ours", "corosync")}
+        yield ratio(f"embedded.{connections}", pair, "calls/s", against="corosync")
+    few, many = (rates["ours", connections] for connections in _CONNECTIONS)
     yield ratio("embedded.growth", {"ours": many, "1 connection": few}, "calls/s", against="1 connection")
 
 
-@contextlib.contextmanager
-def _clients(stage: Stage, connections: int) -> Iterator[dict[str, Side]]:
-    """A C program on each daemon, with so many connections."""
-    with stage.sides(stage.embedded, "C") as ours, stage.sides(stage.corosync, "C") as theirs:
-        sides = {"ours": ours["C"], "corosync": theirs["C"]}
-        if connections > 1:
-            for side in sides.values():
-                side.ask("open", connections - 1)
-        yield sides
+def _rate(stack: contextlib.ExitStack, stage: Stage, site: Site, connections: int) -> Callable[[], float]:
+    """Calls a second of a C program on a daemon, with so many connections."""
+    side = stack.enter_context(stage.sides(site, "C"))["C"]
+    side.ask("open", connections - 1)
+    each = max(1, stage.scale.calls // connections)
+
+    def measure() -> float:
+        (taken,) = side.ask("threads", each)
+        return each * connections / taken * 1e9
+
+    return measure
 
 
 @benchmark(Row("embedded.getinfo", "getinfo one after another, on the embedded daemon", "x"))

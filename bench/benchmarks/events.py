@@ -1,10 +1,10 @@
 """Events: how soon they reach the program, and what it costs to wait for them.
 
 When the daemon notifies cannot be asked of it. So a third side, the watcher, changes the expected votes and
-looks for its own notification without a pause, at a priority below everybody's. It subscribes last, and who
-subscribed last is notified first: what it sees is the instant from which the other side's time counts. Only
-one of the two that are compared is subscribed at a time; with both, the second to be woken would wait for a
-CPU until the first is done.
+looks for its own notification without a pause. It subscribes last, and who subscribed last is notified first:
+what it sees is the instant from which the other side's time counts. Where it lost its CPU meanwhile, which it
+notices, the event does not count. Only one of the two that are compared is subscribed at a time; with both,
+the second to be woken would wait for a CPU until the first is done.
 """
 
 from __future__ import annotations
