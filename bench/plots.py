@@ -25,7 +25,11 @@ _NAMES: Final = {
     "ctypes": "libvotequorum, ctypes",
     "quorumtool": "corosync-quorumtool -s, parsed",
 }
-_PLACEMENTS: Final = {"free": "scheduler's own", "one CPU": "all on one CPU", "two CPUs": "daemon on its own"}
+_PLACEMENTS: Final = {
+    "free": "scheduler's own",
+    "one CPU": "all on one CPU",
+    "two CPUs": "daemon on a\nCPU of its own",
+}
 _STYLE: Final[Any] = {
     "font.size": 11,
     "text.color": _INK,
@@ -38,6 +42,8 @@ _STYLE: Final[Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
+    "figure.constrained_layout.w_pad": 0.15,
+    "figure.constrained_layout.h_pad": 0.15,
     "svg.hashsalt": "votequorum_ipc",
 }
 
@@ -79,6 +85,7 @@ def _draw_ask(axes: Axes, rows: Rows) -> None:
     axes.set_xlim(1, max(times.values()) * 8)
     axes.set_xlabel("microseconds (logarithmic): less is better")
     axes.set_title("Time of one getinfo", loc="left", weight="bold", pad=42)
+    axes.text(0, 1.1, "one after another, placed by the scheduler", transform=axes.transAxes, fontsize=9)
     axes.tick_params(axis="y", length=0)
 
 
@@ -99,7 +106,7 @@ def _draw_many(axes: Axes, rows: Rows) -> None:
     axes.set_xlabel("thousand calls a second: more is better")
     axes.set_title("Calls a second", loc="left", weight="bold", pad=42)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9, borderaxespad=0.2)
-    axes.margins(x=0.12)
+    axes.margins(x=0.14)
     axes.tick_params(axis="y", length=0)
 
 

@@ -37,6 +37,7 @@ def event(stage: Stage) -> Iterator[Result]:
     count = stage.scale.part(20)
     with stage.sides(stage.corosync, "ours", "C") as sides, stage.sides(stage.corosync, "C") as others:
         watcher = others["C"]
+        watcher.ask("prepare")
         given = stage.alternate(
             {name: functools.partial(_latencies, side, watcher, count) for name, side in sides.items()},
         )
@@ -70,6 +71,7 @@ def _latencies(side: Side, watcher: Side, count: int) -> list[tuple[int, int]]:
 def idle(stage: Stage) -> Iterator[Result]:
     """What waiting costs: a task in `events()`, and a C thread in dispatch, at the same time."""
     with stage.sides(stage.corosync, "ours", "C") as sides, stage.sides(stage.corosync, "C") as others:
+        others["C"].ask("prepare")
         for side in sides.values():
             side.ask("subscribe")
             side.tell("events", 1)

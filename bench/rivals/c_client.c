@@ -12,6 +12,7 @@
  *     subscribe      trackstart, and take the state of now
  *     unsubscribe    trackstop
  *     events N       wait in dispatch for N events  N instants, CLOCK_MONOTONIC
+ *     prepare        give the node so many votes that `cause` can change what is expected; notifies, too
  *     cause N        change expected votes N times  N pairs of instants: of the change, and of its notification;
  *                                                   0 for a notification whose instant is not certain
  *
@@ -224,21 +225,27 @@ static long events(int64_t *numbers, long count)
 	return count;
 }
 
+static long prepare(int64_t *numbers, long count)
+{
+	struct votequorum_info info;
+
+	(void)numbers, (void)count;
+	check(votequorum_setvotes(handles[0], 1, MANY_VOTES), "setvotes");
+	do
+		check(votequorum_getinfo(handles[0], 1, &info), "getinfo");
+	while (info.node_expected_votes != MANY_VOTES);
+	return 0;
+}
+
 /*
  * Who subscribed last is notified first, and this looks without a pause: so what it sees is the instant of the
  * daemon's notification, within a microsecond or two. It looks only between a change and its notification.
  */
 static long cause(int64_t *numbers, long count)
 {
-	static votequorum_handle_t control;
 	static unsigned int expected = MANY_VOTES;
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 
-	if (!control) {
-		check(votequorum_initialize(&control, NULL), "initialize");
-		check(votequorum_setvotes(control, 1, MANY_VOTES), "setvotes");
-		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
-	}
 	while (votequorum_dispatch(handles[0], CS_DISPATCH_ONE_NONBLOCKING) == CS_OK)
 		;
 	for (long i = 0; i < count; i++) {
@@ -248,7 +255,7 @@ static long cause(int64_t *numbers, long count)
 		expected = MANY_VOTES + (expected + 1) % (MANY_VOTES / 2);
 		last_change = 0;
 		numbers[2 * i] = now();
-		check(votequorum_setexpected(control, expected), "setexpected");
+		check(votequorum_setexpected(handles[0], expected), "setexpected");
 		for (looked = now(); !last_change; looked += gap) {
 			votequorum_dispatch(handles[0], CS_DISPATCH_ONE_NONBLOCKING);
 			gap = now() - looked;
@@ -265,7 +272,7 @@ static const struct {
 	{ "open", open_connections }, { "getinfo", getinfo },	  { "total", total },
 	{ "threads", threads },	      { "session", session },	  { "trackstart", trackstart },
 	{ "subscribe", subscribe },   { "unsubscribe", unsubscribe }, { "events", events },
-	{ "cause", cause },
+	{ "prepare", prepare },	      { "cause", cause },
 };
 
 static void run(const char *command, long count)
