@@ -20,7 +20,7 @@ from typing import Final, Self
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
-_PATIENCE: Final = 300.0
+_PATIENCE: Final = 60.0
 """Seconds after which a side that does not answer counts as hung."""
 
 
