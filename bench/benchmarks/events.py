@@ -22,6 +22,9 @@ from ..registry import LeftOutError, Result, Row, at_most, benchmark
 from ..side import Side
 from ..stage import Stage
 
+_EVENTS = 20
+"""Of a round at least: not each of them counts."""
+
 _SETTLE = 0.2
 """Seconds after which a side that was told to wait does wait."""
 
@@ -34,7 +37,7 @@ def event(stage: Stage) -> Iterator[Result]:
     """An event's way: to the consumer of `events()`, and to a C thread in dispatch."""
     if len(os.sched_getaffinity(0)) == 1:
         raise LeftOutError("the instant of a notification cannot be seen with only one CPU")
-    count = stage.scale.part(20)
+    count = max(_EVENTS, stage.scale.part(20))
     with stage.sides(stage.corosync, "ours", "C") as sides, stage.sides(stage.corosync, "C") as others:
         watcher = others["C"]
         watcher.ask("prepare")
