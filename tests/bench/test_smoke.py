@@ -28,6 +28,7 @@ def test_every_benchmark_runs(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
