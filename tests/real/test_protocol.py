@@ -360,6 +360,20 @@ def test_votes_of_node_0_are_the_device_s(start_daemon: StartDaemon) -> None:
         assert client.getinfo()[1]["node_votes"] == 1
 
 
+def test_the_votes_that_make_a_quorum_are_kept_in_8_bits(start_daemon: StartDaemon) -> None:
+    with opened(start_daemon(Config())) as (client, _):
+        assert client.setvotes(1, 600) == CS_OK
+        eventually(lambda: client.getinfo()[1]["total_votes"] == 600, otherwise="the votes are 600")
+        assert client.getinfo()[1]["quorum"] == (600 // 2 + 1) % 256
+
+
+def test_votes_may_not_be_set_to_what_leaves_a_node_without_quorum(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(quorum={"expected_votes": 3}))
+    with opened(daemon) as (client, _):
+        assert client.setvotes(1, 1) == CsErrorCode.INVALID_PARAM
+        assert client.setvotes(1, 2) == CS_OK
+
+
 def test_expected_votes_are_told_also_when_they_stay_the_same(start_daemon: StartDaemon) -> None:
     with opened(start_daemon(Config())) as (client, _):
         assert client.trackstart(context=7, flags=4) == CS_OK
