@@ -29,6 +29,7 @@ from .types import (
     VotequorumEvent,
 )
 from .wire import votequorum as wire
+from .wire.layout import encode_text
 
 SERVICE: Final = "votequorum"
 
@@ -242,7 +243,7 @@ class Votequorum(Handle[VotequorumEvent]):
 
 
 def _device_name(name: str) -> str:
-    size = len(name.encode("utf-8", "surrogateescape"))
+    size = len(encode_text(name, "name"))
     if not 0 < size < QDEVICE_MAX_NAME_LEN or "\0" in name:
         raise InvalidParam(
             f"a quorum device's name has 1 to {QDEVICE_MAX_NAME_LEN - 1} bytes and no NUL; this has {size}",
