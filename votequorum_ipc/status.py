@@ -2,8 +2,9 @@
 
 Strategy: the quorum service says who is a member and whether they are quorate; votequorum, asked about all
 members at once, has the votes; cmap and cfg have the names. votequorum's ring id, read last, tells whether
-all of that speaks of one membership; else everything is read again. Whatever a daemon does not serve, or an
-address does not lead to, is left out. Source: corosync's tools/corosync-quorumtool.c.
+all of that speaks of one membership; else everything is read again. (While nodes synchronise, corosync lets
+requests wait, so that is rare.) Whatever a daemon does not serve, or an address does not lead to, is left
+out. Source: corosync's tools/corosync-quorumtool.c.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import trio
 
 from .cfg import Cfg
 from .cmap import Cmap
-from .errors import CsError, Exist, InvalidParam, Library, NotExist
+from .errors import CsError, Exist, InvalidParam, Library, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, sibling
 from .quorum import Quorum
 from .types import (
+    DispatchFlags,
     InfoFlags,
     NodeInfo,
     NodelistNotification,
@@ -89,9 +91,6 @@ class ClusterStatus:
     """In corosync's order."""
     info: NodeInfo | None
     """votequorum's figures as this node has them; None without votequorum."""
-    synchronising: bool
-    """Whether the membership was still changing when reading was given up, after a second: figures of the
-    old and of the new one may be mixed."""
 
     @property
     def device(self) -> Device | None:
@@ -112,16 +111,15 @@ async def cluster_status(address: Address = None) -> ClusterStatus:
 class StatusReader:
     """Connections to a daemon's services, from which `read` makes a `ClusterStatus` as often as asked."""
 
-    def __init__(
-        self, quorum: Quorum | None, votequorum: Votequorum | None, cmap: Cmap | None, cfg: Cfg | None
-    ) -> None:
+    def __init__(self) -> None:
         """Not public: use `connect`."""
         self.names: dict[int, str] = {}
         """Names of the nodes in the node list and of every member seen, also of those that left."""
-        self._quorum = quorum
-        self._votequorum = votequorum
-        self._cmap = cmap
-        self._cfg = cfg
+        self._quorum: Quorum | None = None
+        self._votequorum: Votequorum | None = None
+        self._cmap: Cmap | None = None
+        self._cfg: Cfg | None = None
+        self._latest: dict[type, Any] = {}
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -131,29 +129,32 @@ class StatusReader:
         Raises `Library` when neither quorum nor votequorum answers, `Access` when this user may not ask,
         `TryAgain` while the daemon starts.
         """
+        reader = cls()
         async with Services(address) as services:
-            quorum, votequorum = await services.quorum_and_votequorum()
-            cmap = await services.open("cmap", Cmap.initialize)
-            cfg = await services.open("cfg", Cfg.initialize)
-            yield cls(quorum, votequorum, cmap, cfg)
+            reader._quorum, reader._votequorum = await services.quorum_and_votequorum(
+                partial(Quorum.initialize, quorum_notify=reader._note, nodelist_notify=reader._note),
+                partial(Votequorum.initialize, quorum_notify=reader._note, nodelist_notify=reader._note),
+            )
+            reader._cmap = await services.open("cmap", Cmap.initialize)
+            reader._cfg = await services.open("cfg", Cfg.initialize)
+            yield reader
 
     async def read(self) -> ClusterStatus:
-        """The state of now. Raises `Library` when the daemon is gone, `TryAgain` while it cannot answer.
+        """The state of now. May be cancelled, and called again.
 
-        Members that the node list does not name are resolved, as corosync-quorumtool does it: that takes a
-        thread of trio's, and may ask a name server.
+        Waits while the nodes synchronise. Raises `Library` when the daemon is gone, `TryAgain` when it
+        cannot answer, or the membership changed again and again for a second. Members that the node list
+        does not name are resolved, as corosync-quorumtool does it: that takes a thread of trio's, and may ask
+        a name server.
         """
         for _ in range(_ATTEMPTS):
-            status = await self._read()
-            if not status.synchronising:
+            ring_id, quorate, members = await self._membership()
+            own, *infos = await self._infos(members)
+            if self._votequorum is None or (await self._votequorum_now())[0].ring_id == ring_id:
                 break
             await trio.sleep(_ATTEMPT_DELAY)
-        return status
-
-    async def _read(self) -> ClusterStatus:
-        ring_id, quorate, members = await self._membership()
-        own, *infos = await self._infos(members)
-        synchronising = bool(self._votequorum) and (await self._votequorum_now())[0].ring_id != ring_id
+        else:
+            raise TryAgain("the membership is changing: try again")
         node_id = await self._node_id(own)
         await self._learn_names(members)
         return ClusterStatus(
@@ -167,7 +168,6 @@ class StatusReader:
                 for member, info in zip(members, infos, strict=True)
             ),
             info=own,
-            synchronising=synchronising,
         )
 
     # --- who, and how many votes ---
@@ -177,8 +177,8 @@ class StatusReader:
             ours, quorum = await self._votequorum_now()
             return ours.ring_id, quorum.quorate, ours.members
         await self._quorum.trackstart(TrackFlags.CURRENT)
-        nodelist = await _next(self._quorum, QuorumNodelistNotification)
-        quorum_v1 = await _next(self._quorum, QuorumV1Notification)
+        nodelist = await self._told(self._quorum, QuorumNodelistNotification)
+        quorum_v1 = await self._told(self._quorum, QuorumV1Notification)
         if self._quorum.quorum_type is QuorumType.FREE:
             # Only a provider fills in the ring and the members of this notification.
             return nodelist.ring_id, quorum_v1.quorate, nodelist.members
@@ -187,8 +187,20 @@ class StatusReader:
     async def _votequorum_now(self) -> tuple[NodelistNotification, QuorumNotification]:
         assert self._votequorum is not None
         await self._votequorum.trackstart(flags=TrackFlags.CURRENT)
-        nodelist = await _next(self._votequorum, NodelistNotification)
-        return nodelist, await _next(self._votequorum, QuorumNotification)
+        nodelist = await self._told(self._votequorum, NodelistNotification)
+        return nodelist, await self._told(self._votequorum, QuorumNotification)
+
+    def _note(self, event: Any) -> None:
+        self._latest[type(event)] = event
+
+    async def _told(self, handle: Handle[Any], kind: type[T]) -> T:
+        """The last event of a kind. All are here before the answer to `trackstart` is; the last one belongs
+        to it, and older ones to calls that were cancelled."""
+        await handle.dispatch(DispatchFlags.ALL)
+        while kind not in self._latest:
+            await handle.dispatch(DispatchFlags.ONE)
+        event: T = self._latest.pop(kind)
+        return event
 
     async def _infos(self, members: Sequence[int]) -> Sequence[NodeInfo | None]:
         """This node's info, then that of each member."""
@@ -246,7 +258,8 @@ class Services:
         except (Library, InvalidParam) as error:
             self._missing.append(error)
             return None
-        return await self._stack.enter_async_context(handle)
+        self._stack.push_async_exit(handle)
+        return handle
 
     async def quorum_and_votequorum(
         self,
@@ -268,12 +281,6 @@ def _addresses(address: Address) -> dict[str, Address]:
         return {service: sibling(address, service) for service in _SERVICES}
     except InvalidParam:
         return {"votequorum": address}
-
-
-async def _next(handle: Handle[Any], kind: type[T]) -> T:
-    while not isinstance(event := await handle.next_event(), kind):
-        pass
-    return event
 
 
 async def _unless_unknown(ask: Callable[[int], Awaitable[T]], nodeid: int) -> T | None:

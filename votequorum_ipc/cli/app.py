@@ -11,6 +11,7 @@ from .. import __version__
 
 COMMANDS: Final = {
     "status": "status",
+    "monitor": "monitor",
     "setexpected": "setexpected",
     "setvotes": "setvotes",
 }

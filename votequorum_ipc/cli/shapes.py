@@ -10,6 +10,15 @@ from typing import Any
 
 from ..status import ClusterStatus, Device, Member
 from ..types import InfoFlags, NodeInfo, RingId
+from .changes import (
+    Change,
+    DeviceChanged,
+    ExpectedVotesChanged,
+    MembershipChanged,
+    NodeVotesChanged,
+    QuorumChanged,
+    VotesChanged,
+)
 
 
 def status_shape(status: ClusterStatus) -> dict[str, Any]:
@@ -21,11 +30,34 @@ def status_shape(status: ClusterStatus) -> dict[str, Any]:
         "node_id": status.node_id,
         "ring_id": ring_shape(status.ring_id),
         "quorate": status.quorate,
-        "synchronising": status.synchronising,
         "votequorum": status.info and votes_shape(status.info),
         "members": [_member_shape(member) for member in status.members],
         "qdevice": status.device and _device_shape(status.device),
     }
+
+
+def change_shape(change: Change) -> dict[str, Any]:
+    """A line of `monitor`: `event` says what changed, the other keys how it is now."""
+    match change:
+        case MembershipChanged():
+            return {
+                "event": "membership",
+                "ring_id": ring_shape(change.ring_id),
+                "members": change.members,
+                "joined": change.joined,
+                "left": change.left,
+            }
+        case QuorumChanged():
+            return {"event": "quorum", "quorate": change.quorate}
+        case ExpectedVotesChanged():
+            return {"event": "expected_votes", "expected_votes": change.expected_votes}
+        case VotesChanged():
+            return {"event": "votes", **votes_shape(change.info)}
+        case NodeVotesChanged():
+            return {"event": "node_votes", "node_id": change.node_id, "votes": change.votes}
+        case DeviceChanged():
+            flags = flag_names(change.flags)
+            return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
 
 
 def ring_shape(ring_id: RingId) -> dict[str, Any]:

@@ -83,8 +83,6 @@ def _quorum_rows(status: ClusterStatus) -> Rows:
     yield "Node ID:", str(status.node_id)
     yield "Ring ID:", str(status.ring_id)
     yield "Quorate:", Text("Yes", "bold green") if status.quorate else Text("No", "bold red")
-    if status.synchronising:
-        yield "Membership:", Text("changing now", "yellow")
 
 
 def _provider(status: ClusterStatus) -> str:
