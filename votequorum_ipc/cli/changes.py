@@ -159,7 +159,7 @@ class Follower:
         return status
 
     async def follow(self) -> NoReturn:
-        """Call `emit` with each change, for ever. Raises `Library` when the daemon is gone, after the last."""
+        """Call `emit` with each change, for ever. Raises `Library` after the last: the daemon is gone."""
         while True:
             await self._announcement()
             self._compare(await self._read())
