@@ -65,8 +65,8 @@ def announced(monitor: Monitor) -> list[Line]:
     return [event for event in monitor.events() if event["event"] in ANNOUNCED]
 
 
-def others(monitor: Monitor) -> list[Line]:
-    return [event for event in monitor.events() if event["event"] not in ANNOUNCED]
+def memberships(monitor: Monitor) -> list[Line]:
+    return [event for event in monitor.events() if event["event"] == "membership"]
 
 
 def test_the_first_line_is_the_state_of_now(daemon: Daemon, tmp_path: Path) -> None:
@@ -87,23 +87,30 @@ def test_a_partition_and_its_healing_are_the_lines_that_corosync_announces(
     ):
         cluster3.isolate(3)
         cluster3.wait_agreed()
-        majority.wait_for("votes", total_votes=2)
-        minority.wait_for("votes", total_votes=1)
+        wait_until_told(majority, on_1, total_votes=2)
+        wait_until_told(minority, on_3, total_votes=1)
+        assert announced(minority)[-1] == {"event": "quorum", "quorate": False}
+        assert [3] in [line["left"] for line in memberships(majority)]
+
         cluster3.heal()
         cluster3.wait_agreed()
-        majority.wait_for("votes", total_votes=3)
-        minority.wait_for("votes", total_votes=3)
-        lines_1, lines_3 = announced(majority), announced(minority)
-        assert lines_1 == expected(on_1.take(), quorate=True)
-        assert lines_3 == expected(on_3.take(), quorate=True)
-        assert {"event": "quorum", "quorate": False} in lines_3
-        assert lines_3[-1] == {"event": "quorum", "quorate": True}
-        assert [3] in [line["left"] for line in lines_1 if line["event"] == "membership"]
-        assert lines_1[-1]["joined"]
-        # What is not announced stands behind the announcement that it came with.
+        wait_until_told(majority, on_1, total_votes=3)
+        wait_until_told(minority, on_3, total_votes=3)
+        assert announced(minority)[-1] == {"event": "quorum", "quorate": True}
+        assert memberships(majority)[-1]["members"] == memberships(minority)[-1]["members"] == [1, 2, 3]
+        # corosync does not announce votes; they stand behind the announcement that they came with.
         assert majority.events()[-1]["event"] == minority.events()[-1]["event"] == "votes"
-        assert [line["total_votes"] for line in others(majority)][-1] == 3
-        assert [line["quorum"] for line in others(majority)] == [2] * len(others(majority))
+
+
+def wait_until_told(monitor: Monitor, quorum: CQuorum, total_votes: int) -> None:
+    """Block until monitor has told all that libquorum was told since the start, and the votes of now."""
+
+    def told() -> bool:
+        assert quorum.dispatch() == CS_OK
+        votes = [line["total_votes"] for line in monitor.events() if line["event"] == "votes"]
+        return announced(monitor) == expected(quorum.events, quorate=True) and votes[-1:] == [total_votes]
+
+    eventually(told, otherwise=lambda: f"{monitor.events()} are {quorum.events}, {total_votes} votes")
 
 
 def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to(
@@ -114,10 +121,7 @@ def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to
     with votequorum, Monitor(cluster3[2], tmp_path) as monitor:
         for votes in (4, 5, 5, 4):
             assert votequorum.setexpected(votes) == CS_OK
-            eventually(
-                lambda votes=votes: quorumtool.figures(cluster3[2])["votequorum"]["expected_votes"] == votes  # type: ignore[misc]
-            )
-        eventually(lambda: len(monitor.events()) >= 4, otherwise="all lines")
+            wait_until_last(monitor, event="votes", expected_votes=votes)
         votes_line = {"event": "votes", "total_votes": 3, "flags": ["QUORATE"]}
         assert monitor.events() == [
             {"event": "expected_votes", "expected_votes": 4},
@@ -127,6 +131,14 @@ def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to
             {"event": "expected_votes", "expected_votes": 4},
             {**votes_line, "expected_votes": 4, "highest_expected": 4, "quorum": 3},
         ]
+
+
+def wait_until_last(monitor: Monitor, **values: Any) -> None:
+    """Block until the last line has these values."""
+    eventually(
+        lambda: monitor.lines()[-1].items() >= values.items(),
+        otherwise=lambda: f"{values} are in the last of {monitor.lines()}",
+    )
 
 
 def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tmp_path: Path) -> None:
