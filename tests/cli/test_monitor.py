@@ -156,7 +156,7 @@ def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tm
         assert (last["total_votes"], last["quorum"]) == (5, 3)
 
 
-def test_a_membership_is_told_at_once_while_the_cluster_waits_for_a_quorum_device(
+def test_memberships_are_told_at_once_while_the_cluster_waits_for_a_quorum_device(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     # Should the wait end by itself, it would do so with the device's death, and the lines would differ.
@@ -171,14 +171,18 @@ def test_a_membership_is_told_at_once_while_the_cluster_waits_for_a_quorum_devic
         for node in (cluster[1], cluster[2]):
             assert_agrees(node)
 
+        # Until the device polls with the last ring id, corosync answers no question.
         cluster.isolate(3)
-        told = monitor.wait_for("membership", members=[1, 2])
-        # Only now may the nodes finish, so the line cannot have waited for them.
-        assert votequorum.qdevice_poll(b"dev", 1, ring_of(told)) == CS_OK
-        # The device was registered before, but corosync did not announce it.
-        monitor.wait_for("qdevice")
-        *memberships, device_line = monitor.events()
-        assert [line["event"] for line in memberships] == ["membership"] * len(memberships)
+        monitor.wait_for("membership", members=[1, 2])
+        cluster.partition([1], [2], [3])
+        wait_until_last(monitor, event="membership", members=[1])
+        assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[-1])) == CS_OK
+
+        wait_until_last(monitor, event="votes", total_votes=2)
+        *told_meanwhile, quorum_line, device_line, _ = monitor.events()
+        assert {line["event"] for line in told_meanwhile} == {"membership"}
+        assert quorum_line == {"event": "quorum", "quorate": False}
+        # It was registered before, but corosync did not announce that.
         flags = ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
         assert device_line == {"event": "qdevice", "node_id": 1, "name": "dev", "flags": flags}
 
