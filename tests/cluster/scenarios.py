@@ -5,7 +5,8 @@ Strategies draw each step from what is possible after the steps before it, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 from hypothesis import strategies as st
 
@@ -133,34 +134,64 @@ def scenarios(draw: st.DrawFn, *, device: bool = False, timed: bool = False, lon
         )
     if not is_accepted(config):
         config = draw(configs(device=device, timed=timed).filter(is_accepted))
-    where: dict[int, int] = {}
-    steps: list[Step] = []
-    if draw(st.booleans()):
-        steps += [Up(nodeid, 0) for nodeid in config.nodeids]
-        where = dict.fromkeys(config.nodeids, 0)
+    world = World()
+    steps: list[Step] = [Up(nodeid, 0) for nodeid in config.nodeids] if draw(st.booleans()) else []
+    for step in steps:
+        world.apply(step)
     for _ in range(draw(st.integers(3, longest))):
-        step = draw(_next_step(config, where, waits=timed))
-        _apply(where, step)
+        step = draw(_next_step(config, world, waits=timed))
+        world.apply(step)
         steps.append(step)
     return Scenario(config, tuple(steps))
 
 
-def _next_step(config: ClusterConfig, where: dict[int, int], *, waits: bool) -> st.SearchStrategy[Step]:
-    """Starting is twice as likely as each of the others, so that there is something to break."""
-    down = sorted(set(config.nodeids) - where.keys())
-    running = sorted(where)
-    used = sorted(set(where.values()))
-    partition = st.integers(0, PARTITIONS - 1)
-    home = st.sampled_from([0, 0, 0, 1, 2])
+@dataclass
+class World:
+    """Where nodes are, and how many rings each partition has had.
+
+    vqsim counts rings by partition. A node that moved to one with the same count would keep its ring id, and its
+    device would never notice that it moved; `can_move` says whether that is so.
+    """
+
+    where: dict[int, int] = field(default_factory=dict)
+    rings: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
+
+    def apply(self, step: Step) -> None:
+        """Let a step happen."""
+        match step:
+            case Up(nodeid, partition):
+                self.where[nodeid] = partition
+                self.rings[partition] += 1
+            case Down(nodeid):
+                self.rings[self.where.pop(nodeid)] += 1
+            case Split(nodeids, partition):
+                self._move(dict.fromkeys(nodeids, partition))
+            case Join(target, source):
+                self._move({nodeid: target for nodeid, at in self.where.items() if at == source})
+            case _:
+                pass
+
+    def _move(self, moved: dict[int, int]) -> None:
+        self.where.update(moved)
+        self.rings = [count + 1 for count in self.rings]
+
+    def can_move(self, source: int, target: int) -> bool:
+        """Whether nodes can move from one partition to the other and notice."""
+        return self.rings[source] != self.rings[target] + 1
+
+
+def _next_step(config: ClusterConfig, world: World, *, waits: bool) -> st.SearchStrategy[Step]:
+    """Starting is twice as likely as other steps, so that there is something to break."""
+    down = sorted(set(config.nodeids) - world.where.keys())
+    running = sorted(world.where)
     choices: list[st.SearchStrategy[Step]] = []
     if down:
-        choices += 2 * [st.builds(Up, st.sampled_from(down), home)]
+        choices += 2 * [st.builds(Up, st.sampled_from(down), st.sampled_from([0, 0, 0, 1, 2]))]
     if running:
-        some = st.lists(st.sampled_from(running), min_size=1, unique=True).map(lambda ids: tuple(sorted(ids)))
-        choices += [st.builds(Down, st.sampled_from(running)), st.builds(Split, some, partition)]
-    if len(used) > 1:
-        pairs = st.permutations(used).map(lambda order: Join(order[0], order[1]))
-        choices += 2 * [pairs]
+        choices += [st.builds(Down, st.sampled_from(running)), _splits(world)]
+    pairs = [Join(a, b) for a, b in permutations(set(world.where.values()), 2) if world.can_move(b, a)]
+    if pairs:
+        choices += 2 * [st.sampled_from(pairs)]
     if running and config.device is not None:
         choices += 4 * [st.builds(Qdevice, st.sampled_from(running), st.sampled_from([True, True, False]))]
     if running and waits:
@@ -168,15 +199,9 @@ def _next_step(config: ClusterConfig, where: dict[int, int], *, waits: bool) -> 
     return st.one_of(choices)
 
 
-def _apply(where: dict[int, int], step: Step) -> None:
-    match step:
-        case Up(nodeid, partition):
-            where[nodeid] = partition
-        case Down(nodeid):
-            del where[nodeid]
-        case Split(nodeids, partition):
-            where.update(dict.fromkeys(nodeids, partition))
-        case Join(target, source):
-            where.update({nodeid: target for nodeid, at in where.items() if at == source})
-        case _:
-            pass
+@st.composite
+def _splits(draw: st.DrawFn, world: World) -> Split:
+    nodeids = draw(st.lists(st.sampled_from(sorted(world.where)), min_size=1, unique=True))
+    sources = {world.where[nodeid] for nodeid in nodeids}
+    targets = [to for to in range(PARTITIONS) if all(world.can_move(source, to) for source in sources)]
+    return Split(tuple(sorted(nodeids)), draw(st.sampled_from(targets or [world.where[nodeids[0]]])))

@@ -90,8 +90,7 @@ class Cluster:
         """Start nodes; those that are up already stay as they are."""
         self._check_ids(nodeids)
         for nodeid in sorted(set(nodeids) - self._nodes.keys()):
-            self.disks[nodeid].ring_seq += 1
-            self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+            self._start(nodeid)
             self._form_ring((nodeid,))
         return self._reshape()
 
@@ -217,6 +216,10 @@ class Cluster:
         distinct = {membership.members: membership for membership in self._membership.values()}
         return [membership for _, membership in sorted(distinct.items())]
 
+    def _start(self, nodeid: int) -> None:
+        self.disks[nodeid].ring_seq += 1
+        self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+
     def _stop(self, nodeid: int) -> None:
         self._close_connections(nodeid)
         del self._nodes[nodeid], self._membership[nodeid]
@@ -248,10 +251,13 @@ class Cluster:
         self._synchronise(membership)
 
     def _synchronise(self, membership: Membership) -> None:
-        self._begin_synchronising(membership)
+        self._sync_init(membership)
+        for nodeid in membership.members:
+            self._nodes[nodeid].sync_process()
         self._settle(membership)
 
-    def _begin_synchronising(self, membership: Membership) -> None:
+    def _sync_init(self, membership: Membership) -> None:
+        """Up to the point where votequorum's turn comes: the quorum service has nothing to tell others."""
         membership.synchronising = True
         members = membership.members
         rings = {nodeid: self._nodes[nodeid].ring_id for nodeid in members}
@@ -260,8 +266,6 @@ class Cluster:
             self._nodes[nodeid].sync_init(came_along, members, membership.ring_id)
         for nodeid in members:
             self._nodes[nodeid].activate_quorum()
-        for nodeid in members:
-            self._nodes[nodeid].sync_process()
 
     def _settle(self, membership: Membership) -> None:
         """Deliver until nothing is under way, and complete the membership change unless a device holds it."""
