@@ -149,8 +149,8 @@ def scenarios(draw: st.DrawFn, *, device: bool = False, timed: bool = False, lon
 class World:
     """Where nodes are, and how many rings each partition has had.
 
-    vqsim counts rings by partition. A node that moved to one with the same count would keep its ring id, and its
-    device would never notice that it moved; `can_move` says whether that is so.
+    vqsim counts rings by partition. A node that moved to one with the same count would keep its ring id, and
+    its device would never notice that it moved; `can_move` says whether that is so.
     """
 
     where: dict[int, int] = field(default_factory=dict)
@@ -204,4 +204,6 @@ def _splits(draw: st.DrawFn, world: World) -> Split:
     nodeids = draw(st.lists(st.sampled_from(sorted(world.where)), min_size=1, unique=True))
     sources = {world.where[nodeid] for nodeid in nodeids}
     targets = [to for to in range(PARTITIONS) if all(world.can_move(source, to) for source in sources)]
-    return Split(tuple(sorted(nodeids)), draw(st.sampled_from(targets or [world.where[nodeids[0]]])))
+    if not targets:
+        return Split((nodeids[0],), world.where[nodeids[0]])
+    return Split(tuple(sorted(nodeids)), draw(st.sampled_from(targets)))

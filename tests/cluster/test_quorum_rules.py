@@ -1,13 +1,13 @@
-"""Quorum arithmetic, and the options that bend it: two_node, wait_for_all, last_man_standing, tie breakers."""
+"""Quorum arithmetic, and the options that bend it."""
 
 from __future__ import annotations
 
 import pytest
 
-from votequorum_ipc.cluster import Cluster, ClusterConfig, NodeConfig, TieBreaker
+from votequorum_ipc.cluster import Cluster, ClusterConfig, NodeConfig, SetExpected, TieBreaker
 from votequorum_ipc.types import InfoFlags, NodeState
 
-from .bench import cluster_of, info, quorate, started
+from .bench import cluster_of, error, info, quorate, started
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,10 @@ def test_a_half_that_starts_alone_is_not_quorate_by_its_tie_breaker() -> None:
 
 def test_with_downscale_a_node_that_leaves_takes_its_vote_along() -> None:
     cluster = cluster_of(5, allow_downscale=True)
-    cluster.disks[1].tracked_expected_votes = 0
-    for node in cluster.nodes.values():
-        node.votequorum.set_ev_barrier(3)
+    cluster.kill(4, 5)
+    error(cluster, 1, SetExpected(3))
+    cluster.up(4, 5)
+    assert info(cluster, 1).quorum == 3
     cluster.leave(4, 5)
     assert (info(cluster, 1).node_expected_votes, info(cluster, 1).quorum) == (3, 2)
 
