@@ -3,9 +3,11 @@
     shm_daemon, socket_daemon   a one-node corosync, shared between tests, in its configured state; the test
                                 runs in its network namespace, so that default addresses reach it
     daemon                      each of the two in turn: the test runs once for each transport
-    start_daemon                a function that starts one from a `Config`, for this test alone
+    cluster3                    three nodes, shared between tests: healed, running, quorate, as configured
+    start_daemon                a function that starts one node from a `Config`, for this test alone
+    start_cluster               the same for a cluster
 
-A test that leaves a shared daemon changed costs the next one a restart, half a second; nothing else. Where
+A test that leaves shared daemons changed costs the next one a restart, about a second; nothing else. Where
 no daemon can run such tests are skipped with the reason, or fail with it if REQUIRE_COROSYNC=1.
 """
 
@@ -14,19 +16,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NoReturn
 
 import pytest
 
 from tests.real import leftovers, requirements
+from tests.real.cluster import Cluster, cluster
 from tests.real.config import Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.pool import DaemonPool
+from tests.real.switch import SwitchError
 
 StartDaemon = Callable[[Config], Daemon]
+StartCluster = Callable[[Config], Cluster]
 
 
-def _cannot(reason: str) -> None:
+def _cannot(reason: str) -> NoReturn:
     """Skip for a reason, or fail where the machine was said to have everything."""
     if os.environ.get("REQUIRE_COROSYNC") == "1":
         pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
@@ -46,6 +51,14 @@ def daemon_pool(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -
     """The daemons that tests share."""
     with DaemonPool(lambda name: tmp_path_factory.mktemp(name)) as pool:
         yield pool
+
+
+def _unless_unbuildable(build: Callable[[], Cluster]) -> Cluster:
+    """A kernel without bridges or veth pairs is a reason to skip, not a defect of what is tested."""
+    try:
+        return build()
+    except SwitchError as error:
+        _cannot(f"no network can be built between hosts: {error}")
 
 
 def _visited(pool: DaemonPool, transport: Literal["shm", "socket"]) -> Iterator[Daemon]:
@@ -79,5 +92,23 @@ def start_daemon(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) 
 
         def start(config: Config) -> Daemon:
             return daemons.enter_context(one_node(config, tmp_path_factory.mktemp("daemon")))
+
+        yield start
+
+
+@pytest.fixture
+def cluster3(daemon_pool: DaemonPool) -> Cluster:
+    """Three nodes in one quorate membership. A test enters a node's namespace to connect to it."""
+    return _unless_unbuildable(daemon_pool.cluster3)
+
+
+@pytest.fixture
+def start_cluster(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartCluster]:
+    """Start a cluster from a configuration, all nodes in one membership; it ends with the test."""
+    with contextlib.ExitStack() as clusters:
+
+        def start(config: Config) -> Cluster:
+            whole = cluster(config, tmp_path_factory.mktemp("cluster"))
+            return _unless_unbuildable(lambda: clusters.enter_context(whole))
 
         yield start

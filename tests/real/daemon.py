@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ class Daemon:
         state.mkdir(exist_ok=True)
         file = self.directory / "corosync.conf"
         file.write_text(self.config.render(state))
+        if self.config.filesystem_sockets:
+            self.host.force_filesystem_sockets()
         self._process = self.host.start(["corosync", "-f", "-c", str(file)], self.log)
 
     def wait_ready(self) -> None:
@@ -131,6 +134,8 @@ class Daemon:
     def ready(self) -> bool:
         """Whether the daemon is ready; AssertionError if it has died."""
         assert self.alive, f"corosync of node {self.nodeid} has died{self.log_tail()}"
+        if self.config.filesystem_sockets:
+            return self.answers()  # the C library in this process looks for abstract addresses
         status = self.status() if self.answers() else None
         return status is not None and self.nodeid in status.members
 
@@ -142,7 +147,7 @@ class Daemon:
     def handshake(self, service: str) -> int | None:
         """The error in a service's answer to a connection request, a negative errno; None without answer."""
         try:
-            with self.host.connect(service, timeout=1) as connection:
+            with self.connect(service, timeout=1) as connection:
                 connection.sendall(_HANDSHAKE.pack(-1, _HANDSHAKE.size, 8192))
                 answer = connection.recv(_ANSWER_SIZE)
         except OSError:
@@ -164,6 +169,20 @@ class Daemon:
         return Status(tuple(sorted(members)), ring_id, bool(quorate), info)
 
     # What tests use most, without a detour over the host.
+
+    def socket_path(self, service: str) -> Path:
+        """Where a service listens in the file system, as seen from outside the host: an `address`."""
+        for directory in ("/run", "/tmp"):
+            path = self.host.path(f"{directory}/{service}")
+            if path.is_socket():
+                return path
+        raise FileNotFoundError(f"no socket of the service {service} on the host")
+
+    def connect(self, service: str, timeout: float | None = None) -> socket.socket:
+        """A stream socket connected to a service: the address that a client may be given."""
+        if self.config.filesystem_sockets:
+            return self.host.connect_address(str(self.socket_path(service)), timeout)
+        return self.host.connect(service, timeout)
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[None]:
@@ -200,12 +219,11 @@ def _current(quorum: CQuorum) -> list[tuple[Any, ...]]:
 @contextlib.contextmanager
 def one_node(config: Config, directory: Path) -> Iterator[Daemon]:
     """A ready one-node daemon on a host of its own."""
-    host = Host(directory)
-    try:
+    with contextlib.ExitStack() as stack:
+        host = Host(directory)
+        stack.callback(host.close)
         daemon = Daemon(host, config, directory)
+        stack.callback(daemon.discard)
         daemon.start()
         daemon.wait_ready()
         yield daemon
-        daemon.discard()
-    finally:
-        host.close()

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -126,13 +127,36 @@ class Host:
         with self.network.visit():
             yield
 
+    def force_filesystem_sockets(self) -> None:
+        """Let libqb on this host use paths instead of abstract addresses.
+
+        The paths are in /run or, as Debian builds libqb, in /tmp; so this gives the host a /tmp of its own as
+        well, in which there is only the host's own directory.
+        """
+        flag = "/run/etc/libqb/force-filesystem-sockets"
+        own = shlex.quote(str(self.directory))
+        commands = [
+            "cp -a /etc /run/etc",
+            f"install -D /dev/null {flag}",
+            "mount --bind /run/etc /etc",
+            f"mkdir /run/own && mount --bind {own} /run/own",
+            "mount -t tmpfs tmpfs /tmp",
+            f"mkdir -p {own} && mount --bind /run/own {own}",
+        ]
+        if not self.path(flag).exists():
+            self.run(["sh", "-c", " && ".join(commands)], check=True)
+
     def connect(self, service: str, timeout: float | None = None) -> socket.socket:
         """A stream socket connected to the abstract address of a libqb service on the host."""
+        return self.connect_address(abstract_address(service), timeout)
+
+    def connect_address(self, address: bytes | str, timeout: float | None = None) -> socket.socket:
+        """A stream socket that was made on the host and is connected to an address of any kind."""
         with self.namespace():
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(timeout)
-            connection.connect(abstract_address(service))
+            connection.connect(address)
         except BaseException:
             connection.close()
             raise

@@ -1,9 +1,9 @@
 """What a corosync that was killed leaves in /dev/shm, and who may remove it.
 
 libqb names everything after the daemon's process id, which proves nothing about who started it. So each
-daemon of ours first puts down a record, an empty file that carries our marker, its process id and its start
-time. A record outlives every process; as soon as its daemon is dead, the files of that process id are ours to
-remove.
+daemon of ours first puts down a record: an empty file whose name has our marker, its process id and start
+time, and those of its keeper. A record outlives every process; once its daemon is dead, the files of that
+process id are ours to remove.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MARKER = "votequorum-ipc-test-daemon"
 
 
 def record() -> None:
-    """Put down the record of the calling process, which is about to become a daemon."""
-    pid = os.getpid()
-    (SHARED_MEMORY / f"{MARKER}.{pid}.{_start_time(pid)}").touch()
+    """Put down the record of the calling process, a child of its keeper that is about to become a daemon."""
+    numbers = [str(number) for pid in (os.getpid(), os.getppid()) for number in (pid, _start_time(pid))]
+    (SHARED_MEMORY / ".".join([MARKER, *numbers])).touch()
 
 
 def connections(pid: int) -> list[Path]:
@@ -35,13 +35,20 @@ def remove(pid: int) -> None:
 
 
 def reap() -> None:
-    """Remove what the dead daemons of any run have left, for instance of one that was killed."""
-    for found in SHARED_MEMORY.glob(f"{MARKER}.*.*"):
-        _settle(found)
+    """Remove what daemons have left whose keepers are dead too, so that nobody else is going to."""
+    for found in SHARED_MEMORY.glob(f"{MARKER}.*"):
+        *_, keeper, start_time = _numbers(found)
+        if _start_time(keeper) != start_time:
+            _settle(found)
+
+
+def _numbers(found: Path) -> list[int]:
+    """Process id and start time of a record's daemon, then of the daemon's keeper."""
+    return [int(part) for part in found.name.split(".")[1:]]
 
 
 def _settle(found: Path) -> None:
-    pid, start_time = (int(part) for part in found.name.split(".")[1:])
+    pid, start_time, *_ = _numbers(found)
     now = _start_time(pid)
     if now == start_time:
         return

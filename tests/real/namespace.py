@@ -7,7 +7,9 @@ on. So whoever talks to a daemon in another namespace needs to be there only whi
         connection = await connect(...)
 
 Only the calling thread moves. Under trio all tasks share it, so within the block nothing else should create
-sockets; two tasks whose visits overlap without nesting are found out and reported.
+sockets; two tasks whose visits overlap without nesting are found out and reported. A thread that is started
+during a visit stays there for ever: leave `trio.to_thread` and trio's subprocesses, which keep threads for
+later, out of it. For processes there is `Host.command`.
 """
 
 from __future__ import annotations
@@ -70,16 +72,17 @@ def current() -> int:
 
 def _leave(home: int) -> None:
     homes = _visits.homes
-    nested = bool(homes) and homes[-1] == home
-    # A visit that ends out of turn would strand the thread in another visit's namespace: go all the way home.
-    _enter(home if nested or not homes else homes[0])
-    if nested:
-        homes.pop()
-    else:
+    if homes and homes[-1] == home:
+        _enter(homes.pop())
+        return
+    # A visit that ends out of turn would strand the thread in another visit's namespace: go all the way home,
+    # once, and let the visits that are still open complain as well.
+    if homes:
+        _enter(homes[0])
         homes.clear()
-        raise RuntimeError(
-            "visits to network namespaces overlap without nesting: do not await other tasks' visits"
-        )
+    raise RuntimeError(
+        "visits to network namespaces overlap without nesting: do not await other tasks' visits"
+    )
 
 
 def _enter(fd: int) -> None:

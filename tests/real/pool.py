@@ -1,42 +1,70 @@
 """Daemons that tests share: started at the first demand, and given out only in the state they started in.
 
-Whether a test has left a daemon changed is asked of the daemon, not of the test. A changed one is restarted:
-that takes half a second and is the only way that undoes everything.
+Whether a test has left a daemon changed is asked of the daemon, not of the test. Changed ones are restarted:
+that takes a second and is the only way that undoes everything.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+from .cluster import Cluster, cluster, three_nodes
 from .config import Config
-from .daemon import Daemon, Status, one_node
+from .daemon import Daemon, one_node
 from .waiting import DeadlineError, eventually
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """Daemons that belong together, and what each said of itself when all was new."""
+
+    daemons: Collection[Daemon]
+    first: list[dict[str, Any] | None]
+
+    def unchanged(self) -> bool:
+        return _accounts(self.daemons) == self.first and _unused(self.daemons)
+
+
 class DaemonPool:
-    """One-node daemons by transport."""
+    """The shared one-node daemons, one for each transport, and the shared cluster."""
 
     def __init__(self, make_directory: Callable[[str], Path]) -> None:
         """`make_directory` gives a new directory for a name."""
         self._make_directory = make_directory
         self._stack = contextlib.ExitStack()
-        self._daemons: dict[str, tuple[Daemon, Status | None]] = {}
+        self._daemons: dict[str, tuple[Daemon, _Shared]] = {}
+        self._cluster: tuple[Cluster, _Shared] | None = None
 
     def one_node(self, transport: Literal["shm", "socket"]) -> Daemon:
         """The one-node daemon of a transport, in the state that its configuration says."""
         if transport not in self._daemons:
             directory = self._make_directory(f"daemon-{transport}")
             daemon = self._stack.enter_context(one_node(Config(transport=transport), directory))
-            self._daemons[transport] = daemon, daemon.status()
-        daemon, first = self._daemons[transport]
-        if not _as_started(daemon, first):
+            self._daemons[transport] = daemon, _shared([daemon])
+        daemon, shared = self._daemons[transport]
+        if not shared.unchanged():
             daemon.restart()
-            self._daemons[transport] = daemon, daemon.status()
+            eventually(shared.unchanged, otherwise=lambda: f"node 1 is as it was{daemon.log_tail()}")
         return daemon
+
+    def cluster3(self) -> Cluster:
+        """The three-node cluster: healed, all nodes running and in one membership, votes as configured."""
+        if self._cluster is None:
+            config = Config(nodes=three_nodes())
+            whole = self._stack.enter_context(cluster(config, self._make_directory("cluster3")))
+            eventually(whole.quorate, otherwise=whole.describe)
+            self._cluster = whole, _shared(whole.nodes.values())
+        whole, shared = self._cluster
+        whole.restore()
+        if not shared.unchanged():
+            whole.restart()
+            eventually(shared.unchanged, otherwise=whole.describe)
+        return whole
 
     def __enter__(self) -> Self:
         return self
@@ -50,14 +78,23 @@ class DaemonPool:
         self._stack.close()
 
 
-def _as_started(daemon: Daemon, first: Status | None) -> bool:
-    """Whether nobody is connected and nothing has changed."""
-    return daemon.alive and daemon.answers() and daemon.status() == first and _unused(daemon)
+def _shared(daemons: Collection[Daemon]) -> _Shared:
+    return _Shared(daemons, _accounts(daemons))
 
 
-def _unused(daemon: Daemon) -> bool:
+def _accounts(daemons: Collection[Daemon]) -> list[dict[str, Any] | None]:
+    """What each daemon says of itself, but for the ring id, which any membership change moves on."""
+    statuses = (daemon.status() if daemon.alive and daemon.answers() else None for daemon in daemons)
+    return [
+        None if status is None else {**status.info, "members": status.members, "quorate": status.quorate}
+        for status in statuses
+    ]
+
+
+def _unused(daemons: Collection[Daemon]) -> bool:
+    """Whether no client is connected."""
     # corosync notices the end of a connection, our own included, a moment after it has happened.
     try:
-        return eventually(lambda: not daemon.connections(), within=1)
+        return eventually(lambda: not any(daemon.connections() for daemon in daemons), within=1)
     except DeadlineError:
         return False

@@ -1,0 +1,72 @@
+"""The network between hosts: bridges on a host of their own, and a cable to each node that can be moved.
+
+Every part of a partition is a bridge. To cut the cluster is to plug cables into different bridges, which
+nodes notice by silence alone; to isolate a node is to take its link down, which its own kernel sees as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .host import Host
+
+SUBNET = "192.0.2"  # TEST-NET-1 of RFC 5737: whatever escaped would have nowhere to go
+
+
+class SwitchError(RuntimeError):
+    """The kernel refused to make a bridge or a cable."""
+
+
+def address(nodeid: int) -> str:
+    """The address of a node on its cable."""
+    return f"{SUBNET}.{nodeid}"
+
+
+class Switch:
+    """As many bridges as there are nodes, the first of which has all cables plugged in."""
+
+    def __init__(self, directory: Path, nodes: dict[int, Host]) -> None:
+        self.host = Host(directory)
+        try:
+            self._ip(self.host, [line for i in range(len(nodes)) for line in _bridge(i)])
+            for nodeid, host in nodes.items():
+                self._ip(self.host, _cable(nodeid, host.pid))
+                self._ip(host, [f"address add {address(nodeid)}/24 dev eth0", "link set eth0 up"])
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.host.close()
+
+    def plug(self, groups: Iterable[Sequence[int]]) -> None:
+        """Give each group of nodes a bridge of its own, with all links up."""
+        lines = [
+            f"link set port{nodeid} master bridge{bridge} up"
+            for bridge, group in enumerate(groups)
+            for nodeid in group
+        ]
+        self._ip(self.host, lines)
+
+    def unplug(self, nodeid: int) -> None:
+        """Take the link of a node down."""
+        self._ip(self.host, [f"link set port{nodeid} down"])
+
+    @staticmethod
+    def _ip(host: Host, lines: list[str]) -> None:
+        done = host.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+        if done.returncode != 0:
+            raise SwitchError(f"ip {'; '.join(lines)}: {done.stderr.strip()}")
+
+
+def _bridge(number: int) -> list[str]:
+    return [f"link add bridge{number} type bridge", f"link set bridge{number} up"]
+
+
+def _cable(nodeid: int, host: int) -> list[str]:
+    """A cable from the switch to the host with that keeper."""
+    return [
+        f"link add port{nodeid} type veth peer name eth0 netns {host}",
+        f"link set port{nodeid} master bridge0 up",
+    ]
