@@ -32,7 +32,9 @@ Outputs = list[tuple[Conn, Output]]
 
 
 @dataclass(slots=True)
-class _Membership:
+class Membership:
+    """One ring, shared by its nodes until they get another; `synchronising` while a device holds it back."""
+
     ring_id: RingId
     members: tuple[int, ...]
     synchronising: bool = True
@@ -51,7 +53,7 @@ class Cluster:
         self.disks = {nodeid: Disk() for nodeid in config.nodeids}
         self._nodes: dict[int, Node] = {}
         self._segment = dict.fromkeys(config.nodeids, 0)
-        self._membership: dict[int, _Membership] = {}
+        self._membership: dict[int, Membership] = {}
         self._clock = Clock()
         self._connects = 0
         self._outputs: Outputs = []
@@ -80,7 +82,7 @@ class Cluster:
 
     def partitions(self) -> list[tuple[int, ...]]:
         """The nodes that are up, grouped by who hears whom, sorted."""
-        return sorted({membership.members for membership in self._membership.values()})
+        return [membership.members for membership in self._memberships()]
 
     # -- nodes and network ---------------------------------------------------------------------------
 
@@ -88,8 +90,7 @@ class Cluster:
         """Start nodes; those that are up already stay as they are."""
         self._check_ids(nodeids)
         for nodeid in sorted(set(nodeids) - self._nodes.keys()):
-            self.disks[nodeid].ring_seq += 1
-            self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+            self._start(nodeid)
             self._form_ring((nodeid,))
         return self._reshape()
 
@@ -134,6 +135,15 @@ class Cluster:
         """The partitions of these nodes lose their token and form new rings of the same members."""
         for members in sorted({self._membership[self.node(nodeid).nodeid].members for nodeid in nodeids}):
             self._form_ring(members)
+        return self._take()
+
+    def resynchronise(self) -> Outputs:
+        """Every partition goes through its services once more on the ring it has.
+
+        corosync never does that, its simulator corosync-vqsim does.
+        """
+        for membership in self._memberships():
+            self._synchronise(membership)
         return self._take()
 
     def cancel_wait_for_all(self, nodeid: int) -> Outputs:
@@ -202,6 +212,14 @@ class Cluster:
         if unknown:
             raise ValueError(f"no such node: {', '.join(map(str, sorted(unknown)))}")
 
+    def _memberships(self) -> list[Membership]:
+        distinct = {membership.members: membership for membership in self._membership.values()}
+        return [membership for _, membership in sorted(distinct.items())]
+
+    def _start(self, nodeid: int) -> None:
+        self.disks[nodeid].ring_seq += 1
+        self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+
     def _stop(self, nodeid: int) -> None:
         self._close_connections(nodeid)
         del self._nodes[nodeid], self._membership[nodeid]
@@ -227,19 +245,29 @@ class Cluster:
         ring_id = RingId(members[0], max(disk.ring_seq for disk in disks) + RING_SEQ_STEP)
         for disk in disks:
             disk.ring_seq = ring_id.seq
-        membership = _Membership(ring_id, members)
-        rings = {nodeid: self._nodes[nodeid].ring_id for nodeid in members}
+        membership = Membership(ring_id, members)
         for nodeid in members:
-            came_along = frozenset(other for other in members if rings[other] == rings[nodeid])
-            self._nodes[nodeid].sync_init(came_along, members, ring_id)
             self._membership[nodeid] = membership
-        for nodeid in members:
-            self._nodes[nodeid].activate_quorum()
-        for nodeid in members:
+        self._synchronise(membership)
+
+    def _synchronise(self, membership: Membership) -> None:
+        self._sync_init(membership)
+        for nodeid in membership.members:
             self._nodes[nodeid].sync_process()
         self._settle(membership)
 
-    def _settle(self, membership: _Membership) -> None:
+    def _sync_init(self, membership: Membership) -> None:
+        """Up to the point where votequorum's turn comes: the quorum service has nothing to tell others."""
+        membership.synchronising = True
+        members = membership.members
+        rings = {nodeid: self._nodes[nodeid].ring_id for nodeid in members}
+        for nodeid in members:
+            came_along = frozenset(other for other in members if rings[other] == rings[nodeid])
+            self._nodes[nodeid].sync_init(came_along, members, membership.ring_id)
+        for nodeid in members:
+            self._nodes[nodeid].activate_quorum()
+
+    def _settle(self, membership: Membership) -> None:
         """Deliver until nothing is under way, and complete the membership change unless a device holds it."""
         self._deliver(membership)
         nodes = [self._nodes[nodeid] for nodeid in membership.members]
@@ -249,14 +277,14 @@ class Cluster:
                 node.activate_votequorum()
             self._deliver(membership)
 
-    def _deliver(self, membership: _Membership) -> None:
+    def _deliver(self, membership: Membership) -> None:
         under_way: deque[tuple[int, Multicast]] = deque()
         while self._collect(membership, under_way):
             sender, message = under_way.popleft()
             for nodeid in membership.members:
                 self._nodes[nodeid].deliver(message, sender)
 
-    def _collect(self, membership: _Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
+    def _collect(self, membership: Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
         """Take what the nodes have left in their effects; whether a multicast is under way."""
         for nodeid in membership.members:
             effects = self._nodes[nodeid].effects
