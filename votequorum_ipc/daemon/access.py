@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Credentials(NamedTuple):
-    """Who a client is, on the kernel's word. `pid` is 0 for one in a pid namespace that is unseen from here."""
+    """Who a client is, on the kernel's word. `pid` is 0 for one in a pid namespace unseen from here."""
 
     pid: int
     uid: int

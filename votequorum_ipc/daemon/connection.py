@@ -2,9 +2,9 @@
 
 Strategy: nothing here waits but `run`, which waits for edges of the connection's epoll descriptor and answers
 what has come, at most a batch before other clients have their turn. Events go straight to the transport when
-they happen; what finds no room waits in an outbox, and is sent when the client has made room. While a response
-waits, no further request is read: so none is ever lost. Whatever a client breaks, its connection ends, and
-nobody else's.
+they happen; what finds no room waits in an outbox, and is sent when the client has made room. While a
+response waits, no further request is read: so none is ever lost. Whatever a client breaks, its connection
+ends, and nobody else's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Connection:
-    """A client that was let in. See `votequorum_ipc.daemon.service.Client` for what a service may do with it."""
+    """A client that was let in. `votequorum_ipc.daemon.service.Client` is what a service may do with it."""
 
     def __init__(
         self,

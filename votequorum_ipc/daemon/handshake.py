@@ -8,7 +8,6 @@ libqb's lib/ipc_setup.c (`process_auth`, `handle_new_connection`).
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import trio
 
@@ -57,7 +56,8 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials:
 
 def accepted(transport: Transport) -> bytes:
     """The response that tells a client how to go on."""
-    return _response(
+    return CONNECTION_RESPONSE.encode(
+        error=0,
         connection_type=transport.connection_type,
         max_msg_size=transport.max_msg_size,
         # libqb puts a pointer there, which clients do not look at.
@@ -68,13 +68,9 @@ def accepted(transport: Transport) -> bytes:
 
 def refused(errno: int) -> bytes:
     """The response that turns a client away, for a positive errno."""
-    nothing = dict.fromkeys(("connection_type", "max_msg_size", "connection"), 0)
-    return _response(error=-errno, **nothing, request="", response="", event="")
-
-
-def _response(*, error: int = 0, **fields: Any) -> bytes:
-    raw: bytes = CONNECTION_RESPONSE.encode(error=error, **fields)
-    return raw
+    numbers = dict.fromkeys(("connection_type", "max_msg_size", "connection"), 0)
+    texts = dict.fromkeys(("request", "response", "event"), "")
+    return CONNECTION_RESPONSE.encode(error=-errno, **numbers, **texts)
 
 
 async def send_response(sock: socket.socket, response: bytes) -> None:

@@ -50,7 +50,7 @@ class Listener:
     """A service that clients can connect to, until `close`."""
 
     def __init__(self, host: Host, service: Service, address: str | os.PathLike[str] | None) -> None:
-        """Listen at once. Raises `Busy` when the address is in use, other `CsError` for what is no address."""
+        """Listen at once. Raises `Busy` when the address is in use, other `CsError` when it is none."""
         self.service = service
         self.closed = False
         self._host = host

@@ -14,6 +14,7 @@ from typing import Literal
 import trio
 
 from .access import Access
+from .datagram import DatagramTransport
 from .listener import Listener, MakeTransport
 from .service import Service
 from .shm import ShmTransport
@@ -21,7 +22,7 @@ from .shm import ShmTransport
 TransportName = Literal["shm", "socket"]
 """As corosync.conf calls them, in `system.qb_ipc_type`."""
 
-TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ShmTransport}
+TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ShmTransport, "socket": DatagramTransport}
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""A service: a table of the requests it knows, and what it does for each. Clients and addresses are not its own.
+"""A service: a table of the requests it knows, and what it does for each.
 
 Strategy: a service is one module with one class. Its table leads from a message's id to the layout that
 decodes it and the function that handles it. What does not decode, and what is not in the table, is answered

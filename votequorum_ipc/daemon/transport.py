@@ -18,10 +18,13 @@ HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 class Transport(Protocol):
     """One client's way to and from the server."""
 
-    connection_type: int
-    """How the setup response names this kind (wire.setup.TRANSPORT_*)."""
+    @property
+    def connection_type(self) -> int:
+        """How the setup response names this kind (wire.setup.TRANSPORT_*)."""
 
-    max_msg_size: int
+    @property
+    def max_msg_size(self) -> int:
+        """Bytes of the largest message either way."""
 
     def names(self) -> dict[str, str]:
         """What the setup response tells of where to connect: its fields request, response and event."""
