@@ -35,6 +35,10 @@ class ServedNode:
     def runtime(self) -> dict[str, cluster.RuntimeValue]:
         return self._simulation.model.node(self.nodeid).runtime
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        return self._simulation.model.node(self.nodeid).members
+
     def reaches(self, nodeid: int) -> bool:
         return any({self.nodeid, nodeid} <= set(group) for group in self._simulation.model.partitions())
 

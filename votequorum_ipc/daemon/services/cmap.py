@@ -17,7 +17,7 @@ from ...errors import CsErrorCode
 from ...wire import cmap as wire
 from ..limits import MAX_HANDLES
 from ..service import Client, Route, routes
-from .keys import Key, Keys, configured, runtime
+from .keys import Key, Keys, Members, configured, runtime
 from .node import NodeService, NodeView
 
 CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
@@ -59,13 +59,15 @@ class CmapService(NodeService):
     def __init__(self, node: NodeView) -> None:
         super().__init__(node)
         self._configured = configured(node.config, node.nodeid, node.transport)
+        self._members = Members(node.config)
         self._clients: dict[Client, _State] = {}
         self._before: Keys | None = None
         """The keys as they were when trackers were last told; None while there are none."""
 
     def keys(self) -> Keys:
         """All keys of now, in cmap's order."""
-        return dict(sorted((self._configured | runtime(self.node.runtime)).items()))
+        now = self._configured | self._members.keys() | runtime(self.node.runtime)
+        return dict(sorted(now.items()))
 
     def connected(self, client: Client) -> None:
         self._clients[client] = _State()
@@ -76,6 +78,7 @@ class CmapService(NodeService):
     # --- following changes ---
 
     def changed(self) -> None:
+        self._members.update(self.node.members)
         if self._before is None:
             return
         before, now = self._before, self.keys()

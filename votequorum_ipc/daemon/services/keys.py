@@ -120,6 +120,35 @@ def _unless(value: int, usual: int) -> int | None:
     return None if value == usual else value
 
 
+class Members:
+    """The keys below `runtime.members.`: who has ever been in the membership, how often it came, and whether
+    it is there now (`member_object_joined` and `member_object_left` in exec/main.c)."""
+
+    def __init__(self, config: cluster.ClusterConfig) -> None:
+        self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
+        self._joins: dict[int, int] = {}
+        self._present: frozenset[int] = frozenset()
+
+    def update(self, present: tuple[int, ...]) -> None:
+        """Take in the membership of now."""
+        for nodeid in set(present) - self._present:
+            self._joins[nodeid] = self._joins.get(nodeid, 0) + 1
+        self._present = frozenset(present)
+
+    def keys(self) -> Keys:
+        """The keys of now."""
+        keys: Keys = {}
+        for nodeid, joins in self._joins.items():
+            prefix = f"runtime.members.{nodeid}."
+            links = (f"r({link}) ip({address}) " for link, address in enumerate(self._addresses[nodeid]))
+            status = "joined" if nodeid in self._present else "left"
+            keys[prefix + "config_version"] = Key.of(ValueType.UINT64, 0)
+            keys[prefix + "ip"] = Key.of(ValueType.STRING, "".join(links))
+            keys[prefix + "join_count"] = Key.of(ValueType.UINT32, joins)
+            keys[prefix + "status"] = Key.of(ValueType.STRING, status)
+        return keys
+
+
 def runtime(values: dict[str, cluster.RuntimeValue]) -> Keys:
     """The keys that votequorum has set while it runs."""
     return {

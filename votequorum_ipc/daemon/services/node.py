@@ -36,6 +36,10 @@ class NodeView(Protocol):
     def runtime(self) -> dict[str, cluster.RuntimeValue]:
         """The cmap keys below `runtime.votequorum.`."""
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The nodes of its membership."""
+
     def reaches(self, nodeid: int) -> bool:
         """Whether the network carries messages between this node and another that is up."""
 
