@@ -91,8 +91,8 @@ async def simulated_cluster(
 
     `nodes` is how many, or their ids. `options` are the quorum options of corosync.conf as `ClusterConfig`
     has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
-    says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect, unless
-    `access` says more. Raises `ConfigurationError` where corosync would not start with this configuration.
+    says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect,
+    unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
     """
     if config is None:
         config = _configuration(nodes, options)
