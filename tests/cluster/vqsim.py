@@ -205,7 +205,7 @@ class Vqsim:
     def read_until(self, done: Callable[[], bool]) -> bool:
         """Read until something holds; False if it does not come to hold."""
         try:
-            self._wait(done, 0.5)
+            self._wait(done, 0.06)
         except Stuck:
             return False
         return True
