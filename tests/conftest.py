@@ -41,6 +41,8 @@ def _cannot(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def real_corosync() -> None:
     """Real daemons can be started here; what earlier runs may have left is gone."""
+    # Not every root's PATH has the directories that Debian installs corosync and ip in.
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     if reason := requirements.missing():
         _cannot(reason)
     leftovers.reap()

@@ -54,8 +54,8 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The daemon's process id, also after its death."""
-        assert self._process, "the daemon was never started"
+        """The daemon's process id, also after `kill`; none after `stop`."""
+        assert self._process, "the daemon was not started, or was stopped"
         return self._process.pid
 
     @property
@@ -115,11 +115,12 @@ class Daemon:
     def frozen(self) -> Iterator[None]:
         """SIGSTOP the process for the duration of the block: clients wait, and peers miss its token."""
         assert self._process
-        self._process.signal(signal.SIGSTOP)
+        process = self._process
+        process.signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._process.signal(signal.SIGCONT)
+            process.signal(signal.SIGCONT)
 
     def connections(self) -> list[Path]:
         """The /dev/shm directories of the connections there are, or that a killed daemon left."""

@@ -41,7 +41,7 @@ def test_corosyncs_own_tools_run_on_the_host(daemon: Daemon) -> None:
 
 
 def test_both_models_of_the_c_quorum_library_report_the_membership(shm_daemon: Daemon) -> None:
-    ring = (1, shm_daemon_ring(shm_daemon))
+    ring = (1, ring_seq(shm_daemon))
     with CQuorum(model=0) as model0, CQuorum(model=1) as model1:
         assert (model0.trackstart(), model1.trackstart()) == (CS_OK, CS_OK)
         assert model0.take() == [("quorum", 1, ring[1], (1,))]
@@ -49,7 +49,7 @@ def test_both_models_of_the_c_quorum_library_report_the_membership(shm_daemon: D
 
 
 def test_the_c_votequorum_library_reports_what_its_callbacks_get(shm_daemon: Daemon) -> None:
-    ring = (1, shm_daemon_ring(shm_daemon))
+    ring = (1, ring_seq(shm_daemon))
     with CVotequorum() as votequorum:
         assert votequorum.trackstart(context=7) == CS_OK
         assert votequorum.take() == [("nodelist", 7, ring, (1,)), ("quorum", 7, 1, ((1, 1),))]
@@ -65,7 +65,14 @@ def test_the_c_map_library_lists_names_and_reads_values(shm_daemon: Daemon) -> N
         assert cmap.get("nodelist.node.9.name")[0] == 12
 
 
-def shm_daemon_ring(daemon: Daemon) -> int:
+def test_the_c_map_library_sets_what_it_then_reads(start_daemon: StartDaemon) -> None:
+    # A daemon of its own: what is in the map is not among the things that a shared one is checked for.
+    with start_daemon(Config()).namespace(), CMap() as cmap:
+        assert cmap.set("test.word", "set") == CS_OK
+        assert cmap.get("test.word") == (CS_OK, "set")
+
+
+def ring_seq(daemon: Daemon) -> int:
     """The sequence number of the daemon's present ring."""
     status = daemon.status()
     assert status
@@ -134,7 +141,7 @@ def test_two_nodes_of_a_two_node_cluster_stay_quorate_alone(start_cluster: Start
 
 def test_a_configured_device_may_vote(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(device=Device(votes=1)))
-    ring_id = (1, shm_daemon_ring(daemon))
+    ring_id = (1, ring_seq(daemon))
     with daemon.namespace(), CVotequorum() as device:
         assert device.getinfo()[1]["quorum"] == 2
         assert device.qdevice_register(b"test") == CS_OK

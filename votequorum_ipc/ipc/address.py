@@ -1,8 +1,9 @@
 """Where a service is: turns a service's name and the caller's `address` into a socket address.
 
 libqb binds each service to an abstract socket of that name, padded with NULs to the whole of `sun_path` (the
-padding is part of the name), or to `/var/run/<service>` where a file tells it to. Sources: libqb's
-lib/ipc_setup.c and lib/ipc_socket.c.
+padding is part of the name). Where a file tells it to, it binds to a path instead, in a directory that is
+chosen when libqb is built: `/var/run` by default, `/tmp` in Debian 12. Sources: libqb's lib/ipc_setup.c and
+lib/ipc_socket.c.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SUN_PATH_LENGTH: Final = 108
 """sizeof(sockaddr_un.sun_path) on Linux."""
 
 FORCE_FILESYSTEM_SOCKETS: Final = "/etc/libqb/force-filesystem-sockets"
-SOCKET_DIRECTORY: Final = "/var/run"
+SOCKET_DIRECTORIES: Final = ("/var/run", "/tmp")
 
 KNOWN_SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
 """In the order in which `sibling` looks for one at the end of an address."""
@@ -39,16 +40,18 @@ def abstract(name: str) -> bytes:
 def locate(service: str, address: str | os.PathLike[str] | None) -> tuple[bytes | str, str]:
     """What to `connect` to, and how to call it in an error. Raises `InvalidParam` for what is no address."""
     if address is None:
-        if Path(FORCE_FILESYSTEM_SOCKETS).exists():
-            address = f"{SOCKET_DIRECTORY}/{service}"
-        else:
-            return abstract(service), f"the abstract socket {service!r}"
+        address = _filesystem_socket(service) if Path(FORCE_FILESYSTEM_SOCKETS).exists() else f"@{service}"
     text = os.fspath(address).replace("{service}", service)
     if text.startswith("@"):
         return abstract(text[1:]), f"the abstract socket {text[1:]!r}"
     if not text or "\0" in text or len(os.fsencode(text)) >= SUN_PATH_LENGTH:
         raise InvalidParam(f"a socket's path has 1 to {SUN_PATH_LENGTH - 1} bytes: {text!r}")
     return text, f"the socket {text}"
+
+
+def _filesystem_socket(service: str) -> str:
+    paths = [f"{directory}/{service}" for directory in SOCKET_DIRECTORIES]
+    return next((path for path in paths if Path(path).is_socket()), paths[0])
 
 
 def sibling(address: Address, service: str) -> Address:

@@ -103,13 +103,12 @@ class Connection:
         self._unsent: collections.deque[_Call] = collections.deque()
         self._unanswered: collections.deque[_Call] = collections.deque()
         self._room = transport.response_room
-        self._fruitless = False
-        """Whether the last look found no response, though some are due."""
         self._later_delay = _LATER_FIRST_DELAY
         self._events: collections.deque[bytes] = collections.deque()
         self._event_waiters: collections.deque[_EventWaiter] = collections.deque()
         self._parked: dict[_Waiter, None] = {}
-        self._driving = False
+        self._driver: _Waiter | None = None
+        self._driver_waits = False
         self._error: CsError | None = None
         self._closed = False
         self._readiness: _Readiness | None = None
@@ -190,6 +189,13 @@ class Connection:
         self._check_usable()
         return None
 
+    def queued_events(self) -> int:
+        """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
+        self._guarded(self._pump)
+        if not self._events:
+            self._check_usable()
+        return len(self._events)
+
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
 
@@ -241,10 +247,10 @@ class Connection:
         if waiter.ready:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while not waiter.ready:
-            if self._driving:
-                await self._park(waiter)
-            else:
+            if self._driver is None:
                 await self._drive(waiter)
+            else:
+                await self._park(waiter)
 
     async def _park(self, waiter: _Waiter) -> None:
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -255,25 +261,34 @@ class Connection:
         self._parked[waiter] = None
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def _unpark(self, waiter: _Waiter) -> None:
+    def _wake(self, waiter: _Waiter) -> None:
         if waiter in self._parked:
             del self._parked[waiter]
             assert waiter.task is not None
             trio.lowlevel.reschedule(waiter.task)
+        elif waiter is self._driver and self._driver_waits:
+            # Another task took the edge that the driver waits for, and what came with it.
+            trio.lowlevel.notify_closing(self._epoll)
 
     async def _drive(self, waiter: _Waiter) -> None:
-        self._driving = True
+        self._driver = waiter
+        waited = False
         try:
             while not waiter.ready:
-                await self._wait_for_edge()
-                self._guarded(self._pump)
+                delay = self._delay_for_later()
+                if not waiter.ready:
+                    await self._wait_for_edge(delay)
+                    waited = True
+                    self._guarded(self._pump)
         finally:
-            self._driving = False
+            self._driver = None
             if self._parked:
-                self._unpark(next(iter(self._parked)))
+                self._wake(next(iter(self._parked)))
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _wait_for_edge(self) -> None:
-        delay = self._delay_for_later()
+    async def _wait_for_edge(self, delay: float | None) -> None:
+        self._driver_waits = True
         try:
             if delay is None:
                 await trio.lowlevel.wait_readable(self._epoll)
@@ -281,12 +296,20 @@ class Connection:
                 with trio.move_on_after(delay):
                     await trio.lowlevel.wait_readable(self._epoll)
         except trio.ClosedResourceError:
-            # Closed by another task, which has given this one its error already.
-            return
+            pass  # woken by `_wake`: what this task waits for is here, or will not come
+        finally:
+            self._driver_waits = False
 
     def _delay_for_later(self) -> float | None:
-        """Seconds after which to look for a response that no edge will announce; None when one will."""
-        if not self._fruitless or not self._transport.answered_later():
+        """Seconds after which to look for a response that no edge will announce; None when one will.
+
+        No edge will when the daemon has read every request's byte: then all responses are here, except those
+        that it gives later.
+        """
+        if not self._unanswered or not self._transport.answered_later():
+            return None
+        self._guarded(self._pump)
+        if not self._unanswered:
             return None
         delay = self._later_delay
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
@@ -339,10 +362,8 @@ class Connection:
         self._flush()
 
     def _receive(self) -> None:
-        due = len(self._unanswered)
         while (response := self._transport.receive()) is not None:
             self._answer(response)
-        self._fruitless = 0 < due == len(self._unanswered)
         while (event := self._transport.receive_event()) is not None:
             self._events.append(event)
         self._transport.settle_doorbells()
@@ -365,7 +386,7 @@ class Connection:
 
     def _finish(self, waiter: _Waiter) -> None:
         waiter.ready = True
-        self._unpark(waiter)
+        self._wake(waiter)
 
     def _abandon(self, call: _Call) -> None:
         if call in self._unsent:
@@ -420,10 +441,8 @@ class Connection:
         if self._closed:
             return
         self._closed = True
+        # This wakes everybody, so that nobody waits on the descriptors that are closed next.
         self._fail(_closed())
-        with contextlib.suppress(RuntimeError):
-            # There is no run any more when the interpreter shuts down or a forgotten one is collected.
-            trio.lowlevel.notify_closing(self._epoll)
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.close()

@@ -1,0 +1,92 @@
+"""What several tests of the clients need: what this process holds, and C's answers as ours would be."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.real.cref import CS_OK
+from tests.real.waiting import DEADLINE, eventually_async
+from votequorum_ipc import Cmap, CsError, NodeInfo, Quorum, Votequorum
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Descriptors, shared mappings and daemon-side files that belong to this process's connections."""
+
+    descriptors: int
+    mappings: int
+    files: frozenset[str]
+
+
+def holdings() -> Holdings:
+    """What this process holds now, with garbage collected first."""
+    gc.collect()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    files = {path.name for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")}
+    return Holdings(
+        descriptors=sum(_is_ours(path) for path in Path("/proc/self/fd").iterdir()),
+        mappings=sum("/dev/shm/qb-" in line for line in maps),
+        files=frozenset(files),
+    )
+
+
+def _is_ours(descriptor: Path) -> bool:
+    """Whether a descriptor is of a kind that connections have; the tests' own daemons have other kinds."""
+    try:
+        target = str(descriptor.readlink())
+    except FileNotFoundError:
+        return False
+    return target.startswith(("socket:", "/dev/shm/qb-")) or target.endswith(("[eventpoll]", "[eventfd]"))
+
+
+async def code_of(call: Awaitable[Any]) -> int:
+    """The `cs_error_t` that a call ends with."""
+    try:
+        await call
+    except CsError as error:
+        return int(error.code)
+    return CS_OK
+
+
+def as_c(info: NodeInfo) -> dict[str, int | bytes]:
+    """A `NodeInfo` as the C struct has it."""
+    values = {name: getattr(info, name) for name in NodeInfo.__slots__}
+    values["qdevice_name"] = info.qdevice_name.encode()
+    return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
+
+
+MANY_VOTES = 100
+"""With as many on one node, expected votes from there to almost twice as many keep quorum."""
+
+
+async def give_many_votes(handle: Votequorum) -> None:
+    """Let the one node have `MANY_VOTES`, so that a test can change expected votes as it likes."""
+    await handle.setvotes(1, MANY_VOTES)
+    with trio.fail_after(DEADLINE):
+        while (await handle.getinfo()).node_expected_votes != MANY_VOTES:
+            await trio.sleep(0.001)
+
+
+async def events_here(handle: Votequorum | Quorum | Cmap, count: int) -> None:
+    """Wait until that many events have come. corosync sends them after it has answered what caused them."""
+    await eventually_async(
+        lambda: handle.connection.queued_events() >= count,
+        otherwise=lambda: f"{count} events are here, but {handle.connection.queued_events()} are",
+    )
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[None]:
+    """The block leaves no descriptor or mapping behind; the daemon's files may take a moment to go."""
+    before = holdings()
+    yield
+    after = holdings()
+    assert (after.descriptors, after.mappings) == (before.descriptors, before.mappings)

@@ -1,0 +1,122 @@
+"""The end of a connection, whoever brings it about: everybody who waits is told, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.client.support import code_of, nothing_left
+from tests.conftest import StartDaemon
+from tests.real.config import Config
+from tests.real.daemon import Daemon
+from tests.real.waiting import DEADLINE, eventually_async
+from votequorum_ipc import (
+    BadHandle,
+    CsErrorCode,
+    Library,
+    NodelistNotification,
+    Quorum,
+    QuorumNotification,
+    Votequorum,
+)
+
+
+@pytest.fixture(params=["shm", "socket"])
+def mortal(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Daemon:
+    """A daemon of each transport that the test may kill."""
+    return start_daemon(Config(transport=request.param))
+
+
+async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal: Daemon) -> None:
+    with nothing_left():
+        with mortal.namespace():
+            handle = await Votequorum.initialize()
+        codes: list[int] = []
+
+        async def wait(call: object) -> None:
+            codes.append(await code_of(call))  # type: ignore[arg-type]
+
+        async with handle:
+            with mortal.frozen():
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(wait, handle.getinfo())
+                    for _ in range(3):
+                        nursery.start_soon(wait, handle.next_event())
+                    await trio.testing.wait_all_tasks_blocked()
+                    mortal.kill()
+                    with trio.fail_after(DEADLINE):
+                        await eventually_async(lambda: len(codes) == 53)
+            assert codes == [CsErrorCode.LIBRARY] * 53
+            assert await code_of(handle.getinfo()) == CsErrorCode.LIBRARY
+            assert await code_of(handle.next_event()) == CsErrorCode.LIBRARY
+            assert mortal.connections() != []
+        # The dead daemon cannot remove its files, so the client has.
+        assert mortal.connections() == []
+
+
+async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daemon) -> None:
+    with mortal.namespace():
+        handle = await Votequorum.initialize()
+    async with handle:
+        await handle.trackstart()
+        mortal.kill()
+        events = [type(await handle.next_event()) for _ in range(2)]
+        assert events == [NodelistNotification, QuorumNotification]
+        with pytest.raises(Library, match="corosync was stopped, or died"):
+            await handle.next_event()
+
+
+async def test_a_daemon_that_stops_in_peace_removes_its_files_itself(mortal: Daemon) -> None:
+    with mortal.namespace():
+        handle = await Votequorum.initialize()
+    async with handle:
+        pid = mortal.pid
+        mortal.stop()
+        with pytest.raises(Library):
+            await handle.getinfo()
+    await eventually_async(lambda: list(Path("/dev/shm").glob(f"qb-{pid}-{os.getpid()}-*")) == [])
+
+
+async def test_finalize_ends_calls_and_events_that_wait_with_a_bad_handle(mortal: Daemon) -> None:
+    with nothing_left():
+        with mortal.namespace():
+            handle = await Votequorum.initialize()
+        ended: list[int] = []
+
+        async def wait(call: object) -> None:
+            ended.append(await code_of(call))  # type: ignore[arg-type]
+
+        with mortal.frozen():
+            async with trio.open_nursery() as nursery:
+                for call in (handle.getinfo(), handle.getinfo(), handle.next_event(), handle.next_event()):
+                    nursery.start_soon(wait, call)
+                await trio.testing.wait_all_tasks_blocked()
+                await handle.finalize()
+        assert ended == [CsErrorCode.BAD_HANDLE] * 4
+    await eventually_async(lambda: mortal.connections() == [])
+
+
+async def test_leaving_the_block_after_finalize_is_fine_and_a_second_finalize_is_not(mortal: Daemon) -> None:
+    with mortal.namespace():
+        async with await Quorum.initialize() as handle:
+            await handle.finalize()
+            with pytest.raises(BadHandle):
+                await handle.finalize()
+    await eventually_async(lambda: mortal.connections() == [])
+
+
+async def test_a_forgotten_handle_warns_and_is_freed(mortal: Daemon) -> None:
+    with nothing_left():
+        with mortal.namespace():
+            handle = await Votequorum.initialize()
+        await handle.getinfo()
+        forgotten = [handle]
+        del handle
+        with pytest.warns(ResourceWarning, match="unclosed <open connection to 'votequorum'"):
+            forgotten.clear()
+    await eventually_async(lambda: mortal.connections() == [])

@@ -1,0 +1,218 @@
+"""The libqb client half by itself, against services of a real corosync."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.client.support import nothing_left
+from tests.real.daemon import Daemon
+from tests.real.waiting import eventually_async
+from votequorum_ipc.errors import CsErrorCode, InvalidParam, Library, TooBig, TryAgain
+from votequorum_ipc.ipc import Connection, connect
+from votequorum_ipc.wire import quorum, reply_error, votequorum
+from votequorum_ipc.wire.setup import CONTROL_BLOCK, RING_HEADER, offset_of
+
+GETINFO = votequorum.GETINFO.encode(nodeid=1)
+GETINFO_SIZE = votequorum.GETINFO_RESPONSE.fixed_size
+
+
+@pytest.fixture
+async def connection(daemon: Daemon) -> AsyncIterator[Connection]:
+    """A connection to the votequorum service, over each transport in turn."""
+    async with await connect("votequorum") as connection:
+        yield connection
+
+
+def set_flow_control(daemon: Daemon, level: int) -> None:
+    """Do what the daemon does when it wants no requests: write the level where clients look for it."""
+    [directory] = daemon.connections()
+    for path in directory.iterdir():
+        if path.name == "qb-request-votequorum-header":
+            offset = offset_of(RING_HEADER, "flow_control")
+        elif path.name == "qb-control-votequorum":
+            offset = offset_of(CONTROL_BLOCK, "request", "flow_control")
+        else:
+            continue
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(struct.pack("=i", level))
+
+
+async def test_any_service_answers_raw_messages(daemon: Daemon) -> None:
+    for service in ("votequorum", "quorum", "cmap", "cfg", "cpg"):
+        async with await connect(service) as connection:
+            assert connection.server_pid == daemon.pid
+            assert connection.transport == daemon.config.transport
+            assert connection.max_msg_size == 8192
+            answer = await connection.request(struct.pack("=i4xi4x", 1000, 16))
+            assert reply_error(answer) == CsErrorCode.INVALID_PARAM
+
+
+async def test_larger_messages_may_be_asked_for(daemon: Daemon) -> None:
+    async with await connect("quorum", max_msg_size=1 << 20) as connection:
+        assert connection.max_msg_size == 1 << 20
+        answer = await connection.request(quorum.GETQUORATE.encode())
+        assert quorum.GETQUORATE_RESPONSE.decode(answer).quorate == 1
+
+
+@pytest.mark.parametrize("size", [0, -1, 1 << 32])
+async def test_a_message_size_that_is_none_is_an_invalid_parameter(size: int) -> None:
+    with pytest.raises(InvalidParam, match="max_msg_size"):
+        await connect("quorum", max_msg_size=size)
+
+
+async def test_a_message_over_the_size_is_too_big_and_not_sent(connection: Connection) -> None:
+    with pytest.raises(TooBig, match="8193 bytes"):
+        await connection.request(bytes(8193))
+    assert len(await connection.request(GETINFO)) == GETINFO_SIZE
+
+
+async def test_requests_are_sent_ahead_only_as_far_as_their_answers_have_room(
+    connection: Connection, daemon: Daemon
+) -> None:
+    # corosync drops an answer that finds no room, and its caller would wait for ever.
+    answers: list[int] = []
+
+    async def ask(response_size: int | None) -> None:
+        answers.append(len(await connection.request(GETINFO, response_size=response_size)))
+
+    for response_size in (GETINFO_SIZE, None):
+        async with trio.open_nursery() as nursery:
+            with daemon.frozen():
+                for _ in range(300):
+                    nursery.start_soon(ask, response_size)
+                await trio.testing.wait_all_tasks_blocked()
+    assert answers == [GETINFO_SIZE] * 600
+
+
+async def test_answers_come_in_the_order_of_the_requests(connection: Connection) -> None:
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        await connection.request(GETINFO, response_size=GETINFO_SIZE)
+        order.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(200):
+            await _started(nursery, ask, number)
+    assert order == list(range(200))
+
+
+async def _started(nursery: trio.Nursery, ask: object, number: int) -> None:
+    """Let each task make its request before the next one starts."""
+    nursery.start_soon(ask, number)  # type: ignore[arg-type]
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_an_answer_that_the_daemon_gives_later_is_not_mixed_up_with_others(
+    connection: Connection,
+) -> None:
+    register = votequorum.QDEVICE_REGISTER.encode(name="device")
+    unregister = votequorum.QDEVICE_UNREGISTER.encode(name="device")
+    sizes: dict[str, set[int]] = {"register": set(), "getinfo": set()}
+
+    async def ask(kind: str, message: bytes, deferred: bool) -> None:
+        answer = await connection.request(message, response_size=GETINFO_SIZE, deferred=deferred)
+        assert reply_error(answer) == CsErrorCode.OK
+        sizes[kind].add(len(answer))
+
+    for _ in range(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, "getinfo", GETINFO, False)
+            nursery.start_soon(ask, "register", register, True)
+            for _ in range(5):
+                nursery.start_soon(ask, "getinfo", GETINFO, False)
+        await connection.request(unregister)
+    assert sizes == {"register": {24}, "getinfo": {GETINFO_SIZE}}
+
+
+async def test_a_cancelled_deferred_call_does_not_disturb_the_next(connection: Connection) -> None:
+    register = votequorum.QDEVICE_REGISTER.encode(name="device")
+    for _ in range(20):
+        with trio.move_on_after(0.0001):
+            await connection.request(register, deferred=True)
+        assert len(await connection.request(GETINFO)) == GETINFO_SIZE
+        await connection.request(votequorum.QDEVICE_UNREGISTER.encode(name="device"))
+
+
+async def test_flow_control_at_1_means_try_again_and_at_2_send(
+    connection: Connection, daemon: Daemon
+) -> None:
+    set_flow_control(daemon, 1)
+    with pytest.raises(TryAgain, match="flow control"):
+        await connection.request(GETINFO)
+    for level in (2, 0):
+        set_flow_control(daemon, level)
+        assert len(await connection.request(GETINFO)) == GETINFO_SIZE
+
+
+async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
+    connection: Connection, daemon: Daemon
+) -> None:
+    start = votequorum.TRACKSTART.encode(context=1, track_flags=1)
+    for _ in range(300):
+        await connection.request(start)
+        for _ in range(2):
+            await connection.next_event()
+    [directory] = daemon.connections()
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    if daemon.config.transport == "socket":
+        block = CONTROL_BLOCK.parse(files["qb-control-votequorum"])
+        # An answer may be here before the daemon has counted it.
+        assert [block.request.sent, block.request.flow_control] == [0, 0]
+        assert block.response.sent in (0, 1)
+        assert block.event.sent in (0, 1)
+    else:
+        for ring in ("request", "response", "event"):
+            header = RING_HEADER.parse(files[f"qb-{ring}-votequorum-header"])
+            assert int.from_bytes(header.posted_sem[:4], "little") == 0
+
+
+async def test_waiting_for_events_starts_no_thread_and_runs_nothing(connection: Connection) -> None:
+    threads = {path.name for path in Path("/proc/self/task").iterdir()}
+    ticks = []
+
+    class Count(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            ticks.append(task.name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.next_event)
+        await trio.testing.wait_all_tasks_blocked()
+        instrument = Count()
+        trio.lowlevel.add_instrument(instrument)
+        await trio.sleep(0.3)
+        trio.lowlevel.remove_instrument(instrument)
+        nursery.cancel_scope.cancel()
+    assert [name for name in ticks if "next_event" in name] == []
+    assert {path.name for path in Path("/proc/self/task").iterdir()} == threads
+
+
+async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> None:
+    with nothing_left():
+        for _ in range(10):
+            connections = [await connect("quorum") for _ in range(10)]
+            for connection in connections:
+                await connection.request(quorum.GETQUORATE.encode())
+                await connection.aclose()
+    await eventually_async(lambda: daemon.connections() == [])
+    assert not list(Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*"))
+
+
+async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anything_is_sent(
+    shm_daemon: Daemon,
+) -> None:
+    async with await connect("votequorum") as connection:
+        [directory] = shm_daemon.connections()
+        with (directory / "qb-request-votequorum-header").open("r+b") as header:
+            header.seek(offset_of(RING_HEADER, "ref_count"))
+            header.write(struct.pack("=i", 1))
+        with pytest.raises(Library, match="has ended this connection"):
+            await connection.request(GETINFO)
