@@ -19,7 +19,7 @@ from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc import Votequorum
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, parse_tie_breaker
-from votequorum_ipc.daemon import Simulation, open_simulation
+from votequorum_ipc.daemon import Access, Simulation, open_simulation
 
 Argv = Sequence[str]
 
@@ -34,10 +34,10 @@ class Printed:
     err: str
 
 
-async def printed(host: Host, argv: Argv) -> Printed:
-    """Run a program on a host."""
+async def printed(host: Host, argv: Argv, uid: int = 0, gid: int = 0) -> Printed:
+    """Run a program on a host, as root or as another user."""
     done = await trio.run_process(
-        host.command(argv), capture_stdout=True, capture_stderr=True, check=False, stdin=b""
+        host.command(argv, uid=uid, gid=gid), capture_stdout=True, capture_stderr=True, check=False, stdin=b""
     )
     return Printed(tuple(argv), done.returncode, comparable(done.stdout), comparable(done.stderr))
 
@@ -80,14 +80,17 @@ def as_model(config: Config) -> ClusterConfig:
 
 @contextlib.asynccontextmanager
 async def served(
-    config: ClusterConfig, transport: Literal["shm", "socket"], up: Sequence[int] = ()
+    config: ClusterConfig,
+    transport: Literal["shm", "socket"],
+    up: Sequence[int] = (),
+    access: Access | None = None,
 ) -> AsyncIterator[Simulation]:
     """The embedded daemon, with these nodes up, or all; node 1 has the well-known names."""
 
     def address(nodeid: int) -> str | None:
         return None if nodeid == 1 else f"@node{nodeid}-{{service}}"
 
-    async with open_simulation(config, address=address, transport=transport) as simulation:
+    async with open_simulation(config, address=address, transport=transport, access=access) as simulation:
         simulation.up(*(up or config.nodeids))
         yield simulation
 

@@ -20,7 +20,7 @@ from tests.real.daemon import Daemon
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import NodelistNotification, TrackFlags, Votequorum
-from votequorum_ipc.daemon import Simulation
+from votequorum_ipc.daemon import Access, Simulation
 
 Transport = Literal["shm", "socket"]
 
@@ -242,3 +242,23 @@ async def test_cmapctl_shows_changes_as_they_happen(host: Host) -> None:
             shown += await process.stdout.receive_some()
         await process.stdin.send_all(b"q\n")
     assert shown.decode().splitlines()[-1] == "modify> runtime.members.3.status (str) = left"
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+@pytest.mark.parametrize(
+    ("access", "allowed"),
+    [
+        (Access(), False),
+        (Access.of(uids=[65534]), True),
+        (Access.of(gids=[65533]), True),
+        (Access.of(uids=[65533], gids=[65534]), False),
+    ],
+    ids=["nobody", "uid", "gid", "others"],
+)
+async def test_other_users_are_let_in_if_the_configuration_lists_them(
+    host: Host, transport: Transport, access: Access, allowed: bool
+) -> None:
+    async with served(as_model(Config()), transport, access=access):
+        seen = await printed(host, [QUORUMTOOL], uid=65534, gid=65533)
+        assert (seen.status == 0) is allowed
+        assert (seen == await printed(host, [QUORUMTOOL])) is allowed
