@@ -34,6 +34,7 @@ import copy
 import enum
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,6 +53,7 @@ from votequorum_ipc.cluster import (
     Service,
 )
 from votequorum_ipc.cluster.cluster import Membership
+from votequorum_ipc.cluster.messages import Multicast
 from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.types import RingId
 
@@ -118,6 +120,7 @@ class WithoutBarrier(Cluster):
         self.order: Callable[[list[int]], list[list[int]]] = lambda nodeids: [nodeids]
         self._undecided: set[int] = set()
         self._starting: int | None = None
+        self._turns: list[int] = []
 
     def up(self, *nodeids: int) -> Outputs:
         (nodeid,) = nodeids
@@ -139,12 +142,19 @@ class WithoutBarrier(Cluster):
             self._deliver(membership)
         told: set[int] = set()
         for group in self.order(turns):
+            self._turns = group
             for nodeid in group:
                 if nodeid not in told:
                     self._nodes[nodeid].sync_process()
                 told.add(nodeid)
             self._decide(membership, group)
             self._deliver(membership)
+
+    def _collect(self, membership: Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
+        """Messages of a group follow each other in the group's order."""
+        others = [nodeid for nodeid in membership.members if nodeid not in self._turns]
+        here = [nodeid for nodeid in self._turns if nodeid in membership.members]
+        return super()._collect(Membership(membership.ring_id, (*here, *others)), under_way)
 
     def _settle(self, membership: Membership) -> None:
         self._deliver(membership)
