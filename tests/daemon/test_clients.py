@@ -72,6 +72,15 @@ def delivered(handle: Handle[Any]) -> list[Any]:
     return found
 
 
+PAUSED = 2
+"""The flow control level at which a client's requests wait (QB_IPCS_RATE_OFF_2)."""
+
+
+def flow_control(handle: Handle[Any]) -> int:
+    """What the daemon tells a client."""
+    return handle.connection._transport.flow_control()
+
+
 async def refused(error: type[Exception], call: Any) -> None:
     with pytest.raises(error):
         await call
@@ -237,8 +246,10 @@ async def test_while_a_device_holds_a_change_up_only_votequorum_answers(pair: Si
         for _ in range(10):
             await vq.getinfo()
         assert answers == []
+        assert (flow_control(quorum), flow_control(vq)) == (PAUSED, 0)
         await polled(vq)
     assert answers == [True]
+    assert flow_control(quorum) == 0
 
 
 # --- quorum ---

@@ -4,6 +4,7 @@ client beside them is served throughout, and nothing of theirs remains."""
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -113,6 +114,9 @@ async def liar(cluster: SimulatedCluster) -> AsyncIterator[Liar]:
     liar = await Liar.of(cluster)
     yield liar
     liar.close()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    # Where a liar has put something of its own, its directory stays, as with libqb.
+    shutil.rmtree(liar.directory, ignore_errors=True)
 
 
 async def is_served(vq: Votequorum) -> None:
