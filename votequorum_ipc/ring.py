@@ -76,6 +76,13 @@ _sem_post: Final = _libc.sem_post
 _sem_trywait: Final = _libc.sem_trywait
 
 
+_SEM_COUNTS: Final = 8
+"""Bytes of a `sem_t` that hold its value and who waits, in glibc and musl on 64 bits."""
+
+_SEM_SETTINGS: Final = 8
+"""Bytes behind them that stay as `sem_init` left them: how to wake who waits."""
+
+
 class Semaphore:
     """A process-shared `sem_t` in a mapping of ours, worked on by the process's own C library."""
 
@@ -83,13 +90,19 @@ class Semaphore:
         # The export pins the mapping, so that its address stays good until `release`.
         self._pin: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * size).from_buffer(mapping, offset)
         self._address = ctypes.addressof(self._pin)
+        self._settings = b""
 
     def create(self) -> None:
         """Set it up, shared between processes, at 0."""
         _libc.sem_init(self._address, 1, 0)
+        self._settings = ctypes.string_at(self._address + _SEM_COUNTS, _SEM_SETTINGS)
 
     def post(self) -> bool:
         """Raise it by one. False when it is at its maximum, or no semaphore at all."""
+        if self._settings:
+            # The C library aborts the process when it finds settings there that the kernel does not know, as
+            # whoever shares the memory may have put there. What is put there after this still would do it.
+            ctypes.memmove(self._address + _SEM_COUNTS, self._settings, len(self._settings))
         return bool(_sem_post(self._address) == 0)
 
     def try_wait(self) -> bool:
@@ -250,6 +263,17 @@ class Ring:
         field = "write_pt" if self._header[_WRITE_PT] >= self.words else "read_pt"
         return MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
 
+    def check_length(self) -> None:
+        """Raises `MessageError` when a file behind this ring was truncated. For a ring that was created here.
+
+        A server asks before it touches a ring that a client owns. What is cut off after that, and before the
+        touch, is a SIGBUS still: nothing in Python can catch one.
+        """
+        for mapping in self._maps:
+            # Whole pages count. libqb's own client cuts a header that has no user data to 8248 bytes.
+            if -(-mapping.size() // mmap.PAGESIZE) * mmap.PAGESIZE < len(mapping):
+                raise MessageError(f"truncated to {mapping.size()} bytes", field="ring.size")
+
     def queued(self) -> int:
         """How many chunks wait to be read, as the semaphore says."""
         return self._semaphore.value()
@@ -276,12 +300,16 @@ class Ring:
     def flow_control(self, value: int) -> None:
         self._header[_FLOW_CONTROL] = value & 0xFFFFFFFF
 
-    def close(self) -> None:
-        """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`."""
+    def close(self, *, count_out: bool = True) -> None:
+        """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`.
+
+        `count_out` False leaves the shared memory untouched, which may be truncated.
+        """
         if self.closed:
             return
         self.closed = True
-        self.ref_count -= 1
+        if count_out:
+            self.ref_count -= 1
         self._semaphore.release()
         self._views.close()
         for mapping in self._maps:
@@ -342,11 +370,14 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def map_shared(descriptor: int, size: int) -> mmap.mmap:
-    """Map a shared file, readable and writable. From Python 3.13 on the mapping keeps no descriptor."""
+def map_shared(descriptor: int, size: int, *, keep_descriptor: bool = False) -> mmap.mmap:
+    """Map a shared file, readable and writable.
+
+    From Python 3.13 on the mapping keeps no descriptor, unless its `size()` is to be asked for later.
+    """
     try:
         if sys.version_info >= (3, 13):
-            return mmap.mmap(descriptor, size, trackfd=False)
+            return mmap.mmap(descriptor, size, trackfd=keep_descriptor)
         return mmap.mmap(descriptor, size)
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
@@ -377,6 +408,6 @@ def _map_new(path: str, size: int, undo: contextlib.ExitStack) -> contextlib.clo
         raise error_from_errno(error.errno or 0, f"cannot create {path}: {error.strerror}") from error
     undo.callback(os.unlink, path)
     try:
-        return contextlib.closing(map_shared(descriptor, size))
+        return contextlib.closing(map_shared(descriptor, size, keep_descriptor=True))
     finally:
         os.close(descriptor)
