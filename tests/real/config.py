@@ -29,17 +29,15 @@ class Node:
 
     nodeid: int
     address: str = "127.0.0.1"
-    name: str = ""
-    """`node<id>` where empty."""
+    name: str | None = ""
+    """`node<id>` where empty; a node without a name where None."""
     votes: int | None = None
     """`quorum_votes`; corosync takes 1 where it is absent."""
 
     def section(self) -> Section:
-        pairs: Section = [
-            ("nodeid", self.nodeid),
-            ("name", self.name or f"node{self.nodeid}"),
-            ("ring0_addr", self.address),
-        ]
+        pairs: Section = [("nodeid", self.nodeid), ("ring0_addr", self.address)]
+        if self.name is not None:
+            pairs.append(("name", self.name or f"node{self.nodeid}"))
         if self.votes is not None:
             pairs.append(("quorum_votes", self.votes))
         return pairs

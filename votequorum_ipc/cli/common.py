@@ -1,0 +1,94 @@
+"""What subcommands share: options, running, and how failures reach people and programs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+import trio
+
+from ..errors import CsError
+
+T = TypeVar("T")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+FAILED: Final = 1
+"""The exit code for an error of corosync, and of `status` for a node without quorum."""
+
+
+def options(function: FunctionT) -> FunctionT:
+    """`--json` and `--address`, as every subcommand has them: parameters `as_json` and `address`."""
+    add_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    add_address = click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="Where the daemon is, instead of corosync on this machine: @NAME of an abstract socket, or a "
+        "path. {service} in it stands for each service's name; without that, an address ending in "
+        "votequorum leads to the other services as well.",
+    )
+    return add_json(add_address(function))
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
+    """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
+    try:
+        with plain_exceptions():
+            return trio.run(main)
+    except CsError as error:
+        fail(error, as_json=as_json)
+
+
+@contextlib.contextmanager
+def plain_exceptions() -> Iterator[None]:
+    """Raise what nurseries wrapped in groups of one as what it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+def fail(error: CsError, *, as_json: bool) -> NoReturn:
+    """Say what failed, to people on stderr and to programs on stdout; exit code 1."""
+    if as_json:
+        print_json({"time": utc_now(), "error": error_shape(error)})
+    click.echo(f"votequorum-ipc: {printable(str(error))}", err=True)
+    sys.exit(FAILED)
+
+
+def done(text: str, shape: dict[str, Any], *, as_json: bool) -> None:
+    """Say what was done, to people or to programs."""
+    if as_json:
+        print_json({"time": utc_now(), **shape})
+    else:
+        click.echo(text)
+
+
+def error_shape(error: CsError) -> dict[str, Any]:
+    """An error for programs: corosync's name and number for it, and a text."""
+    return {"code": error.code.name, "number": int(error.code), "message": str(error)}
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, on a line of its own, written at once."""
+    click.echo(json.dumps(value))
+
+
+def utc_now() -> str:
+    """The time, as JSON output has it."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: names come from configuration and from other processes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )

@@ -1,0 +1,78 @@
+"""What people read: the lines of `monitor`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from rich.text import Text
+
+from ..types import InfoFlags
+from .changes import (
+    Change,
+    DeviceChanged,
+    ExpectedVotesChanged,
+    MembershipChanged,
+    NodeVotesChanged,
+    QuorumChanged,
+    VotesChanged,
+)
+from .common import printable
+from .tables import console, device_words, flag_words
+
+Names = Mapping[int, str]
+
+
+def print_change(change: Change, names: Names) -> None:
+    """One line, with the local time; `names` has what is known of nodes' names."""
+    now = Text(time.strftime("%Y-%m-%d %H:%M:%S "), "dim")
+    console().print(now + change_text(change, names), soft_wrap=True)
+
+
+def change_text(change: Change, names: Names) -> Text:
+    """The change in words."""
+    match change:
+        case MembershipChanged():
+            return _membership_text(change, names)
+        case QuorumChanged(quorate=True):
+            return Text("quorum gained", "bold green")
+        case QuorumChanged():
+            return Text("quorum lost, activity blocked", "bold red")
+        case ExpectedVotesChanged():
+            return Text(f"expected votes: {change.expected_votes}", "yellow")
+        case VotesChanged():
+            return _votes_text(change)
+        case NodeVotesChanged():
+            return Text(f"votes of {_name(change.node_id, names)}: {change.votes}")
+        case DeviceChanged():
+            return Text(_device_words(change, names), "magenta")
+
+
+def _membership_text(change: MembershipChanged, names: Names) -> Text:
+    text = Text()
+    for verb, nodes, style in (("left", change.left, "red"), ("joined", change.joined, "green")):
+        if nodes:
+            text.append(f"{_names(nodes, names)} {verb}; ", style)
+    return text + Text(f"members: {_names(change.members, names)} (ring {change.ring_id})")
+
+
+def _votes_text(change: VotesChanged) -> Text:
+    info = change.info
+    blocked = "" if InfoFlags.QUORATE in info.flags else ", activity blocked"
+    text = f"votes: {info.total_votes} of {info.node_expected_votes} expected, quorum {info.quorum}{blocked}"
+    flags = flag_words(info.flags)
+    return Text(f"{text}; flags: {flags}" if flags else text)
+
+
+def _device_words(change: DeviceChanged, names: Names) -> str:
+    name = f" {printable(change.name)}" if change.name else ""
+    return f"quorum device{name} of {_name(change.node_id, names)}: {device_words(change.flags)}"
+
+
+def _names(nodes: Iterable[int], names: Names) -> str:
+    return ", ".join(_name(node, names) for node in nodes)
+
+
+def _name(node: int, names: Names) -> str:
+    name = names.get(node)
+    return f"{printable(name)} ({node})" if name else f"node {node}"

@@ -1,0 +1,104 @@
+"""What programs read: values of the library as JSON has them. The keys are documented in docs/cli.md.
+
+Strategy: numbers stay numbers, names are those of the C headers, what is unknown is null, and no key comes or
+goes with the state of the cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..status import ClusterStatus, Device, Member
+from ..types import InfoFlags, NodeInfo, RingId
+from .changes import (
+    Change,
+    DeviceChanged,
+    ExpectedVotesChanged,
+    MembershipChanged,
+    NodeVotesChanged,
+    QuorumChanged,
+    VotesChanged,
+)
+
+
+def status_shape(status: ClusterStatus) -> dict[str, Any]:
+    """The whole of `status`."""
+    return {
+        "provider": status.provider,
+        "quorum_type": status.quorum_type.name,
+        "nodes": len(status.members),
+        "node_id": status.node_id,
+        "ring_id": ring_shape(status.ring_id),
+        "quorate": status.quorate,
+        "votequorum": status.info and votes_shape(status.info),
+        "members": [_member_shape(member) for member in status.members],
+        "qdevice": status.device and _device_shape(status.device),
+    }
+
+
+def change_shape(change: Change) -> dict[str, Any]:
+    """A line of `monitor`: `event` says what changed, the other keys how it is now."""
+    match change:
+        case MembershipChanged():
+            return {
+                "event": "membership",
+                "ring_id": ring_shape(change.ring_id),
+                "members": change.members,
+                "joined": change.joined,
+                "left": change.left,
+            }
+        case QuorumChanged():
+            return {"event": "quorum", "quorate": change.quorate}
+        case ExpectedVotesChanged():
+            return {"event": "expected_votes", "expected_votes": change.expected_votes}
+        case VotesChanged():
+            return {"event": "votes", **votes_shape(change.info)}
+        case NodeVotesChanged():
+            return {"event": "node_votes", "node_id": change.node_id, "votes": change.votes}
+        case DeviceChanged():
+            flags = flag_names(change.flags)
+            return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
+
+
+def ring_shape(ring_id: RingId) -> dict[str, Any]:
+    """A ring id: as corosync prints it, both parts in hexadecimal, and as numbers."""
+    return {"text": str(ring_id), "nodeid": ring_id.nodeid, "seq": ring_id.seq}
+
+
+def votes_shape(info: NodeInfo) -> dict[str, Any]:
+    """The cluster's figures as one node has them."""
+    return {
+        "expected_votes": info.node_expected_votes,
+        "highest_expected": info.highest_expected,
+        "total_votes": info.total_votes,
+        "quorum": info.quorum,
+        "flags": flag_names(info.flags),
+    }
+
+
+def node_shape(info: NodeInfo | None) -> dict[str, Any]:
+    """What votequorum knows of one node."""
+    return {
+        "votes": info and info.node_votes,
+        "state": info and info.node_state.name,
+        "flags": info and flag_names(info.flags),
+    }
+
+
+def flag_names(flags: InfoFlags) -> list[str]:
+    """The names of all flags that are set; one that votequorum.h does not name as a hexadecimal number."""
+    single = [InfoFlags(1 << bit) for bit in range(int(flags).bit_length()) if flags >> bit & 1]
+    return [flag.name or hex(flag) for flag in single]
+
+
+def _member_shape(member: Member) -> dict[str, Any]:
+    return {
+        "node_id": member.node_id,
+        "name": member.name or None,
+        "local": member.local,
+        **node_shape(member.info),
+    }
+
+
+def _device_shape(device: Device) -> dict[str, Any]:
+    return {"name": device.name, "votes": device.votes, "casts_vote": device.casts_vote}

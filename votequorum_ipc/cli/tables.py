@@ -1,0 +1,146 @@
+"""What people read: the tables of `status`.
+
+Strategy: the words and the order are corosync-quorumtool's, so that whoever knows its output knows this one.
+The tables have no lines, so a pipe gets the same text as a terminal, without the colours.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..status import ClusterStatus, Device, Member
+from ..types import QDEVICE_NODEID, InfoFlags, NodeInfo, QuorumType
+from .common import printable
+
+_PIPE_WIDTH: Final = 1000
+"""Columns where there is no terminal: nothing is wrapped or cut for a program that reads along."""
+
+_FLAG_WORDS: Final = {
+    InfoFlags.TWONODE: "2Node",
+    InfoFlags.QUORATE: "Quorate",
+    InfoFlags.WAIT_FOR_ALL: "WaitForAll",
+    InfoFlags.LAST_MAN_STANDING: "LastManStanding",
+    InfoFlags.AUTO_TIE_BREAKER: "AutoTieBreaker",
+    InfoFlags.ALLOW_DOWNSCALE: "AllowDownscale",
+    InfoFlags.QDEVICE_REGISTERED: "Qdevice",
+}
+"""What corosync-quorumtool calls the flags."""
+
+_DEVICE_WORDS: Final = (
+    (InfoFlags.QDEVICE_ALIVE, "A", "NA"),
+    (InfoFlags.QDEVICE_CAST_VOTE, "V", "NV"),
+    (InfoFlags.QDEVICE_MASTER_WINS, "MW", "NMW"),
+)
+"""A flag of a registered device, and what is shown for it set and not set."""
+
+Rows = Iterable[tuple[str, str | Text]]
+
+
+def console() -> Console:
+    """A console on stdout."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_status(status: ClusterStatus) -> None:
+    """Print everything that `corosync-quorumtool -s` would."""
+    sections = [("Quorum information", _figures(_quorum_rows(status)))]
+    if status.info is not None:
+        sections.append(("Votequorum information", _figures(_votequorum_rows(status.info))))
+    sections.append(("Membership information", _member_table(status)))
+    out = console()
+    with out.capture() as captured:
+        for title, body in sections:
+            out.print(Text(title, "bold"), "-" * len(title), body, "", sep="\n")
+    # A table fills its last column up with blanks.
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+
+
+def flag_words(flags: InfoFlags) -> str:
+    """The flags in corosync-quorumtool's words; those that it does not show are left out."""
+    return " ".join(word for flag, word in _FLAG_WORDS.items() if flag in flags)
+
+
+def device_words(flags: InfoFlags) -> str:
+    """A node's device in corosync-quorumtool's words, such as "A,V,NMW"; "NR": none is registered."""
+    if InfoFlags.QDEVICE_REGISTERED not in flags:
+        return "NR"
+    return ",".join(is_set if flag in flags else is_not for flag, is_set, is_not in _DEVICE_WORDS)
+
+
+def _quorum_rows(status: ClusterStatus) -> Rows:
+    yield "Date:", time.ctime()
+    yield "Quorum provider:", _provider(status)
+    yield "Nodes:", str(len(status.members))
+    yield "Node ID:", str(status.node_id)
+    yield "Ring ID:", str(status.ring_id)
+    yield "Quorate:", Text("Yes", "bold green") if status.quorate else Text("No", "bold red")
+
+
+def _provider(status: ClusterStatus) -> str:
+    if status.quorum_type is QuorumType.FREE:
+        return "Not configured"
+    return printable(status.provider or "unknown")
+
+
+def _votequorum_rows(info: NodeInfo) -> Rows:
+    blocked = InfoFlags.QUORATE not in info.flags
+    yield "Expected votes:", str(info.node_expected_votes)
+    yield "Highest expected:", str(info.highest_expected)
+    yield "Total votes:", str(info.total_votes)
+    yield "Quorum:", Text.assemble(str(info.quorum), (" Activity blocked" if blocked else "", "bold red"))
+    yield "Flags:", flag_words(info.flags)
+
+
+def _member_table(status: ClusterStatus) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("Nodeid", justify="right", min_width=10)
+    if status.info is not None:
+        table.add_column("Votes", justify="right", min_width=10)
+        if status.device:
+            table.add_column("Qdevice", justify="right", min_width=10)
+    table.add_column("Name", overflow="fold")
+    for member in status.members:
+        cells = [str(member.node_id), *_vote_cells(member, status), _name(member)]
+        table.add_row(*cells, style="bold" if member.local else None)
+    if status.device:
+        table.add_row(str(QDEVICE_NODEID), *_device_cells(status.device))
+    return table
+
+
+def _vote_cells(member: Member, status: ClusterStatus) -> list[str]:
+    if status.info is None:
+        return []
+    cells = [str(member.info.node_votes) if member.info else "?"]
+    if status.device:
+        cells.append(device_words(member.info.flags) if member.info else "?")
+    return cells
+
+
+def _name(member: Member) -> str:
+    return printable(member.name) + (" (local)" if member.local else "")
+
+
+def _device_cells(device: Device) -> tuple[str, str, str]:
+    # Votes that do not count on this node are shown apart, so that the column adds up to the total.
+    name = printable(device.name)
+    if device.casts_vote:
+        return str(device.votes), "", name
+    return "0", "", f"{name} (votes {device.votes})"
+
+
+def _figures(rows: Rows) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(min_width=17, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
