@@ -229,6 +229,21 @@ def decode_value(type_: int, raw: bytes) -> Value:
     return value
 
 
+def encode_value(kind: ValueType, value: Value) -> bytes:
+    """The bytes of a cmap value, as `decode_value` reads them; a string has its NUL.
+
+    Raises `InvalidParam` for a value that the type cannot hold.
+    """
+    try:
+        if kind is ValueType.BINARY and isinstance(value, bytes):
+            return value
+        if kind is ValueType.STRING and isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape") + b"\0"
+        return _NUMBERS[kind].pack(value)
+    except (KeyError, struct.error) as error:
+        raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error
+
+
 def _key_change(raw: bytes) -> KeyChange:
     event = wire.NOTIFY_CALLBACK.decode(raw)
     return KeyChange(

@@ -234,6 +234,17 @@ class Ring:
             raise MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
         return write_pt, (write_pt - read_pt) % self.words
 
+    def check_length(self) -> None:
+        """Raises `MessageError` when a file behind this ring was truncated. For a ring that was created here.
+
+        A server asks before it touches a ring that a client owns. What is cut off after that, and before the
+        touch, is a SIGBUS still: nothing in Python can catch one.
+        """
+        for mapping in self._maps:
+            # Whole pages count. libqb's own client cuts a header that has no user data to 8248 bytes.
+            if -(-mapping.size() // mmap.PAGESIZE) * mmap.PAGESIZE < len(mapping):
+                raise MessageError(f"truncated to {mapping.size()} bytes", field="ring.size")
+
     def queued(self) -> int:
         """How many chunks wait to be read, as the semaphore says."""
         return self._semaphore.value()
@@ -260,12 +271,16 @@ class Ring:
     def flow_control(self, value: int) -> None:
         self._header[_FLOW_CONTROL] = value & 0xFFFFFFFF
 
-    def close(self) -> None:
-        """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`."""
+    def close(self, *, count_out: bool = True) -> None:
+        """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`.
+
+        `count_out` False leaves the shared memory untouched, which may be truncated.
+        """
         if self.closed:
             return
         self.closed = True
-        self.ref_count -= 1
+        if count_out:
+            self.ref_count -= 1
         self._semaphore.release()
         self._views.close()
         for mapping in self._maps:
@@ -326,11 +341,14 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def map_shared(descriptor: int, size: int) -> mmap.mmap:
-    """Map a shared file, readable and writable. From Python 3.13 on the mapping keeps no descriptor."""
+def map_shared(descriptor: int, size: int, *, keep_descriptor: bool = False) -> mmap.mmap:
+    """Map a shared file, readable and writable.
+
+    From Python 3.13 on the mapping keeps no descriptor, unless its `size()` is to be asked for later.
+    """
     try:
         if sys.version_info >= (3, 13):
-            return mmap.mmap(descriptor, size, trackfd=False)
+            return mmap.mmap(descriptor, size, trackfd=keep_descriptor)
         return mmap.mmap(descriptor, size)
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
@@ -361,6 +379,6 @@ def _map_new(path: str, size: int, undo: contextlib.ExitStack) -> contextlib.clo
         raise error_from_errno(error.errno or 0, f"cannot create {path}: {error.strerror}") from error
     undo.callback(os.unlink, path)
     try:
-        return contextlib.closing(map_shared(descriptor, size))
+        return contextlib.closing(map_shared(descriptor, size, keep_descriptor=True))
     finally:
         os.close(descriptor)

@@ -1,16 +1,25 @@
-"""What is needed of the `cfg` service: a node's addresses, and which node this is.
+"""What is needed of the `cfg` service: a node's addresses and links, and which node this is.
 
-Source: corosync's include/corosync/ipc_cfg.h.
+Sources: corosync's include/corosync/ipc_cfg.h, include/corosync/cfg.h.
 """
 
 from __future__ import annotations
 
 import construct as c
 
-from .layout import RestOfMessage, request, response
+from .layout import CharArray, RestOfMessage, request, response
 
 ADDRESS_LENGTH = 16
 """TOTEMIP_ADDRLEN: each address takes as many bytes, an IPv4 one its first 4."""
+
+MAX_LINKS = 8
+"""CFG_MAX_LINKS."""
+
+MAX_HOST_LEN = 256
+"""CFG_MAX_HOST_LEN."""
+
+NODE_STATUS_V1 = 1
+"""CFG_NODE_STATUS_V1, the one version there is."""
 
 GET_NODE_ADDRS = request(
     "get_node_addrs",
@@ -21,6 +30,24 @@ GET_NODE_ADDRS = request(
 )
 
 LOCAL_GET = request("local_get", 6, "req_lib_cfg_local_get")
+
+NODESTATUSGET = request(
+    "nodestatusget",
+    9,
+    "req_lib_cfg_nodestatusget",
+    "nodeid" / c.Int32un,
+    c.Padding(4),
+    "version" / c.Int32un,
+    c.Padding(4),
+)
+
+TRACKSTART = request("trackstart", 10, "req_lib_cfg_trackstart", "track_flags" / c.Int8un, c.Padding(7))
+
+TRACKSTOP = request("trackstop", 11, "req_lib_cfg_trackstop")
+
+TRACKSTART_RESPONSE = response("trackstart", 2, "res_lib_cfg_trackstart")
+
+TRACKSTOP_RESPONSE = response("trackstop", 3, "res_lib_cfg_trackstop")
 
 GET_NODE_ADDRS_RESPONSE = response(
     "get_node_addrs",
@@ -40,4 +67,54 @@ LOCAL_GET_RESPONSE = response(
     c.Padding(4),
 )
 
-MESSAGES = (GET_NODE_ADDRS, LOCAL_GET, GET_NODE_ADDRS_RESPONSE, LOCAL_GET_RESPONSE)
+
+def _link(number: int) -> tuple[c.Construct, ...]:
+    """`struct corosync_knet_link_status_v1`, the item `number` of an array; its names end with the number."""
+    return (
+        f"enabled_{number}" / c.Int8un,
+        f"connected_{number}" / c.Int8un,
+        f"dynconnected_{number}" / c.Int8un,
+        c.Padding(1),
+        f"mtu_{number}" / c.Int32un,
+        f"src_ipaddr_{number}" / CharArray(MAX_HOST_LEN),
+        f"dst_ipaddr_{number}" / CharArray(MAX_HOST_LEN),
+    )
+
+
+NODESTATUSGET_RESPONSE = response(
+    "nodestatusget",
+    16,
+    "res_lib_cfg_nodestatusget_v1",
+    "version" / c.Int32un,
+    "nodeid" / c.Int32un,
+    "reachable" / c.Int8un,
+    "remote" / c.Int8un,
+    "external" / c.Int8un,
+    "onwire_min" / c.Int8un,
+    "onwire_max" / c.Int8un,
+    "onwire_ver" / c.Int8un,
+    c.Padding(2),
+    *(field for number in range(MAX_LINKS) for field in _link(number)),
+)
+
+NODESTATUSGET_ERROR = response(
+    "nodestatusget error",
+    16,
+    "res_lib_cfg_nodestatusget_version",
+    "version" / c.Int32un,
+    c.Padding(4),
+)
+"""What a nodestatusget that failed is answered with; same id, shorter."""
+
+MESSAGES = (
+    GET_NODE_ADDRS,
+    LOCAL_GET,
+    NODESTATUSGET,
+    TRACKSTART,
+    TRACKSTOP,
+    TRACKSTART_RESPONSE,
+    TRACKSTOP_RESPONSE,
+    GET_NODE_ADDRS_RESPONSE,
+    LOCAL_GET_RESPONSE,
+    NODESTATUSGET_RESPONSE,
+)

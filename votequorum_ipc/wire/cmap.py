@@ -1,4 +1,4 @@
-"""What is needed of the `cmap` service: reading, iterating and tracking keys.
+"""Every message of the `cmap` service: reading, iterating, tracking and writing keys.
 
 Source: corosync's include/corosync/ipc_cmap.h.
 """
@@ -11,8 +11,30 @@ from .layout import BytesOf, CountOf, MarName, RestOfMessage, event, request, re
 
 _KEY = MarName()
 
+SET = request(
+    "set",
+    0,
+    "req_lib_cmap_set",
+    "key_name" / _KEY,
+    "value_len" / CountOf(c.Int64un, "value"),
+    "type" / c.Int8un,
+    c.Padding(7),
+    "value" / BytesOf("value_len"),
+)
+
+DELETE = request("delete", 1, "req_lib_cmap_delete", "key_name" / _KEY)
+
 GET = request("get", 2, "req_lib_cmap_get", "key_name" / _KEY, "value_len" / c.Int64un)
 """`value_len` is the room the caller has; 0 asks for type and length alone."""
+
+ADJUST_INT = request(
+    "adjust_int",
+    3,
+    "req_lib_cmap_adjust_int",
+    "key_name" / _KEY,
+    "step" / c.Int32sn,
+    c.Padding(4),
+)
 
 ITER_INIT = request("iter_init", 4, "req_lib_cmap_iter_init", "prefix" / _KEY)
 
@@ -32,6 +54,21 @@ TRACK_ADD = request(
 
 TRACK_DELETE = request("track_delete", 8, "req_lib_cmap_track_delete", "track_handle" / c.Int64un)
 
+SET_CURRENT_MAP = request(
+    "set_current_map",
+    9,
+    "req_lib_cmap_set_current_map",
+    "map" / c.Int32sn,
+    c.Padding(4),
+)
+"""`map` is `MAP_DEFAULT`, or 1 for corosync's statistics."""
+
+MAP_DEFAULT = 0
+
+SET_RESPONSE = response("set", 0, "res_lib_cmap_set")
+
+DELETE_RESPONSE = response("delete", 1, "res_lib_cmap_delete")
+
 GET_RESPONSE = response(
     "get",
     2,
@@ -42,6 +79,8 @@ GET_RESPONSE = response(
     "value" / RestOfMessage(),
 )
 """`value` is empty when the request's `value_len` was 0."""
+
+ADJUST_INT_RESPONSE = response("adjust_int", 3, "res_lib_cmap_adjust_int")
 
 ITER_INIT_RESPONSE = response("iter_init", 4, "res_lib_cmap_iter_init", "iter_handle" / c.Int64un)
 
@@ -66,6 +105,8 @@ TRACK_DELETE_RESPONSE = response(
     "track_inst_handle" / c.Int64un,
 )
 
+SET_CURRENT_MAP_RESPONSE = response("set_current_map", 10, "qb_ipc_response_header")
+
 NOTIFY_CALLBACK = event(
     "notify_callback",
     9,
@@ -85,17 +126,25 @@ NOTIFY_CALLBACK = event(
 )
 
 MESSAGES = (
+    SET,
+    DELETE,
     GET,
+    ADJUST_INT,
     ITER_INIT,
     ITER_NEXT,
     ITER_FINALIZE,
     TRACK_ADD,
     TRACK_DELETE,
+    SET_CURRENT_MAP,
+    SET_RESPONSE,
+    DELETE_RESPONSE,
     GET_RESPONSE,
+    ADJUST_INT_RESPONSE,
     ITER_INIT_RESPONSE,
     ITER_NEXT_RESPONSE,
     ITER_FINALIZE_RESPONSE,
     TRACK_ADD_RESPONSE,
     TRACK_DELETE_RESPONSE,
+    SET_CURRENT_MAP_RESPONSE,
     NOTIFY_CALLBACK,
 )

@@ -50,6 +50,15 @@ CONNECTION_RESPONSE = response(
 )
 """The answer. `error` is 0 or a negative errno here, not a `cs_error_t`; `connection` means nothing to us."""
 
+UCRED = c.Struct("pid" / c.Int32sn, "uid" / c.Int32un, "gid" / c.Int32un)
+"""`struct ucred` of unix(7), which the kernel attaches to both setup messages."""
+
+DISCONNECT = -3
+"""QB_IPC_MSG_DISCONNECT: a request of this id ends the connection."""
+
+REFUSAL = response("refusal", 0, "qb_ipc_response_header")
+"""What a server answers to a request that it cannot make out, whatever the service."""
+
 RING_HEADER = c.Struct(
     "write_pt" / c.Int32un,
     "read_pt" / c.Int32un,

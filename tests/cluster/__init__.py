@@ -1,0 +1,1 @@
+"""Tests of the cluster model, and of the model against corosync itself."""

@@ -1,0 +1,116 @@
+"""votequorum's rules for a cluster of nodes, as a pure model: no I/O, no clock, no chance.
+
+    cluster = Cluster(ClusterConfig.of(3))
+    cluster.up(1, 2, 3)
+    conn = cluster.connect(1, Service.VOTEQUORUM)
+    cluster.request(conn, TrackStart(TrackFlags.CHANGES, context=7))
+    cluster.partition({1}, {2, 3})  # -> [(conn, NodelistNotification(...)), (conn, QuorumNotification(...))]
+
+`config` reads the options, `cluster` joins nodes into rings, `node` is one process, `votes` decides, and
+`multicasts`, `library` and `quorum_service` are who talks to it. The reference is corosync 3.1.7.
+
+Looks wrong, but is what corosync does, and so does the model:
+
+- a node whose id exceeds all known ones is listed before the last one, not after it;
+- a quorum device is listed with state 0, and outlives the connection that registered it;
+- a device's votes are expected from the start, registered or not;
+- with expected_votes_tracking, the configured expected_votes are ignored;
+- last_man_standing asks for the lowest node even where another breaks ties;
+- the quorum service's trackstop is OK without a trackstart;
+- master_wins stays on for a node after its device is unregistered.
+
+Defects of corosync 3.1.7 that the model does not imitate:
+
+- the quorum is kept in 8 bits, so that more than 510 votes wrap around, and sums of votes wrap at 32 bits,
+  so that setexpected accepts 4294967295;
+- expected_votes_tracking writes to a descriptor that it has closed: nothing is stored, or another file is
+  overwritten (here `Disk` keeps the value, as votequorum(5) says);
+- a device name of 255 bytes without a NUL makes corosync abort, or read on (here INVALID_PARAM);
+- news of a device from a node that was never heard of makes it abort (here ignored), and so would
+  wait_for_all in a node that is quorate;
+- the fields of an answer that reports an error are whatever was on the stack (here None).
+
+Not modelled: a configuration that changes at run time, except `Cluster.cancel_wait_for_all`; providers other
+than votequorum.
+"""
+
+from __future__ import annotations
+
+from votequorum_ipc.cluster.cluster import RING_SEQ_STEP, Cluster, Outputs
+from votequorum_ipc.cluster.config import (
+    ClusterConfig,
+    ConfigurationError,
+    DeviceConfig,
+    NodeConfig,
+    Rules,
+    TieBreaker,
+    effective_rules,
+    parse_tie_breaker,
+)
+from votequorum_ipc.cluster.effects import IcmapType, RuntimeValue
+from votequorum_ipc.cluster.messages import (
+    Conn,
+    ConnectionClosed,
+    GetInfo,
+    GetQuorate,
+    GetType,
+    ModelGetType,
+    Output,
+    QdeviceGetExtraInfo,
+    QdeviceMasterWins,
+    QdevicePoll,
+    QdeviceRegister,
+    QdeviceSetExtraInfo,
+    QdeviceUnregister,
+    QdeviceUpdate,
+    Request,
+    Response,
+    Service,
+    SetExpected,
+    SetVotes,
+    TrackStart,
+    TrackStop,
+    UnknownRequest,
+)
+from votequorum_ipc.cluster.node import Node
+from votequorum_ipc.cluster.state import Disk
+
+__all__ = [
+    "RING_SEQ_STEP",
+    "Cluster",
+    "ClusterConfig",
+    "ConfigurationError",
+    "Conn",
+    "ConnectionClosed",
+    "DeviceConfig",
+    "Disk",
+    "GetInfo",
+    "GetQuorate",
+    "GetType",
+    "IcmapType",
+    "ModelGetType",
+    "Node",
+    "NodeConfig",
+    "Output",
+    "Outputs",
+    "QdeviceGetExtraInfo",
+    "QdeviceMasterWins",
+    "QdevicePoll",
+    "QdeviceRegister",
+    "QdeviceSetExtraInfo",
+    "QdeviceUnregister",
+    "QdeviceUpdate",
+    "Request",
+    "Response",
+    "Rules",
+    "RuntimeValue",
+    "Service",
+    "SetExpected",
+    "SetVotes",
+    "TieBreaker",
+    "TrackStart",
+    "TrackStop",
+    "UnknownRequest",
+    "effective_rules",
+    "parse_tie_breaker",
+]

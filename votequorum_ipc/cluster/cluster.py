@@ -1,0 +1,303 @@
+"""The cluster: nodes, the network between them, virtual time, and the clients' connections.
+
+Every input runs to the end before it returns: rings form, multicasts are delivered in one order to all
+nodes of a partition, and whatever went to clients on the way is the return value, in order. The only
+thing that may be left open is a membership change that waits for a quorum device; a poll, or `advance` past
+its sync timeout, completes it.
+
+A ring's id is its lowest node id, and four more than the highest sequence that any of its nodes has seen. A
+node that starts counts on from what it has stored, and is alone in its first ring, as with knet, whose links
+come up after the node. Source: exec/totemsrp.c and exec/sync.c of corosync 3.1.7.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from votequorum_ipc.cluster.config import ClusterConfig, effective_rules
+from votequorum_ipc.cluster.effects import NANOSECONDS, Clock, Timer
+from votequorum_ipc.cluster.messages import Conn, ConnectionClosed, Multicast, Output, Request, Service
+from votequorum_ipc.cluster.node import Node
+from votequorum_ipc.cluster.state import Disk
+from votequorum_ipc.errors import Library
+from votequorum_ipc.types import RingId
+
+RING_SEQ_STEP = 4
+"""How much a ring's sequence exceeds the highest one that its nodes have seen."""
+
+Outputs = list[tuple[Conn, Output]]
+"""What clients get, in order."""
+
+
+@dataclass(slots=True)
+class Membership:
+    """One ring, shared by its nodes until they get another; `synchronising` while a device holds it back."""
+
+    ring_id: RingId
+    members: tuple[int, ...]
+    synchronising: bool = True
+
+
+class Cluster:
+    """N nodes that all start down, on one network, at time 0.
+
+    `disks` is what each node has stored, by node id: it outlives the node's processes, and a test may
+    change it while the node is down. Raises `ConfigurationError` where corosync would not start.
+    """
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.rules = effective_rules(config)
+        self.config = config
+        self.disks = {nodeid: Disk() for nodeid in config.nodeids}
+        self._nodes: dict[int, Node] = {}
+        self._segment = dict.fromkeys(config.nodeids, 0)
+        self._membership: dict[int, Membership] = {}
+        self._clock = Clock()
+        self._connects = 0
+        self._outputs: Outputs = []
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the cluster was made."""
+        return self._clock.now / NANOSECONDS
+
+    @property
+    def nodes(self) -> dict[int, Node]:
+        """The nodes that are up, by id, sorted. For reading."""
+        return dict(sorted(self._nodes.items()))
+
+    def node(self, nodeid: int) -> Node:
+        """A node that is up, for reading; `Library` if it is down."""
+        self._check_ids([nodeid])
+        if nodeid not in self._nodes:
+            raise Library(f"node {nodeid} is down")
+        return self._nodes[nodeid]
+
+    def is_synchronising(self, nodeid: int) -> bool:
+        """Whether a membership change of this node waits for a quorum device."""
+        self.node(nodeid)
+        return self._membership[nodeid].synchronising
+
+    def partitions(self) -> list[tuple[int, ...]]:
+        """The nodes that are up, grouped by who hears whom, sorted."""
+        return [membership.members for membership in self._memberships()]
+
+    # -- nodes and network ---------------------------------------------------------------------------
+
+    def up(self, *nodeids: int) -> Outputs:
+        """Start nodes; those that are up already stay as they are."""
+        self._check_ids(nodeids)
+        for nodeid in sorted(set(nodeids) - self._nodes.keys()):
+            self._start(nodeid)
+            self._form_ring((nodeid,))
+        return self._reshape()
+
+    def kill(self, *nodeids: int) -> Outputs:
+        """Crash nodes; those that are down already stay down."""
+        self._check_ids(nodeids)
+        for nodeid in sorted(set(nodeids) & self._nodes.keys()):
+            self._stop(nodeid)
+        return self._reshape()
+
+    def leave(self, *nodeids: int) -> Outputs:
+        """Shut nodes down in order; those that are down already stay down."""
+        self._check_ids(nodeids)
+        leaving = sorted(set(nodeids) & self._nodes.keys())
+        for nodeid in leaving:
+            self._close_connections(nodeid)
+            self._nodes[nodeid].announce_leaving()
+            self._settle(self._membership[nodeid])
+        for nodeid in leaving:
+            self._stop(nodeid)
+        return self._reshape()
+
+    def partition(self, *groups: Collection[int]) -> Outputs:
+        """Cut the network: nodes hear those of their own group only. Nodes in no group form one more.
+
+        Nodes that are down belong to groups as well, for when they start.
+        """
+        named = [nodeid for group in groups for nodeid in group]
+        self._check_ids(named)
+        if len(set(named)) != len(named):
+            raise ValueError("a node is in two groups")
+        self._segment = dict.fromkeys(self.config.nodeids, len(groups))
+        for number, group in enumerate(groups):
+            self._segment.update(dict.fromkeys(group, number))
+        return self._reshape()
+
+    def heal(self) -> Outputs:
+        """Repair the network: every node hears every other."""
+        return self.partition()
+
+    def reform(self, *nodeids: int) -> Outputs:
+        """The partitions of these nodes lose their token and form new rings of the same members."""
+        for members in sorted({self._membership[self.node(nodeid).nodeid].members for nodeid in nodeids}):
+            self._form_ring(members)
+        return self._take()
+
+    def resynchronise(self) -> Outputs:
+        """Every partition goes through its services once more on the ring it has.
+
+        corosync never does that, its simulator corosync-vqsim does.
+        """
+        for membership in self._memberships():
+            self._synchronise(membership)
+        return self._take()
+
+    def cancel_wait_for_all(self, nodeid: int) -> Outputs:
+        """The operator tells the partition of a node to wait no longer (cmap's cancel_wait_for_all)."""
+        self.node(nodeid).cancel_wait_for_all()
+        return self._finish(nodeid)
+
+    # -- time ----------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When the next timer goes off, in virtual seconds; None if none is running."""
+        timers = self._timers()
+        return min(timers)[0] / NANOSECONDS if timers else None
+
+    def advance(self, seconds: float) -> Outputs:
+        """Let time pass: the timers that fall due go off, each at its own instant."""
+        if seconds < 0:
+            raise ValueError("time does not run backwards")
+        end = self._clock.now + round(seconds * NANOSECONDS)
+        while (timers := self._timers()) and min(timers)[0] <= end:
+            self._clock.now, nodeid, timer = min(timers)
+            self._nodes[nodeid].fire(timer)
+            self._settle(self._membership[nodeid])
+        self._clock.now = end
+        return self._take()
+
+    def _timers(self) -> list[tuple[int, int, Timer]]:
+        return [
+            (deadline, nodeid, timer)
+            for nodeid, node in self._nodes.items()
+            for timer, deadline in node.effects.deadlines.items()
+        ]
+
+    # -- clients -------------------------------------------------------------------------------------
+
+    def connect(self, nodeid: int, service: Service) -> Conn:
+        """A client of a node's service; `Library` if the node is down."""
+        node = self.node(nodeid)
+        self._connects += 1
+        conn = Conn(nodeid, Service(service), self._connects)
+        node.conns.append(conn)
+        return conn
+
+    def disconnect(self, conn: Conn) -> None:
+        """The client goes; it gets no more. Nothing happens if its node went first."""
+        node = self._nodes.get(conn.nodeid)
+        if node is not None and conn in node.conns:
+            node.disconnect(conn)
+
+    def request(self, conn: Conn, request: Request) -> Outputs:
+        """A client asks; `Library` if its connection is closed.
+
+        The response may come from a later input: while the membership synchronises, the quorum service's
+        clients wait.
+        """
+        node = self.node(conn.nodeid)
+        if conn not in node.conns:
+            raise Library("the connection is closed")
+        node.request(conn, request)
+        return self._finish(conn.nodeid)
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    def _check_ids(self, nodeids: Iterable[int]) -> None:
+        unknown = set(nodeids) - set(self.config.nodeids)
+        if unknown:
+            raise ValueError(f"no such node: {', '.join(map(str, sorted(unknown)))}")
+
+    def _memberships(self) -> list[Membership]:
+        distinct = {membership.members: membership for membership in self._membership.values()}
+        return [membership for _, membership in sorted(distinct.items())]
+
+    def _start(self, nodeid: int) -> None:
+        self.disks[nodeid].ring_seq += 1
+        self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+
+    def _stop(self, nodeid: int) -> None:
+        self._close_connections(nodeid)
+        del self._nodes[nodeid], self._membership[nodeid]
+
+    def _close_connections(self, nodeid: int) -> None:
+        node = self._nodes[nodeid]
+        for conn in list(node.conns):
+            node.disconnect(conn)
+            self._outputs.append((conn, ConnectionClosed()))
+
+    def _reshape(self) -> Outputs:
+        """Form the rings that the network asks for and that are not there yet."""
+        wanted: dict[int, list[int]] = {}
+        for nodeid in sorted(self._nodes):
+            wanted.setdefault(self._segment[nodeid], []).append(nodeid)
+        for members in sorted(tuple(nodeids) for nodeids in wanted.values()):
+            if any(self._membership[nodeid].members != members for nodeid in members):
+                self._form_ring(members)
+        return self._take()
+
+    def _form_ring(self, members: tuple[int, ...]) -> None:
+        disks = [self.disks[nodeid] for nodeid in members]
+        ring_id = RingId(members[0], max(disk.ring_seq for disk in disks) + RING_SEQ_STEP)
+        for disk in disks:
+            disk.ring_seq = ring_id.seq
+        membership = Membership(ring_id, members)
+        for nodeid in members:
+            self._membership[nodeid] = membership
+        self._synchronise(membership)
+
+    def _synchronise(self, membership: Membership) -> None:
+        self._sync_init(membership)
+        for nodeid in membership.members:
+            self._nodes[nodeid].sync_process()
+        self._settle(membership)
+
+    def _sync_init(self, membership: Membership) -> None:
+        """Up to the point where votequorum's turn comes: the quorum service has nothing to tell others."""
+        membership.synchronising = True
+        members = membership.members
+        rings = {nodeid: self._nodes[nodeid].ring_id for nodeid in members}
+        for nodeid in members:
+            came_along = frozenset(other for other in members if rings[other] == rings[nodeid])
+            self._nodes[nodeid].sync_init(came_along, members, membership.ring_id)
+        for nodeid in members:
+            self._nodes[nodeid].activate_quorum()
+
+    def _settle(self, membership: Membership) -> None:
+        """Deliver until nothing is under way, and complete the membership change unless a device holds it."""
+        self._deliver(membership)
+        nodes = [self._nodes[nodeid] for nodeid in membership.members]
+        if membership.synchronising and not any(node.waits_for_device for node in nodes):
+            membership.synchronising = False
+            for node in nodes:
+                node.activate_votequorum()
+            self._deliver(membership)
+
+    def _deliver(self, membership: Membership) -> None:
+        under_way: deque[tuple[int, Multicast]] = deque()
+        while self._collect(membership, under_way):
+            sender, message = under_way.popleft()
+            for nodeid in membership.members:
+                self._nodes[nodeid].deliver(message, sender)
+
+    def _collect(self, membership: Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
+        """Take what the nodes have left in their effects; whether a multicast is under way."""
+        for nodeid in membership.members:
+            effects = self._nodes[nodeid].effects
+            under_way.extend((nodeid, message) for message in effects.multicasts)
+            self._outputs.extend(effects.outputs)
+            effects.multicasts.clear()
+            effects.outputs.clear()
+        return bool(under_way)
+
+    def _finish(self, nodeid: int) -> Outputs:
+        self._settle(self._membership[nodeid])
+        return self._take()
+
+    def _take(self) -> Outputs:
+        outputs, self._outputs = self._outputs, []
+        return outputs

@@ -1,0 +1,202 @@
+"""One client's connection: a task that answers its requests, and a way to send it events at any time.
+
+Strategy: nothing here waits but `run`, which waits for edges of the connection's epoll descriptor and answers
+what has come, at most a batch before other clients have their turn. Events go straight to the transport when
+they happen; what finds no room waits in an outbox, and is sent when the client has made room. While a
+response waits, no further request is read: so none is ever lost. Whatever a client breaks, its connection
+ends, and nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import trio
+
+from ..errors import CsError, Library, MessageError
+from ..wire import message_id
+from ..wire.setup import DISCONNECT
+from .access import Credentials
+from .limits import MAX_BATCH
+from .outbox import Outbox
+from .service import Service
+from .transport import HANG_UP, Transport
+
+_FLOW_OPEN: Final = 0
+_FLOW_PAUSED: Final = 2
+"""Flow control levels (QB_IPCS_RATE_NORMAL's and QB_IPCS_RATE_OFF_2's): with 2 the client may send on."""
+
+_ROOM_FIRST_DELAY: Final = 0.001
+_ROOM_MAX_DELAY: Final = 0.1
+"""Seconds between looks for room that no edge will tell of: doubled from the first to the last."""
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """A client that was let in. `votequorum_ipc.daemon.service.Client` is what a service may do with it."""
+
+    def __init__(
+        self,
+        setup: socket.socket,
+        transport: Transport,
+        service: Service,
+        credentials: Credentials,
+        on_close: Callable[[Connection], None],
+    ) -> None:
+        """Takes the socket and the transport over."""
+        self.credentials = credentials
+        self.max_msg_size = transport.max_msg_size
+        self.closed = False
+        self._setup = setup
+        self._transport = transport
+        self._service = service
+        self._on_close = on_close
+        self._responses = Outbox(transport.respond)
+        self._events = Outbox(transport.notify)
+        self._pause = trio.CancelScope()
+        self._flow_control = _FLOW_OPEN
+        self._watches_room = False
+        self._room_delay = _ROOM_FIRST_DELAY
+        self._arrived = False
+        self._epoll = select.epoll()
+        try:
+            transport.register(self._epoll)
+        except BaseException:
+            self._epoll.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<{self._service.name} client, pid {self.credentials.pid}>"
+
+    # --- what services do ---
+
+    def respond(self, message: bytes) -> None:
+        """Send a response, now or when there is room."""
+        if self.closed:
+            return
+        with self._ending():
+            self._responses.put(message)
+
+    def notify(self, message: bytes) -> None:
+        """Send an event, now or when there is room; the client is dropped when it makes none."""
+        if self.closed:
+            return
+        with self._ending():
+            self._events.put(message)
+            if self._events and not self._watches_room:
+                # The task has to learn what it waits for now.
+                self.wake()
+
+    def wake(self) -> None:
+        """Have the task look again, though nothing has come."""
+        self._pause.cancel()
+
+    def close(self) -> None:
+        """End the connection and free everything. Doing it again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        with contextlib.suppress(RuntimeError):
+            # Outside of a trio run there is nobody to notify.
+            trio.lowlevel.notify_closing(self._epoll)
+        self._epoll.close()
+        # The socket first, as libqb does: the client then knows before the rings change.
+        self._setup.close()
+        self._transport.close()
+        self._on_close(self)
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Within the block, a failure ends this connection and no more."""
+        try:
+            yield
+        except CsError as error:
+            _log.debug("%r: %s", self, error)
+            self.close()
+
+    # --- the task ---
+
+    async def run(self) -> None:
+        """Serve the client until it or the connection is gone."""
+        try:
+            while not self.closed:
+                again = False
+                with self._ending():
+                    again = self._work()
+                if again:
+                    await trio.lowlevel.checkpoint()
+                elif not self.closed:
+                    await self._wait()
+        finally:
+            self.close()
+
+    def _work(self) -> bool:
+        """Send what waits and answer a batch; whether there may be more to do at once."""
+        self._transport.check()
+        self._responses.flush()
+        self._events.flush()
+        self._set_flow_control(_FLOW_PAUSED if self._service.paused else _FLOW_OPEN)
+        answered = self._answer_batch()
+        if self.closed:
+            return False
+        again = self._transport.settle(answered)
+        if self._arrived and not (again or answered or self._service.paused or self._responses):
+            again = self._transport.discard()
+        self._arrived = False
+        self._watch_room(bool(self._responses or self._events) or self._transport.needs_room())
+        return again or answered > 0
+
+    def _answer_batch(self) -> int:
+        answered = 0
+        while answered < MAX_BATCH and not (self.closed or self._service.paused or self._responses):
+            request = self._transport.receive()
+            if request is None:
+                break
+            answered += 1
+            if _is_farewell(request):
+                raise Library("it takes its leave")
+            self._service.process(self, request)
+        return answered
+
+    def _set_flow_control(self, level: int) -> None:
+        if level != self._flow_control:
+            self._transport.set_flow_control(level)
+            self._flow_control = level
+
+    def _watch_room(self, wanted: bool) -> None:
+        if wanted != self._watches_room:
+            self._transport.watch_room(self._epoll, wanted)
+            self._watches_room = wanted
+        if not self._responses:
+            self._room_delay = _ROOM_FIRST_DELAY
+
+    async def _wait(self) -> None:
+        timeout = float("inf")
+        if self._responses and not self._transport.tells_room():
+            timeout = self._room_delay
+            self._room_delay = min(timeout * 2, _ROOM_MAX_DELAY)
+        with trio.move_on_after(timeout) as self._pause, contextlib.suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(self._epoll)
+        if not self.closed:
+            self._take_edges()
+
+    def _take_edges(self) -> None:
+        setup = self._setup.fileno()
+        for descriptor, edges in self._epoll.poll(0):
+            if descriptor == setup and edges & HANG_UP:
+                self.close()
+                return
+            self._arrived = self._arrived or bool(edges & select.EPOLLIN)
+
+
+def _is_farewell(request: bytes) -> bool:
+    try:
+        return message_id(request) == DISCONNECT
+    except MessageError:
+        return False

@@ -1,0 +1,184 @@
+"""The socket transport, as the server has it: a datagram a message, and counts of them in a control file.
+
+Strategy: we bind a socket for requests, over which responses go out as well, and one for events; the client
+binds their other ends once it has our names, so ours are connected when there is something to send. The
+setup socket only tells when the client is gone. A message is counted before it is sent, and
+taken off the count after it is received (see `votequorum_ipc.ipc.datagram` for why a semaphore does that).
+
+Trust: anybody on the machine may send to an abstract address, so the kernel is asked of each request
+whether the client's user sent it. The counts are the client's to write, so nothing here relies on them.
+
+Source: libqb's lib/ipc_socket.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from pathlib import PurePath
+from typing import Final
+
+from ..errors import Library, MessageError
+from ..ipc.address import abstract
+from ..ring import Semaphore, check_platform, create_shared_file, map_shared
+from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of, word_of
+from .access import Credentials
+from .directory import Directory
+from .transport import ARRIVALS, ROOM
+
+_CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
+_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
+_PAIR: Final = CONTROL_BLOCK.subcons[0].subcon
+_FLOW_CONTROL: Final = word_of(_PAIR, "flow_control")
+_FLOW_CONTROL_OFFSET: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
+
+_UCRED_SIZE: Final = int(UCRED.sizeof())
+
+_STRAY_BYTES: Final = 64
+"""Bytes on the setup socket, where none belong, that are thrown away at a time."""
+
+
+class DatagramTransport:
+    """See `Transport`."""
+
+    connection_type: Final = TRANSPORT_SOCKET
+
+    def __init__(self, setup: socket.socket, service: str, client: Credentials, max_msg_size: int) -> None:
+        """Make the control file and the sockets. Raises OSError or `CsError` for what the system refuses."""
+        check_platform()
+        self.max_msg_size = max_msg_size
+        self._setup = setup
+        self._client = client
+        self._connected: set[socket.socket] = set()
+        self._undo = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            directory = Directory(client, setup.fileno())
+            self._control_path = directory.file(f"qb-control-{service}")
+            self._base = directory.file(f"qb-{service}")
+            undo.callback(directory.remove, [PurePath(self._control_path).name])
+            descriptor = create_shared_file(self._control_path, _CONTROL_SIZE)
+            undo.callback(os.close, descriptor)
+            self._mapping = undo.enter_context(
+                contextlib.closing(map_shared(descriptor, _CONTROL_SIZE, keep_descriptor=True)),
+            )
+            self._requests = undo.enter_context(_bound(f"{self._base}-request", max_msg_size))
+            self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._events = undo.enter_context(_bound(f"{self._base}-event-tx", max_msg_size))
+            directory.hand_over()
+            self._counts = {way: self._count(way, undo) for way in ("request", "response", "event")}
+            self._undo = undo.pop_all()
+        self._uncounted = 0
+        """Requests received before the client had counted them."""
+
+    def _count(self, way: str, undo: contextlib.ExitStack) -> Semaphore:
+        count = Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
+        undo.callback(count.release)
+        return count
+
+    def names(self) -> dict[str, str]:
+        return {"request": self._control_path, "response": self._base, "event": ""}
+
+    def register(self, epoll: select.epoll) -> None:
+        epoll.register(self._setup, ARRIVALS)
+        epoll.register(self._requests, ARRIVALS)
+        epoll.register(self._events, 0)
+
+    def watch_room(self, epoll: select.epoll, wanted: bool) -> None:
+        room = ROOM if wanted else 0
+        epoll.modify(self._requests, ARRIVALS | room)
+        epoll.modify(self._events, select.EPOLLET | room if wanted else 0)
+
+    def check(self) -> None:
+        if self._mapping.size() < _CONTROL_SIZE:
+            raise MessageError(f"truncated to {self._mapping.size()} bytes", field="control file")
+
+    def receive(self) -> bytes | None:
+        while True:
+            try:
+                message, ancillary, _, _ = self._requests.recvmsg(
+                    self.max_msg_size + 1,
+                    socket.CMSG_SPACE(_UCRED_SIZE),
+                )
+            except OSError:
+                # Nothing is here, or the client is gone, which the setup socket tells for certain.
+                return None
+            if self._is_clients(ancillary):
+                break
+        if not 0 < len(message) <= self.max_msg_size:
+            raise MessageError(f"not within 1 to {self.max_msg_size} bytes", field="datagram.size")
+        self._uncounted += 1
+        while self._uncounted and self._counts["request"].try_wait():
+            self._uncounted -= 1
+        return message
+
+    def _is_clients(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
+        return any(
+            (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
+            and len(value) == _UCRED_SIZE
+            and UCRED.parse(value).uid == self._client.uid
+            for level, kind, value in ancillary
+        )
+
+    def respond(self, message: bytes) -> bool:
+        return self._send(self._requests, "response", message)
+
+    def notify(self, message: bytes) -> bool:
+        self.check()
+        return self._send(self._events, "event", message)
+
+    def _send(self, sock: socket.socket, way: str, message: bytes) -> bool:
+        self._counts[way].post()
+        try:
+            if sock not in self._connected:
+                sock.connect(abstract(f"{self._base}-{way}"))
+                self._connected.add(sock)
+            sock.send(message, socket.MSG_NOSIGNAL)
+        except OSError as error:
+            self._counts[way].try_wait()
+            if isinstance(error, BlockingIOError):
+                return False
+            raise Library(f"the client is gone: {error.strerror}") from error
+        return True
+
+    def settle(self, answered: int) -> bool:
+        return False
+
+    def discard(self) -> bool:
+        try:
+            taken = self._setup.recv(_STRAY_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise Library(f"the client is gone: {error.strerror}") from error
+        if not taken:
+            raise Library("the client is gone")
+        return True
+
+    def needs_room(self) -> bool:
+        return False
+
+    def tells_room(self) -> bool:
+        return True
+
+    def set_flow_control(self, level: int) -> None:
+        self.check()
+        _FLOW_CONTROL.pack_into(self._mapping, _FLOW_CONTROL_OFFSET, level)
+
+    def close(self) -> None:
+        self._undo.close()
+
+
+def _bound(name: str, max_msg_size: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # libqb takes a name that begins with "/" for an abstract one, with filesystem sockets as well.
+        sock.bind(abstract(name))
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            if sock.getsockopt(socket.SOL_SOCKET, option) <= max_msg_size:
+                sock.setsockopt(socket.SOL_SOCKET, option, max_msg_size)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

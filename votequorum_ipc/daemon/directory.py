@@ -1,0 +1,56 @@
+"""A connection's directory in /dev/shm: named as libqb names it, filled by us, then handed to the client.
+
+The client becomes its owner, as C clients expect, and may do to it what it likes: so everything is made
+before it is handed over, and nothing is removed by following a path that may have been replaced since.
+Source: `handle_new_connection` and `remove_tempdir` in libqb's lib/ipc_setup.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ..ring import SHM_DIRECTORY
+from .access import Credentials
+
+_MODE = 0o770
+
+
+class Directory:
+    """`/dev/shm/qb-<server pid>-<client pid>-<descriptor>-<random>`, until `remove`."""
+
+    def __init__(self, client: Credentials, descriptor: int) -> None:
+        """Make it, for us alone as yet. Raises OSError."""
+        self.path = tempfile.mkdtemp(
+            prefix=f"qb-{os.getpid()}-{client.pid}-{descriptor}-",
+            dir=SHM_DIRECTORY,
+        )
+        self._owner = client.uid, client.gid
+
+    def file(self, name: str) -> str:
+        """The path of a file in it."""
+        return f"{self.path}/{name}"
+
+    def hand_over(self) -> None:
+        """Make the client the owner of all that is in it, and of itself. Raises OSError where we may not."""
+        Path(self.path).chmod(_MODE)
+        if self._owner != (os.geteuid(), os.getegid()):
+            for file in os.scandir(self.path):
+                os.chown(file.path, *self._owner, follow_symlinks=False)
+            # Last, as from here on every path in it is the client's to replace.
+            os.chown(self.path, *self._owner, follow_symlinks=False)
+
+    def remove(self, names: list[str]) -> None:
+        """Remove these files, and the directory unless the client keeps something of its own there."""
+        with contextlib.suppress(OSError):
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=directory)
+            finally:
+                os.close(directory)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)  # noqa: PTH106

@@ -1,0 +1,33 @@
+"""What one client, and all of them together, may take. Each limit is met by refusing or dropping a client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIN_MAX_MSG_SIZE: Final = 8192
+"""Bytes of a message that every client may send, whatever it asks for (corosync's IPC_MSG_SIZE)."""
+
+MAX_MAX_MSG_SIZE: Final = 1 << 20
+"""Bytes of the largest message that a client gets when it asks for more: what corosync's C libraries ask for.
+With shared memory a connection holds three times as much."""
+
+MAX_CONNECTIONS: Final = 512
+"""Clients of one server, over all its services. The next one is refused with EMFILE."""
+
+MAX_HANDSHAKES: Final = 64
+"""Clients of one listener that have connected and not said what they want. The next one drops the oldest."""
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client may take to say what it wants."""
+
+MAX_BATCH: Final = 50
+"""Requests of one client that are answered before the others have their turn (libqb's MAX_RECV_MSGS)."""
+
+MAX_QUEUED_BYTES: Final = 1 << 20
+"""Bytes of events that wait for one client to make room. A client that lets more gather is dropped."""
+
+MAX_HANDLES: Final = 256
+"""Iterators, and trackers, of one client of cmap. The next one is refused with NO_RESOURCES."""
+
+BACKLOG: Final = 128
+"""Connections that the kernel holds until they are accepted."""

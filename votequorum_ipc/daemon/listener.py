@@ -1,0 +1,228 @@
+"""A service at an address: accepts clients, lets them in or turns them away, and knows those it has.
+
+Strategy: the socket listens from the moment the listener is made, so that nobody who connects afterwards is
+refused; `run` is the task that accepts. Each client has a task of its own, first for the handshake, then for
+its connection. `close` ends everything at once, without waiting for any task.
+Sources: libqb's lib/ipc_setup.c (`qb_ipcs_us_publish`, `qb_ipcs_us_connection_acceptor`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from ..errors import Busy, CsError, error_from_errno
+from ..ipc.address import locate
+from .access import Access, Credentials
+from .connection import Connection
+from .handshake import accepted, receive_request, refused, send_response
+from .limits import BACKLOG, HANDSHAKE_SECONDS, MAX_CONNECTIONS, MAX_HANDSHAKES
+from .service import Service
+from .transport import Transport
+
+_NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_NO_DESCRIPTORS_PAUSE: Final = 0.1
+"""Seconds until the next try to accept when the system has nothing left to do it with."""
+
+_log = logging.getLogger(__name__)
+
+MakeTransport = Callable[[socket.socket, str, Credentials, int], Transport]
+
+
+class Host(Protocol):
+    """What a listener shares with the other listeners of its server."""
+
+    access: Access
+    ready: bool
+    connections: int
+    make_transport: MakeTransport
+
+
+class Listener:
+    """A service that clients can connect to, until `close`."""
+
+    def __init__(self, host: Host, service: Service, address: str | os.PathLike[str] | None) -> None:
+        """Listen at once. Raises `Busy` when the address is in use, other `CsError` when it is none."""
+        self.service = service
+        self.closed = False
+        self._host = host
+        self._clients: dict[Connection, None] = {}
+        self._handshakes: dict[trio.CancelScope, None] = {}
+        target, where = locate(service.name, address)
+        self._path = target if isinstance(target, str) else None
+        self._socket = _bound(target, where)
+
+    # --- what others do with it ---
+
+    def wake(self) -> None:
+        """Have all connections look again, as after `Service.paused` changed."""
+        for client in list(self._clients):
+            client.wake()
+
+    def close(self) -> None:
+        """End all connections, and take no more. Doing it again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        with contextlib.suppress(RuntimeError):
+            trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                Path(self._path).unlink()
+        for scope in list(self._handshakes):
+            scope.cancel()
+        for client in list(self._clients):
+            client.close()
+
+    # --- tasks ---
+
+    async def run(self) -> None:
+        """Accept clients until the listener is closed; cancelling closes it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                while not self.closed:
+                    sock = await self._accept()
+                    if sock is not None:
+                        nursery.start_soon(self._serve, sock)
+        finally:
+            self.close()
+
+    async def _accept(self) -> socket.socket | None:
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+            sock, _ = self._socket.accept()
+        except trio.ClosedResourceError:
+            return None
+        except OSError as error:
+            if error.errno in _NO_DESCRIPTORS:
+                await trio.sleep(_NO_DESCRIPTORS_PAUSE)
+            return None
+        sock.setblocking(False)
+        return sock
+
+    async def _serve(self, sock: socket.socket) -> None:
+        connection = None
+        with sock, trio.move_on_after(HANDSHAKE_SECONDS) as scope:
+            self._note_handshake(scope)
+            try:
+                connection = await self._shake_hands(sock)
+            except (CsError, OSError) as error:
+                _log.debug("%s: a client was not let in: %s", self.service.name, error)
+            finally:
+                del self._handshakes[scope]
+            if connection is not None:
+                scope.deadline = float("inf")
+                await connection.run()
+
+    def _note_handshake(self, scope: trio.CancelScope) -> None:
+        if self.closed:
+            scope.cancel()
+        if len(self._handshakes) >= MAX_HANDSHAKES:
+            next(iter(self._handshakes)).cancel()
+        self._handshakes[scope] = None
+
+    async def _shake_hands(self, sock: socket.socket) -> Connection | None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        client, max_msg_size = await receive_request(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        number = self._objection(client)
+        if number:
+            await send_response(sock, refused(number))
+            return None
+        try:
+            transport = self._host.make_transport(sock, self.service.name, client, max_msg_size)
+        except (CsError, OSError) as error:
+            await send_response(sock, refused(_errno_of(error)))
+            raise
+        return await self._let_in(sock, transport, client)
+
+    async def _let_in(self, sock: socket.socket, transport: Transport, client: Credentials) -> Connection:
+        connection = self._connection(sock, transport, client)
+        try:
+            await send_response(sock, accepted(transport))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connection(self, sock: socket.socket, transport: Transport, client: Credentials) -> Connection:
+        try:
+            connection = Connection(sock, transport, self.service, client, self._forget)
+        except BaseException:
+            transport.close()
+            raise
+        self._clients[connection] = None
+        self._host.connections += 1
+        try:
+            self.service.connected(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        del self._clients[connection]
+        self._host.connections -= 1
+        self.service.disconnected(connection)
+
+    def _objection(self, client: Credentials) -> int:
+        """The errno that a client is turned away with; 0 for one that is let in."""
+        if not self._host.ready:
+            return errno.EAGAIN
+        if self._host.connections >= MAX_CONNECTIONS:
+            return errno.EMFILE
+        if not self._host.access.allows(client):
+            _log.warning("%s: denied to uid %d, gid %d", self.service.name, client.uid, client.gid)
+            return errno.EACCES
+        return 0
+
+
+def _errno_of(error: CsError | OSError) -> int:
+    """What to tell a client for whom no transport could be made."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number or errno.ENOMEM
+
+
+def _bound(target: bytes | str, where: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if isinstance(target, str):
+            _clear_away(target, where)
+        sock.bind(target)
+        if isinstance(target, str):
+            # The kernel's word on who a client is decides, not the file's mode; libqb does the same.
+            Path(target).chmod(0o777)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Busy(f"{where} is in use: is corosync, or another of these servers, running?") from error
+        raise error_from_errno(error.errno or 0, f"cannot listen on {where}: {error.strerror}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _clear_away(path: str, where: str) -> None:
+    """Remove the socket of a server that is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+            return
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            pass
+    raise Busy(f"{where} is in use: is corosync, or another of these servers, running?")

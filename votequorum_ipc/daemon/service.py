@@ -1,0 +1,86 @@
+"""A service: a table of the requests it knows, and what it does for each.
+
+Strategy: a service is one module with one class. Its table leads from a message's id to the layout that
+decodes it and the function that handles it. What does not decode, and what is not in the table, is answered
+here as corosync answers it, so that a handler sees only well-formed requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from ..errors import CsErrorCode, MessageError
+from ..wire import Layout, message_id
+from ..wire.setup import REFUSAL
+from .access import Credentials
+
+REFUSED = REFUSAL.encode(error=CsErrorCode.INVALID_PARAM)
+"""The answer to what is no request of the service (corosync's `cs_ipcs_msg_process`)."""
+
+
+class Client(Protocol):
+    """A service's view of a connection. None of its methods waits; a client that is gone ignores them."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who it is."""
+
+    @property
+    def max_msg_size(self) -> int:
+        """Bytes of the largest response that it can take."""
+
+    def respond(self, message: bytes) -> None:
+        """Send the response to its oldest unanswered request."""
+
+    def notify(self, message: bytes) -> None:
+        """Send an event."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+Handler = Callable[[Any, Client, Any], None]
+"""Handles one request: takes the service, the client and the decoded message; responds now or later, once."""
+
+
+class Route(NamedTuple):
+    """What a request is decoded with, and handled by."""
+
+    layout: Layout
+    handler: Handler
+
+
+def routes(*pairs: tuple[Layout, Handler]) -> dict[int, Route]:
+    """A service's table, by message id."""
+    return {layout.id: Route(layout, handler) for layout, handler in pairs}
+
+
+class Service:
+    """The base of all services, and by itself one that knows no request."""
+
+    name: ClassVar[str]
+    """As in its socket's name and in the names of its rings."""
+
+    routes: ClassVar[Mapping[int, Route]] = {}
+
+    paused = False
+    """Whether requests wait unread, as while corosync synchronises. Call `Listener.wake` when it changes."""
+
+    def connected(self, client: Client) -> None:
+        """A client has been let in."""
+
+    def disconnected(self, client: Client) -> None:
+        """A client is gone."""
+
+    def process(self, client: Client, message: bytes) -> None:
+        """Handle one request, whatever its bytes."""
+        try:
+            route = self.routes.get(message_id(message))
+            request = route.layout.decode(message) if route else None
+        except MessageError:
+            route = None
+        if route is None:
+            client.respond(REFUSED)
+        else:
+            route.handler(self, client, request)

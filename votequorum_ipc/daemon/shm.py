@@ -1,0 +1,139 @@
+"""The shared-memory transport, as the server has it: three rings of ours, the setup socket as a doorbell.
+
+Strategy: the client's byte for a request is read only after the response is in its ring, and one byte for
+each: what this frees in the client's socket buffer is what wakes the client (see `votequorum_ipc.ipc.shm`).
+After reading bytes the ring is looked at once more, so that a client whose bytes and requests do not match
+hurts itself alone. For each event a byte goes out; the client's taking it frees our buffer, and so tells us
+that the ring has room again. For room in the response ring there is no such sign.
+
+Trust: the rings are the client's to write and even to truncate; see `Ring.check_length` for what that leaves.
+
+Sources: libqb's lib/ipc_shm.c and lib/ipcs.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from pathlib import PurePath
+from typing import Final
+
+from ..errors import Library, MessageError
+from ..ring import Ring
+from ..wire.setup import TRANSPORT_SHM
+from .access import Credentials
+from .directory import Directory
+from .transport import ARRIVALS, ROOM
+
+_STRAY_BYTES: Final = 64
+"""Bytes without a request that are thrown away at a time."""
+
+
+class ShmTransport:
+    """See `Transport`."""
+
+    connection_type: Final = TRANSPORT_SHM
+
+    def __init__(self, setup: socket.socket, service: str, client: Credentials, max_msg_size: int) -> None:
+        """Make the rings. Raises OSError or `CsError` for what the system refuses."""
+        self.max_msg_size = max_msg_size
+        self._setup = setup
+        self._rings: list[Ring] = []
+        self._bytes_to_take = 0
+        self._bytes_to_send = 0
+        self._truncated = False
+        self._directory = Directory(client, setup.fileno())
+        try:
+            for way in ("request", "response", "event"):
+                stem = self._directory.file(f"qb-{way}-{service}")
+                self._rings.append(Ring.create(stem, max_msg_size))
+            self._directory.hand_over()
+        except BaseException:
+            self.close()
+            raise
+        self._request, self._response, self._event = self._rings
+
+    def names(self) -> dict[str, str]:
+        stems = (ring.paths[0].removesuffix("-header") for ring in self._rings)
+        return dict(zip(("request", "response", "event"), stems, strict=True))
+
+    def register(self, epoll: select.epoll) -> None:
+        epoll.register(self._setup, ARRIVALS)
+
+    def watch_room(self, epoll: select.epoll, wanted: bool) -> None:
+        epoll.modify(self._setup, ARRIVALS | (ROOM if wanted else 0))
+
+    def check(self) -> None:
+        for ring in self._rings:
+            self._check_length(ring)
+
+    def _check_length(self, ring: Ring) -> None:
+        try:
+            ring.check_length()
+        except MessageError:
+            self._truncated = True
+            raise
+
+    def receive(self) -> bytes | None:
+        return self._request.read()
+
+    def respond(self, message: bytes) -> bool:
+        return self._response.write(message)
+
+    def notify(self, message: bytes) -> bool:
+        self._check_length(self._event)
+        if not self._event.write(message):
+            return False
+        self._bytes_to_send += 1
+        self._ring_doorbell()
+        return True
+
+    def settle(self, answered: int) -> bool:
+        self._ring_doorbell()
+        self._bytes_to_take += answered
+        taken = self._take_bytes(self._bytes_to_take) if self._bytes_to_take else 0
+        self._bytes_to_take -= taken
+        return taken > 0
+
+    def discard(self) -> bool:
+        return not self._bytes_to_take and self._take_bytes(_STRAY_BYTES) > 0
+
+    def _take_bytes(self, most: int) -> int:
+        try:
+            taken = len(self._setup.recv(most))
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise Library(f"the client is gone: {error.strerror}") from error
+        if not taken:
+            raise Library("the client is gone")
+        return taken
+
+    def _ring_doorbell(self) -> None:
+        while self._bytes_to_send:
+            try:
+                # One at a time: the kernel frees, and tells us of, whole packets only.
+                self._setup.send(b"\0", socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise Library(f"the client is gone: {error.strerror}") from error
+            self._bytes_to_send -= 1
+
+    def needs_room(self) -> bool:
+        return self._bytes_to_send > 0
+
+    def tells_room(self) -> bool:
+        return False
+
+    def set_flow_control(self, level: int) -> None:
+        self._check_length(self._request)
+        self._request.flow_control = level
+
+    def close(self) -> None:
+        with contextlib.suppress(MessageError):
+            self.check()
+        for ring in self._rings:
+            ring.close(count_out=not self._truncated)
+        self._directory.remove([PurePath(path).name for ring in self._rings for path in ring.paths])

@@ -1,0 +1,113 @@
+"""A cluster for tests: N nodes with real IPC in this process, and no corosync, root or network anywhere.
+
+```python
+async with simulated_cluster(nodes=3) as cluster:
+    async with await cluster.connect(node=1) as vq:
+        await vq.trackstart()
+        cluster.partition({1}, {2, 3})      # its events have been delivered when it returns
+        assert InfoFlags.QUORATE not in (await vq.getinfo()).flags
+```
+
+Strategy: it is the embedded daemon (`votequorum_ipc.daemon`) under addresses of its own, so that any number
+run side by side, with clients that close with it. Time is virtual, and passes in `advance` only: a quorum
+device's timeout takes no time at all, and nothing happens that a test has not asked for. With pytest the
+fixture `simulated_cluster` is this function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Literal
+
+import trio
+
+from .cluster import ClusterConfig
+from .daemon.access import Access
+from .daemon.server import Server, TransportName, open_server
+from .daemon.simulation import Simulation
+from .handle import Handle
+from .quorum import Quorum
+from .votequorum import Votequorum
+
+_numbers = itertools.count(1)
+
+
+class SimulatedCluster(Simulation):
+    """A running cluster, made by `simulated_cluster`.
+
+    `up`, `kill`, `leave`, `partition`, `heal`, `reform` and `advance` take effect before they return: every
+    client has its events, though it may not have read them. What a program under test connects to is
+    `address(node)`.
+    """
+
+    def __init__(self, server: Server, config: ClusterConfig) -> None:
+        """Not public: use `simulated_cluster`."""
+        super().__init__(server, config, self.address)
+        self._prefix = f"@vqsim-{os.getpid()}-{next(_numbers)}"
+        self._handles: list[Handle[Any]] = []
+
+    def address(self, nodeid: int = 1) -> str:
+        """Where a node's services are: for the `address` of any client, and for the command's option."""
+        self.config.node(nodeid)
+        return f"{self._prefix}-{nodeid}-{{service}}"
+
+    async def connect(self, node: int = 1, **callbacks: Any) -> Votequorum:
+        """A handle on a node's votequorum service; finalized with the cluster, if not before.
+
+        `callbacks` and what is raised are `Votequorum.initialize`'s: `Library` while the node is down.
+        """
+        handle = await Votequorum.initialize(address=self.address(node), **callbacks)
+        self._handles.append(handle)
+        return handle
+
+    async def connect_quorum(self, node: int = 1, *, model: Literal[0, 1] = 1, **callbacks: Any) -> Quorum:
+        """A handle on a node's quorum service; as `connect`, with `Quorum.initialize`'s arguments."""
+        handle = await Quorum.initialize(address=self.address(node), model=model, **callbacks)
+        self._handles.append(handle)
+        return handle
+
+    async def aclose(self) -> None:
+        """End the handles that are still open, then the nodes."""
+        with trio.CancelScope(shield=True):
+            for handle in self._handles:
+                await handle.connection.aclose()
+        self.close()
+
+
+@contextlib.asynccontextmanager
+async def simulated_cluster(
+    nodes: int | Iterable[int] = 3,
+    *,
+    config: ClusterConfig | None = None,
+    transport: TransportName = "shm",
+    access: Access | None = None,
+    **options: Any,
+) -> AsyncIterator[SimulatedCluster]:
+    """A cluster whose nodes are all up, in one membership, for as long as the block.
+
+    `nodes` is how many, or their ids. `options` are the quorum options of corosync.conf as `ClusterConfig`
+    has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
+    says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect,
+    unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
+    """
+    if config is None:
+        config = _configuration(nodes, options)
+    elif options:
+        raise TypeError(f"config says it all: {', '.join(options)} cannot be given besides")
+    async with open_server(transport=transport, access=access) as server:
+        cluster = SimulatedCluster(server, config)
+        try:
+            cluster.up(*config.nodeids)
+            yield cluster
+        finally:
+            await cluster.aclose()
+
+
+def _configuration(nodes: int | Iterable[int], options: dict[str, Any]) -> ClusterConfig:
+    config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
+    named = tuple(dataclasses.replace(node, name=f"node{node.nodeid}") for node in config.nodes)
+    return dataclasses.replace(config, nodes=named)
