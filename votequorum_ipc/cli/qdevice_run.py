@@ -26,7 +26,7 @@ _SHORTEST: Final = 0.01
 _VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
 
 
-class _Requirement(click.ParamType):
+class _Requirement(click.ParamType):  # type: ignore[type-arg]
     name = "all|any|N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:

@@ -144,6 +144,7 @@ class _Running:
 
     async def end(self) -> bool:
         """Kill what is left of the session; whether the process is gone."""
+        gone = False
         with trio.CancelScope(shield=True):
             if not await self._exits_within(0):
                 self._signal(signal.SIGTERM)
