@@ -144,14 +144,13 @@ class _Running:
 
     async def end(self) -> bool:
         """Kill what is left of the session; whether the process is gone."""
-        gone = False
         with trio.CancelScope(shield=True):
             if not await self._exits_within(0):
                 self._signal(signal.SIGTERM)
                 await self._exits_within(GRACE)
             self._signal(signal.SIGKILL)
-            gone = await self._exits_within(GRACE) and self.bury()
-        return gone
+            await self._exits_within(GRACE)
+        return self.bury()
 
     def bury(self) -> bool:
         """Collect the process if it has exited; whether it has."""

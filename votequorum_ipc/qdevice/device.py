@@ -134,7 +134,8 @@ class QuorumDevice:
         with trio.move_on_at(self._schedule.due(interval)):
             await self.changed()
         while True:
-            await self._look()
+            await self._votequorum.dispatch(DispatchFlags.ALL)
+            self._question = self._schedule.ask(trio.current_time())
             info = await until_accepted(self._votequorum.getinfo, self._question.deadline)
             await self._votequorum.dispatch(DispatchFlags.ALL)
             if self._schedule.is_current(self._question):
@@ -233,7 +234,7 @@ class QuorumDevice:
         # The state of now comes before the answer to trackstart, or right behind it.
         while self._schedule.ring_id is None:
             await votequorum.dispatch(DispatchFlags.ONE)
-        await self._look()
+        self._question = self._schedule.question(trio.current_time())
 
     async def _check_configured(self) -> None:
         """votequorum lets a device register that it gives no votes; that is of no use to anybody."""
@@ -262,10 +263,6 @@ class QuorumDevice:
 
     def _on_nodelist(self, event: NodelistNotification) -> None:
         self._schedule.joined(event.ring_id, event.members, trio.current_time())
-
-    async def _look(self) -> None:
-        await self._votequorum.dispatch(DispatchFlags.ALL)
-        self._question = self._schedule.ask(trio.current_time())
 
     async def _poll(self, vote: bool, question: Question) -> None:
         async def poll() -> None:
