@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -65,8 +66,8 @@ class Running:
         self.device: QuorumDevice
 
     async def start(self, cluster: SimulatedCluster, vote: Vote, **options: Any) -> None:
-        options = {"interval": INTERVAL, "address": cluster.address(1)} | options
-        run = partial(run_qdevice, "device", vote, report=self.ballots.append, **options)
+        options = {"interval": INTERVAL, "address": cluster.address(1), **options}
+        run: Any = partial(run_qdevice, "device", vote, report=self.ballots.append, **options)
         self.device = await self.nursery.start(run)
 
     async def until(self, vote: bool | None, reason: str = "") -> Ballot:
@@ -106,17 +107,18 @@ async def test_a_view_says_what_the_decision_is_about(pair: SimulatedCluster, ru
         assert (view.quorate, view.expected_votes, view.total_votes) == (True, 3, total)
 
 
-async def test_the_first_decision_and_the_one_after_a_change_wait_for_no_interval(running: Running) -> None:
+async def test_the_first_decision_and_the_one_after_a_change_wait_for_no_interval() -> None:
     hour = 3600
     device = DeviceConfig(votes=1, timeout=3 * hour * 1000)
-    async with simulated_cluster(nodes=2, device=device) as cluster:
+    async with simulated_cluster(nodes=2, device=device) as cluster, trio.open_nursery() as nursery:
+        running = Running(nursery)
         await running.start(cluster, yes, interval=hour)
         before = await running.until(True)
         cluster.partition({1}, {2})
         await eventually_async(lambda: len(running.ballots) > 1)
         after = await running.until(True)
         assert after.ring_id != before.ring_id
-        running.nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 async def test_yes_votes_and_no_takes_the_vote_back(pair: SimulatedCluster, running: Running) -> None:
@@ -405,7 +407,7 @@ async def test_try_again_is_tried_again_until_the_deadline(autojump_clock: trio.
         return "done"
 
     assert await until_accepted(busy, deadline=10) == "done"
-    pauses = [after - before for before, after in zip(calls, calls[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(calls)]
     assert all(0 < pause <= 1 for pause in pauses)
     assert max(pauses) > min(pauses)
 
@@ -420,12 +422,12 @@ async def test_try_again_is_raised_when_the_deadline_is_near(autojump_clock: tri
 
 
 async def test_at_least_one_attempt_is_made(autojump_clock: trio.testing.MockClock) -> None:
+    attempts: list[None] = []
+
     async def busy() -> None:
-        nonlocal attempts
-        attempts += 1
+        attempts.append(None)
         raise TryAgain
 
-    attempts = 0
     with pytest.raises(TryAgain):
         await until_accepted(busy, deadline=-1)
-    assert attempts == 1
+    assert len(attempts) == 1
