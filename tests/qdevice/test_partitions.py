@@ -45,8 +45,6 @@ WAITS: tuple[Callable[[random.Random], list[float]], ...] = (
 )
 """Times that pass between two cuts."""
 
-WEIGHTS = (8, 8, 8, 8, 2)
-
 
 @pytest.fixture
 def without_logging(caplog: pytest.LogCaptureFixture) -> None:
@@ -83,23 +81,31 @@ class Walk:
     """A cluster, its devices, and chance."""
 
     def __init__(
-        self, cluster: SimulatedCluster, clock: trio.testing.MockClock, lease: Lease, seed: int
+        self,
+        cluster: SimulatedCluster,
+        clock: trio.testing.MockClock,
+        lease: Lease,
     ) -> None:
         self.cluster = cluster
         self.nodes = cluster.config.nodeids
         self._clock = clock
         self._lease = lease
-        self._random = random.Random(seed)
+        self._random = random.Random(7)
         self.decided = 0
         """How often exactly one part was quorate that would not be without the device."""
 
-    async def go(self, partitions: int) -> list[Sequence[tuple[int, ...]]]:
-        """Cut the network so many times; what was found wrong: parts that were quorate at the same time."""
+    async def go(self, partitions: int, *, long: float) -> list[Sequence[tuple[int, ...]]]:
+        """Cut the network so many times, and let a part of the times be `long`.
+
+        Gives what was found wrong: parts that were quorate at the same time.
+        """
+        rest = (1 - long) / (len(WAITS) - 1)
+        weights = [rest] * (len(WAITS) - 1) + [long]
         found: list[Sequence[tuple[int, ...]]] = []
         for _ in range(partitions):
             self._cut()
             self._trouble()
-            [wait] = self._random.choices(WAITS, WEIGHTS)
+            [wait] = self._random.choices(WAITS, weights)
             for seconds in wait(self._random):
                 await self._pass_time(seconds)
                 quorate = self._quorate_parts()
@@ -136,9 +142,7 @@ class Walk:
 
 
 @contextlib.asynccontextmanager
-async def walk(
-    nodes: int, votes: int, lease: Lease, seed: int, vote: Callable[[int], Vote]
-) -> AsyncIterator[Walk]:
+async def walk(nodes: int, votes: int, lease: Lease, vote: Callable[[int], Vote]) -> AsyncIterator[Walk]:
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     clock.rate = 1
@@ -150,18 +154,20 @@ async def walk(
             run = partial(run_qdevice, "device", vote(node), address=cluster.address(node))
             await nursery.start(run)
         clock.rate = 0
-        yield Walk(cluster, clock, lease, seed)
+        yield Walk(cluster, clock, lease)
         clock.rate = 1
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("nodes", "votes", "partitions"), [(2, 1, 500), (4, 1, 80), (4, 3, 80)])
+@pytest.mark.parametrize(
+    ("nodes", "votes", "partitions", "long"), [(2, 1, 500, 0.05), (4, 1, 60, 0.3), (4, 3, 60, 0.3)]
+)
 async def test_two_parts_never_both_go_on_by_an_exclusive_decision(
-    mock_clock: trio.testing.MockClock, nodes: int, votes: int, partitions: int
+    mock_clock: trio.testing.MockClock, nodes: int, votes: int, partitions: int, long: float
 ) -> None:
     lease = Lease()
-    async with walk(nodes, votes, lease, 7, lambda node: partial(lease.vote, node)) as whole:
-        assert await whole.go(partitions) == []
+    async with walk(nodes, votes, lease, lambda node: partial(lease.vote, node)) as whole:
+        assert await whole.go(partitions, long=long) == []
     # Devices have decided, and not always for the same node.
     assert whole.decided > 20
     assert len(set(lease.holders)) > 1
@@ -170,11 +176,11 @@ async def test_two_parts_never_both_go_on_by_an_exclusive_decision(
 async def test_two_parts_both_go_on_by_a_decision_that_both_can_make(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    async with walk(2, 1, Lease(), 7, lambda _: yes) as whole:
-        assert [(1,), (2,)] in await whole.go(20)
+    async with walk(2, 1, Lease(), lambda _: yes) as whole:
+        assert [(1,), (2,)] in await whole.go(20, long=0)
 
 
 async def test_two_parts_both_go_on_by_leases_that_votes_outlive(mock_clock: trio.testing.MockClock) -> None:
     lease = Lease(SHORT)
-    async with walk(2, 1, lease, 7, lambda node: partial(lease.vote, node)) as whole:
-        assert await whole.go(100) != []
+    async with walk(2, 1, lease, lambda node: partial(lease.vote, node)) as whole:
+        assert await whole.go(100, long=0.3) != []
