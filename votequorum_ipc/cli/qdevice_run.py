@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,15 @@ _SHORTEST: Final = 0.01
 _VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
 
 
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        # No range keeps this one out.
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
+
+
 class _Requirement(click.ParamType):  # type: ignore[type-arg]
     name = "all|any|N"
 
@@ -45,14 +55,14 @@ class _Requirement(click.ParamType):  # type: ignore[type-arg]
 @click.option("--require", type=_Requirement(), default="all", help="How many must succeed; all by default.")
 @click.option(
     "--interval",
-    type=click.FloatRange(_SHORTEST, 3600),
+    type=_Seconds(_SHORTEST, 3600),
     default=2.0,
     show_default=True,
     help="Seconds from one run of the commands to the next.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(_SHORTEST, 3600),
+    type=_Seconds(_SHORTEST, 3600),
     default=3.0,
     show_default=True,
     help="Seconds after which a command is killed and has failed.",
