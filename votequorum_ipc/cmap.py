@@ -20,7 +20,7 @@ from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExis
 from .handle import Handle
 from .ipc import Address, connect
 from .wire import cmap as wire
-from .wire.layout import MarName
+from .wire.layout import encode_text
 
 SERVICE: Final = "cmap"
 
@@ -206,8 +206,8 @@ class Cmap(Handle[KeyChange]):
 
 
 def _key_name(key: str, shortest: int = 1) -> str:
-    size = len(key.encode("utf-8", "surrogateescape"))
-    if not shortest <= size <= min(KEYNAME_MAXLEN, MarName.LENGTH):
+    size = len(encode_text(key, "key"))
+    if not shortest <= size <= KEYNAME_MAXLEN:
         raise InvalidParam(f"a key's name has {shortest} to {KEYNAME_MAXLEN} bytes: {key!r}")
     return key
 

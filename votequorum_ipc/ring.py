@@ -118,6 +118,7 @@ class Ring:
         """The header file and the data file."""
         self.max_msg_size = max_msg_size
         self.words = ring_words(max_msg_size)
+        self._size = self.words * WORD
         self.closed = False
         self._maps = (header, data)
         self._semaphore = Semaphore(header, _SEM)
@@ -178,61 +179,76 @@ class Ring:
 
     def write(self, message: bytes) -> bool:
         """Add a chunk. False when there is no room for it now. Raises `MessageError` for a broken ring."""
+        if not self.put(message):
+            return False
+        self.publish(1)
+        return True
+
+    def put(self, message: bytes) -> bool:
+        """Add a chunk that the reader does not see before `publish`. Gives and raises what `write` does."""
+        header, words, count = self._header, self._data_words, self.words
         size = len(message)
-        write_pt, used = self._used()
-        free = self.words - used - (1 if used else 0)
+        write_pt = header[_WRITE_PT]
+        read_pt = header[_READ_PT]
+        if write_pt >= count or read_pt >= count:
+            raise self._bad_pointer()
+        used = (write_pt - read_pt) % count
+        free = count - used - 1 if used else count
         if free * WORD < size + _MARGIN:
             return False
-        words, data, count = self._data_words, self._data, self.words
-        words[write_pt] = size
         start = (write_pt + _HEADER_WORDS) % count * WORD
-        room = count * WORD - start
-        if size <= room:
-            data[start : start + size] = message
+        end = start + size
+        if end <= self._size:
+            self._data[start:end] = message
         else:
-            data[start:] = message[:room]
-            data[: size - room] = message[room:]
+            room = self._size - start
+            self._data[start:] = message[:room]
+            self._data[: size - room] = message[room:]
         # The semaphore publishes all of this at once, so the order of these stores does not matter, and
         # libqb's "allocated" mark, which nobody can see, is left out.
+        words[write_pt] = size
         words[(write_pt + 1) % count] = CHUNK_COMMITTED
-        self._header[_WRITE_PT] = (write_pt + chunk_words(size)) % count
-        if not self._semaphore.post():
-            raise MessageError("it cannot be raised", field="ring header.posted_sem")
+        header[_WRITE_PT] = (write_pt + _HEADER_WORDS + -(-size // WORD)) % count
         return True
+
+    def publish(self, count: int) -> None:
+        """Let the reader see that many more chunks."""
+        for _ in range(count):
+            if not self._semaphore.post():
+                raise MessageError("it cannot be raised", field="ring header.posted_sem")
 
     def read(self) -> bytes | None:
         """Take the next chunk; None when there is none. Raises `MessageError` for a broken ring."""
         if not self._semaphore.try_wait():
             return None
-        write_pt, used = self._used()
-        words, data, count = self._data_words, self._data, self.words
-        read_pt = (write_pt - used) % count
-        # Equal pointers with a chunk announced: the ring is full to the last word.
-        used = used or count
+        header, words, count = self._header, self._data_words, self.words
+        write_pt = header[_WRITE_PT]
+        read_pt = header[_READ_PT]
+        if write_pt >= count or read_pt >= count:
+            raise self._bad_pointer()
         size = words[read_pt]
         magic = words[(read_pt + 1) % count]
         if magic != CHUNK_COMMITTED:
             raise MessageError(f"{magic:#x} instead of {CHUNK_COMMITTED:#x}", field="chunk.magic")
-        if size > self.max_msg_size or chunk_words(size) > used:
+        taken = _HEADER_WORDS + -(-size // WORD)
+        # Equal pointers with a chunk announced: the ring is full to the last word.
+        used = (write_pt - read_pt) % count or count
+        if size > self.max_msg_size or taken > used:
             raise MessageError(f"{size} bytes, where {used} words are in use", field="chunk.size")
         start = (read_pt + _HEADER_WORDS) % count * WORD
-        room = count * WORD - start
-        if size <= room:
-            message = bytes(data[start : start + size])
+        end = start + size
+        if end <= self._size:
+            message = bytes(self._data[start:end])
         else:
-            message = bytes(data[start:]) + bytes(data[: size - room])
+            message = bytes(self._data[start:]) + bytes(self._data[: end - self._size])
         words[read_pt] = 0
         words[(read_pt + 1) % count] = CHUNK_RECLAIMED
-        self._header[_READ_PT] = (read_pt + chunk_words(size)) % count
+        header[_READ_PT] = (read_pt + taken) % count
         return message
 
-    def _used(self) -> tuple[int, int]:
-        """`write_pt`, and the words between both pointers; checked."""
-        write_pt, read_pt = self._header[_WRITE_PT], self._header[_READ_PT]
-        if write_pt >= self.words or read_pt >= self.words:
-            field = "write_pt" if write_pt >= self.words else "read_pt"
-            raise MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
-        return write_pt, (write_pt - read_pt) % self.words
+    def _bad_pointer(self) -> MessageError:
+        field = "write_pt" if self._header[_WRITE_PT] >= self.words else "read_pt"
+        return MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
 
     def check_length(self) -> None:
         """Raises `MessageError` when a file behind this ring was truncated. For a ring that was created here.

@@ -23,6 +23,7 @@ from .cmap import Cmap
 from .errors import CsError, Exist, InvalidParam, Library, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, sibling
+from .ipc.address import KNOWN_SERVICES
 from .quorum import Quorum
 from .types import (
     DispatchFlags,
@@ -40,8 +41,6 @@ from .votequorum import Votequorum
 
 T = TypeVar("T")
 HandleT = TypeVar("HandleT", bound=Handle[Any])
-
-_SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
 
 _ATTEMPTS: Final = 50
 _ATTEMPT_DELAY: Final = 0.02
@@ -278,7 +277,7 @@ class Services:
 
 def _addresses(address: Address) -> dict[str, Address]:
     try:
-        return {service: sibling(address, service) for service in _SERVICES}
+        return {service: sibling(address, service) for service in KNOWN_SERVICES}
     except InvalidParam:
         return {"votequorum": address}
 

@@ -106,8 +106,7 @@ QDEVICE_EXTRA_INFO_MAXSIZE = 4096
 """Bytes of extra info at most (VOTEQUORUM_QDEVICE_EXTRA_NODEINFO_MAXSIZE, newer than corosync 3.1.10)."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
+class NodeInfo(NamedTuple):
     """What `Votequorum.getinfo` knows of a node, and of the cluster (`struct votequorum_info`)."""
 
     node_id: int

@@ -29,6 +29,7 @@ from .types import (
     VotequorumEvent,
 )
 from .wire import votequorum as wire
+from .wire.layout import encode_text
 
 SERVICE: Final = "votequorum"
 
@@ -73,6 +74,9 @@ _HINTS: Final = {
     ("qdevice_set_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
     ("qdevice_get_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
 }
+
+_STATES: Final = {int(state): state for state in NodeState}
+"""Several times faster than calling the enumeration, which matters in lists of hundreds of nodes."""
 
 _EXTRA_INFO_RESPONSE_SIZE: Final = 28 + QDEVICE_EXTRA_INFO_MAXSIZE
 
@@ -123,16 +127,16 @@ class Votequorum(Handle[VotequorumEvent]):
         """
         answer = await self._call(wire.GETINFO, wire.GETINFO_RESPONSE, nodeid=nodeid)
         return NodeInfo(
-            node_id=answer.nodeid,
-            node_state=NodeState(answer.state),
-            node_votes=answer.votes,
-            node_expected_votes=answer.expected_votes,
-            highest_expected=answer.highest_expected,
-            total_votes=answer.total_votes,
-            quorum=answer.quorum,
-            flags=InfoFlags(answer.flags),
-            qdevice_votes=answer.qdevice_votes,
-            qdevice_name=answer.qdevice_name,
+            answer.nodeid,
+            _STATES.get(answer.state) or NodeState(answer.state),
+            answer.votes,
+            answer.expected_votes,
+            answer.highest_expected,
+            answer.total_votes,
+            answer.quorum,
+            InfoFlags(answer.flags),
+            answer.qdevice_votes,
+            answer.qdevice_name,
         )
 
     async def setexpected(self, expected_votes: int) -> None:
@@ -239,7 +243,7 @@ class Votequorum(Handle[VotequorumEvent]):
 
 
 def _device_name(name: str) -> str:
-    size = len(name.encode("utf-8", "surrogateescape"))
+    size = len(encode_text(name, "name"))
     if not 0 < size < QDEVICE_MAX_NAME_LEN or "\0" in name:
         raise InvalidParam(
             f"a quorum device's name has 1 to {QDEVICE_MAX_NAME_LEN - 1} bytes and no NUL; this has {size}",
@@ -252,7 +256,7 @@ def _device_name(name: str) -> str:
 
 def _quorum_notification(raw: bytes) -> QuorumNotification:
     event = wire.QUORUM_NOTIFICATION.decode(raw)
-    nodes = tuple(Node(nodeid, NodeState(state)) for nodeid, state in event.node_list)
+    nodes = tuple(Node(nodeid, _STATES.get(state) or NodeState(state)) for nodeid, state in event.node_list)
     return QuorumNotification(event.context, bool(event.quorate), nodes)
 
 

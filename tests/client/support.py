@@ -58,7 +58,7 @@ async def code_of(call: Awaitable[Any]) -> int:
 
 def as_c(info: NodeInfo) -> dict[str, int | bytes]:
     """A `NodeInfo` as the C struct has it."""
-    values = {name: getattr(info, name) for name in NodeInfo.__slots__}
+    values = {name: getattr(info, name) for name in NodeInfo._fields}
     values["qdevice_name"] = info.qdevice_name.encode()
     return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
 

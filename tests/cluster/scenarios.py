@@ -5,6 +5,7 @@ Strategies draw each step from what is possible after the steps before it, so th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
@@ -72,8 +73,8 @@ class Scenario:
 
 @st.composite
 def nodes(draw: st.DrawFn) -> tuple[NodeConfig, ...]:
-    """One to six nodes; mostly of one vote each."""
-    count = draw(st.integers(1, 6))
+    """One to six nodes, mostly several, and mostly of one vote each."""
+    count = draw(st.sampled_from([1, 2, 3, 3, 4, 4, 4, 5, 5, 6]))
     nodeids = draw(st.lists(st.integers(1, 9), min_size=count, max_size=count, unique=True))
     votes = draw(st.sampled_from([(1,), (1,), (1,), (0, 1, 2, 3)]))
     return tuple(NodeConfig(nodeid, votes=draw(st.sampled_from(votes))) for nodeid in sorted(nodeids))
@@ -83,24 +84,28 @@ def nodes(draw: st.DrawFn) -> tuple[NodeConfig, ...]:
 def configs(draw: st.DrawFn, *, device: bool | None = None, timed: bool | None = None) -> ClusterConfig:
     """Any configuration, refused ones included; `device` and `timed` say yes or no to a device and to LMS."""
     members = draw(nodes())
-    ids = tuple(node.nodeid for node in members)
-    breakers = st.sampled_from([TieBreaker.NONE, TieBreaker.NONE, TieBreaker.LOWEST, TieBreaker.HIGHEST])
-    listed = st.permutations(ids).flatmap(
-        lambda order: st.integers(1, len(order)).map(lambda size: tuple(order[:size]))
-    )
     has_device = draw(st.booleans()) if device is None else device
     return ClusterConfig(
         nodes=members,
-        expected_votes=draw(st.none() | st.none() | st.integers(1, 8)),
-        two_node=draw(st.booleans()) if len(members) <= 3 else draw(st.sampled_from([False] * 4 + [True])),
+        expected_votes=draw(st.sampled_from([None, None, None, *range(1, 9)])),
+        two_node=draw(st.sampled_from([False, True] if len(members) <= 3 else [False] * 5 + [True])),
         wait_for_all=draw(st.sampled_from([None, None, True, False])),
         last_man_standing=draw(st.booleans()) if timed is None else timed,
         last_man_standing_window=WINDOW,
-        auto_tie_breaker=draw(breakers | listed),
+        auto_tie_breaker=draw(_tie_breakers(tuple(node.nodeid for node in members))),
         allow_downscale=draw(st.sampled_from([False, False, True])),
         expected_votes_tracking=draw(st.sampled_from([False, False, True])),
         device=draw(_devices) if has_device else None,
     )
+
+
+@st.composite
+def _tie_breakers(draw: st.DrawFn, nodeids: tuple[int, ...]) -> TieBreaker | tuple[int, ...]:
+    kind: TieBreaker = draw(st.sampled_from([TieBreaker.NONE, TieBreaker.NONE, *TieBreaker]))
+    if kind is not TieBreaker.LIST:
+        return kind
+    order: list[int] = draw(st.permutations(nodeids))
+    return tuple(order[: draw(st.integers(1, len(nodeids)))])
 
 
 _devices = st.builds(
@@ -122,27 +127,49 @@ def is_accepted(config: ClusterConfig) -> bool:
 
 @st.composite
 def scenarios(draw: st.DrawFn, *, device: bool = False, timed: bool = False, longest: int = 12) -> Scenario:
-    """An accepted configuration, and steps that are possible one after the other."""
-    config = draw(configs(device=device, timed=timed))
-    if device:
-        config = replace(
-            config,
-            two_node=False,
-            auto_tie_breaker=TieBreaker.NONE,
-            allow_downscale=False,
-            last_man_standing=False,
-        )
-    if not is_accepted(config):
-        config = draw(configs(device=device, timed=timed).filter(is_accepted))
+    """An accepted configuration, and steps that are possible one after the other.
+
+    Most begin with all nodes up. With `timed`, half of the losses are followed by a `Wait`.
+    """
+    config = draw(configs(device=device, timed=timed).map(_make_acceptable))
     world = World()
-    steps: list[Step] = [Up(nodeid, 0) for nodeid in config.nodeids] if draw(st.booleans()) else []
-    for step in steps:
-        world.apply(step)
+    steps: list[Step] = []
+    if draw(st.sampled_from([True, True, False])):
+        steps += [Up(nodeid, 0) for nodeid in config.nodeids]
+        world.apply_all(steps)
     for _ in range(draw(st.integers(3, longest))):
-        step = draw(_next_step(config, world, waits=timed))
-        world.apply(step)
-        steps.append(step)
+        step = draw(_next_step(config, world))
+        follow_up: list[Step] = [Wait()] if timed and not isinstance(step, Up) and draw(st.booleans()) else []
+        world.apply_all([step])
+        steps += [step, *follow_up]
     return Scenario(config, tuple(steps))
+
+
+def _make_acceptable(config: ClusterConfig) -> ClusterConfig:
+    """Take out what votequorum would refuse, or disable at once, so that the rest is put to the test."""
+    if config.device is not None:
+        config = _make_acceptable_to_a_device(config, config.device)
+    if config.last_man_standing:
+        config = replace(config, nodes=tuple(NodeConfig(nodeid) for nodeid in config.nodeids))
+    odd = sum(node.votes for node in config.nodes) % 2
+    if config.auto_tie_breaker is not TieBreaker.NONE and odd:
+        config = replace(config, wait_for_all=True)
+    return config
+
+
+def _make_acceptable_to_a_device(config: ClusterConfig, device: DeviceConfig) -> ClusterConfig:
+    if any(node.votes != 1 for node in config.nodes):
+        device = replace(device, votes=device.votes or 0)
+    expected = config.expected_votes or 0
+    keep = device.votes is not None and expected - device.votes >= 2
+    return replace(
+        config,
+        two_node=False,
+        auto_tie_breaker=TieBreaker.NONE,
+        allow_downscale=False,
+        device=device,
+        expected_votes=expected if keep else None,
+    )
 
 
 @dataclass
@@ -156,8 +183,12 @@ class World:
     where: dict[int, int] = field(default_factory=dict)
     rings: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
 
-    def apply(self, step: Step) -> None:
-        """Let a step happen."""
+    def apply_all(self, steps: Sequence[Step]) -> None:
+        """Let steps happen."""
+        for step in steps:
+            self._apply(step)
+
+    def _apply(self, step: Step) -> None:
         match step:
             case Up(nodeid, partition):
                 self.where[nodeid] = partition
@@ -180,7 +211,7 @@ class World:
         return self.rings[source] != self.rings[target] + 1
 
 
-def _next_step(config: ClusterConfig, world: World, *, waits: bool) -> st.SearchStrategy[Step]:
+def _next_step(config: ClusterConfig, world: World) -> st.SearchStrategy[Step]:
     """Starting is twice as likely as other steps, so that there is something to break."""
     down = sorted(set(config.nodeids) - world.where.keys())
     running = sorted(world.where)
@@ -194,16 +225,16 @@ def _next_step(config: ClusterConfig, world: World, *, waits: bool) -> st.Search
         choices += 2 * [st.sampled_from(pairs)]
     if running and config.device is not None:
         choices += 4 * [st.builds(Qdevice, st.sampled_from(running), st.sampled_from([True, True, False]))]
-    if running and waits:
-        choices += 2 * [st.just(Wait())]
     return st.one_of(choices)
 
 
 @st.composite
 def _splits(draw: st.DrawFn, world: World) -> Split:
-    nodeids = draw(st.lists(st.sampled_from(sorted(world.where)), min_size=1, unique=True))
+    running = sorted(world.where)
+    chosen = [nodeid for nodeid in running if draw(st.booleans())]
+    nodeids = chosen or [draw(st.sampled_from(running))]
     sources = {world.where[nodeid] for nodeid in nodeids}
     targets = [to for to in range(PARTITIONS) if all(world.can_move(source, to) for source in sources)]
     if not targets:
         return Split((nodeids[0],), world.where[nodeids[0]])
-    return Split(tuple(sorted(nodeids)), draw(st.sampled_from(targets)))
+    return Split(tuple(nodeids), draw(st.sampled_from(targets)))

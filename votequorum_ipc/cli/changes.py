@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn
 
 import trio
 
-from ..errors import CsError
+from ..errors import CsError, TryAgain
 from ..handle import Handle
 from ..quorum import Quorum
 from ..status import ClusterStatus, Services, StatusReader
@@ -44,6 +44,9 @@ DEVICE_FLAGS: Final = (
     | InfoFlags.QDEVICE_MASTER_WINS
 )
 """The flags that belong to one node's device, not to the cluster."""
+
+_BUSY_DELAY: Final = 0.1
+"""Seconds until a daemon that could not answer is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Follower:
         return status
 
     async def follow(self) -> NoReturn:
-        """Call `emit` with each change, for ever. Raises `Library` when the daemon is gone, after the last."""
+        """Call `emit` with each change, for ever. Raises `Library` after the last: the daemon is gone."""
         while True:
             await self._announcement()
             self._compare(await self._read())
@@ -221,6 +224,7 @@ class Follower:
                 return status
 
     async def _read_unless_announced(self) -> ClusterStatus | None:
+        """A status; None when something was announced meanwhile, or the daemon is too busy to answer."""
         status: ClusterStatus | None = None
         lost: CsError | None = None
         async with trio.open_nursery() as nursery:
@@ -232,6 +236,8 @@ class Follower:
             nursery.start_soon(give_up)
             try:
                 status = await self._reader.read()
+            except TryAgain:
+                await trio.sleep(_BUSY_DELAY)
             except CsError as error:
                 lost = error
             nursery.cancel_scope.cancel()

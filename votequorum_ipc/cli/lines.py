@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..types import InfoFlags
 from .changes import (
+    DEVICE_FLAGS,
     Change,
     DeviceChanged,
     ExpectedVotesChanged,
@@ -25,8 +26,8 @@ Names = Mapping[int, str]
 
 def print_change(change: Change, names: Names) -> None:
     """One line, with the local time; `names` has what is known of nodes' names."""
-    now = Text(time.strftime("%Y-%m-%d %H:%M:%S "), "dim")
-    console().print(now + change_text(change, names), soft_wrap=True)
+    now = time.strftime("%Y-%m-%d %H:%M:%S ")
+    console().print(Text.assemble((now, "dim"), change_text(change, names)), soft_wrap=True)
 
 
 def change_text(change: Change, names: Names) -> Text:
@@ -53,14 +54,13 @@ def _membership_text(change: MembershipChanged, names: Names) -> Text:
     for verb, nodes, style in (("left", change.left, "red"), ("joined", change.joined, "green")):
         if nodes:
             text.append(f"{_names(nodes, names)} {verb}; ", style)
-    return text + Text(f"members: {_names(change.members, names)} (ring {change.ring_id})")
+    return text.append(f"members: {_names(change.members, names)} (ring {change.ring_id})")
 
 
 def _votes_text(change: VotesChanged) -> Text:
     info = change.info
-    blocked = "" if InfoFlags.QUORATE in info.flags else ", activity blocked"
-    text = f"votes: {info.total_votes} of {info.node_expected_votes} expected, quorum {info.quorum}{blocked}"
-    flags = flag_words(info.flags)
+    text = f"votes: {info.total_votes} of {info.node_expected_votes} expected, quorum {info.quorum}"
+    flags = flag_words(info.flags & ~(DEVICE_FLAGS | InfoFlags.QUORATE))
     return Text(f"{text}; flags: {flags}" if flags else text)
 
 
@@ -75,4 +75,4 @@ def _names(nodes: Iterable[int], names: Names) -> str:
 
 def _name(node: int, names: Names) -> str:
     name = names.get(node)
-    return f"{printable(name)} ({node})" if name else f"node {node}"
+    return printable(name) if name else f"node {node}"

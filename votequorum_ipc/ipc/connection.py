@@ -1,23 +1,14 @@
 """A connection to a libqb service, shared by any number of tasks, with no task or thread of its own.
 
-Strategy: requests are queued, sent as far ahead as the responses to them will find room, and answered in
-order. Of the tasks that wait, for a response or for an event, one drives: it waits for an edge of the
-connection's epoll descriptor, then moves everything that has come to whoever waits for it. When the driver
-has what it wanted, or is cancelled, another waiting task takes over. So a response wakes its caller directly,
-and nothing runs when nobody waits.
-
-A cancelled call that was already sent stays in the list of unanswered ones, so that its response, when it
-comes, is taken off and dropped. A request that the daemon answers later than others that follow it (its
-response waits for the cluster) is marked `deferred`: nothing is sent behind it until it is answered.
-
-Events are taken from the daemon as soon as anybody drives and kept here in order, because corosync burns a
-CPU retrying while a client's event ring is full.
+Strategy: of the tasks that wait, for a response or for an event, one drives. It gives the others a turn to
+put their requests beside its own, sends them together, looks for the response, for a few microseconds without
+waiting where that has paid off, and then waits for an edge of the connection's epoll descriptor. Whatever has
+come goes to whoever waits for it. When the driver has what it wanted, or is cancelled, another waiting task
+takes over. So a response wakes its caller directly, and nothing runs when nobody waits.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import copy
 import os
 import select
@@ -26,13 +17,16 @@ from typing import Final, Literal
 
 import trio
 
-from ..errors import BadHandle, CsError, InvalidParam, Library, MessageError, NotSupported, TooBig, TryAgain
+from ..errors import BadHandle, InvalidParam, Library, NotSupported, TooBig
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .datagram import SocketTransport
+from .exchange import Call, EventWaiter, Exchange, Waiter
 from .handshake import Setup, set_up
+from .readiness import Readiness
 from .shm import ShmTransport
-from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
+from .transport import Transport
+from .waiting import Spin, Waiting
 
 DEFAULT_MAX_MSG_SIZE: Final = 8192
 """Carries every message of votequorum and quorum; the C clients ask for 1 MiB, three times over."""
@@ -45,43 +39,7 @@ _DEATH_CHECKS: Final = 3
 _DEATH_CHECK_DELAY: Final = 0.01
 """How often, and at what interval in seconds, to look whether the server's process is gone, as libqb does."""
 
-
 _HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-
-
-class _Waiter:
-    """A task that waits for something this connection brings."""
-
-    __slots__ = ("ready", "task")
-
-    def __init__(self) -> None:
-        self.ready = False
-        self.task: trio.lowlevel.Task | None = None
-
-
-class _Call(_Waiter):
-    """A request on its way to its response."""
-
-    __slots__ = ("abandoned", "cost", "deferred", "error", "message", "response")
-
-    def __init__(self, message: bytes, cost: int, deferred: bool) -> None:
-        super().__init__()
-        self.message = message
-        self.cost = cost
-        self.deferred = deferred
-        self.abandoned = False
-        self.response = b""
-        self.error: CsError | None = None
-
-
-class _EventWaiter(_Waiter):
-    """A task that waits for an event; None when the connection ended instead."""
-
-    __slots__ = ("event",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.event: bytes | None = None
 
 
 class Connection:
@@ -100,18 +58,12 @@ class Connection:
         self._socket = setup.socket
         self._transport = transport
         self._epoll = epoll
-        self._unsent: collections.deque[_Call] = collections.deque()
-        self._unanswered: collections.deque[_Call] = collections.deque()
-        self._room = transport.response_room
+        self._waiting = Waiting(epoll)
+        self._exchange = Exchange(transport, self._waiting.wake)
         self._later_delay = _LATER_FIRST_DELAY
-        self._events: collections.deque[bytes] = collections.deque()
-        self._event_waiters: collections.deque[_EventWaiter] = collections.deque()
-        self._parked: dict[_Waiter, None] = {}
-        self._driver: _Waiter | None = None
-        self._driver_waits = False
-        self._error: CsError | None = None
+        self._spin = Spin()
         self._closed = False
-        self._readiness: _Readiness | None = None
+        self._readiness: Readiness | None = None
 
     @property
     def transport(self) -> Literal["shm", "socket"]:
@@ -137,18 +89,23 @@ class Connection:
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_usable()
-        if len(message) > self.max_msg_size:
-            raise TooBig(f"{len(message)} bytes, where a message has at most {self.max_msg_size}")
-        expected = self.max_msg_size if response_size is None else min(response_size, self.max_msg_size)
-        call = _Call(message, self._transport.cost(expected), deferred)
-        self._unsent.append(call)
-        self._guarded(self._flush)
+        exchange = self._exchange
+        if exchange.error is not None:
+            self._check_usable()
+        limit = self.max_msg_size
+        if len(message) > limit:
+            raise TooBig(f"{len(message)} bytes, where a message has at most {limit}")
+        size = limit if response_size is None or response_size > limit else response_size
+        call = Call(message, self._transport.cost(size), deferred)
+        exchange.unsent.append(call)
+        if self._waiting.driver is None or self._waiting.driver_waits:
+            # Otherwise the driver is about to send what has gathered.
+            exchange.send()
         try:
             await self._wait(call)
         finally:
             if not call.ready:
-                self._abandon(call)
+                exchange.abandon(call)
         if call.error is not None:
             raise call.error
         return call.response
@@ -164,13 +121,13 @@ class Connection:
         if event is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return event
-        waiter = _EventWaiter()
-        self._event_waiters.append(waiter)
+        waiter = EventWaiter()
+        self._exchange.event_waiters.append(waiter)
         try:
             await self._wait(waiter)
         finally:
             if not waiter.ready:
-                self._event_waiters.remove(waiter)
+                self._exchange.event_waiters.remove(waiter)
         if waiter.event is None:
             self._check_usable()
             raise AssertionError("woken without an event on a good connection")
@@ -178,23 +135,22 @@ class Connection:
 
     def next_event_nowait(self) -> bytes | None:
         """The next event if one is here, else None. Raises as `next_event` does."""
-        if self._closed:
-            raise _closed()
-        if not self._events:
-            self._guarded(self._pump)
-        if self._events:
-            event = self._events.popleft()
-            self._note_readiness()
-            return event
-        self._check_usable()
-        return None
+        events = self._exchange.events
+        if (self._closed or not events) and not self.queued_events():
+            return None
+        event = events.popleft()
+        self._note_readiness()
+        return event
 
     def queued_events(self) -> int:
         """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
-        self._guarded(self._pump)
-        if not self._events:
+        if self._closed:
+            raise _closed()
+        self._look()
+        events = len(self._exchange.events)
+        if not events:
             self._check_usable()
-        return len(self._events)
+        return events
 
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
@@ -204,7 +160,7 @@ class Connection:
         if self._closed:
             raise _closed()
         if self._readiness is None:
-            self._readiness = _Readiness(self._transport, self._socket.fileno())
+            self._readiness = Readiness(self._transport.event_socket, self._socket)
             self._note_readiness()
         return self._readiness.fileno()
 
@@ -214,15 +170,13 @@ class Connection:
 
         Where the daemon's process has died, its files in /dev/shm are removed, as libqb's client does.
         """
-        if self._closed:
-            await trio.lowlevel.checkpoint()
-            return
-        self._guarded(self._pump)
-        server_dead = isinstance(self._error, Library) and self._server_is_dead()
-        if isinstance(self._error, Library) and not server_dead:
-            with trio.CancelScope(shield=True):
-                server_dead = await self._watch_server_die()
-        self._close(server_dead)
+        if not self._closed:
+            self._look()
+            server_dead = False
+            if isinstance(self._exchange.error, Library):
+                with trio.CancelScope(shield=True):
+                    server_dead = await self._server_died()
+            self._close(server_dead)
         await trio.lowlevel.checkpoint()
 
     async def __aenter__(self) -> Connection:
@@ -238,187 +192,87 @@ class Connection:
         self._close(server_dead=False)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "lost" if self._error else "open"
+        state = "closed" if self._closed else "lost" if self._exchange.error else "open"
         return f"<{state} connection to {self.service!r} over {self._transport.name}>"
 
     # --- waiting: one of the waiting tasks drives for all ---
 
-    async def _wait(self, waiter: _Waiter) -> None:
+    async def _wait(self, waiter: Waiter) -> None:
         if waiter.ready:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while not waiter.ready:
-            if self._driver is None:
+            if self._waiting.driver is None:
                 await self._drive(waiter)
             else:
-                await self._park(waiter)
+                await self._waiting.park(waiter)
 
-    async def _park(self, waiter: _Waiter) -> None:
-        def abort(_: object) -> trio.lowlevel.Abort:
-            del self._parked[waiter]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        waiter.task = trio.lowlevel.current_task()
-        self._parked[waiter] = None
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def _wake(self, waiter: _Waiter) -> None:
-        if waiter in self._parked:
-            del self._parked[waiter]
-            assert waiter.task is not None
-            trio.lowlevel.reschedule(waiter.task)
-        elif waiter is self._driver and self._driver_waits:
-            # Another task took the edge that the driver waits for, and what came with it.
-            trio.lowlevel.notify_closing(self._epoll)
-
-    async def _drive(self, waiter: _Waiter) -> None:
-        self._driver = waiter
-        waited = False
+    async def _drive(self, waiter: Waiter) -> None:
+        waiting, exchange = self._waiting, self._exchange
+        waiting.driver = waiter
         try:
-            while not waiter.ready:
-                delay = self._delay_for_later()
-                if not waiter.ready:
-                    await self._wait_for_edge(delay)
-                    waited = True
-                    self._guarded(self._pump)
-        finally:
-            self._driver = None
-            if self._parked:
-                self._wake(next(iter(self._parked)))
-        if not waited:
+            # A turn for the others, and time for the daemon.
             await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _wait_for_edge(self, delay: float | None) -> None:
-        self._driver_waits = True
-        try:
-            if delay is None:
-                await trio.lowlevel.wait_readable(self._epoll)
-            else:
-                with trio.move_on_after(delay):
-                    await trio.lowlevel.wait_readable(self._epoll)
-        except trio.ClosedResourceError:
-            pass  # woken by `_wake`: what this task waits for is here, or will not come
+            exchange.send()
+            exchange.receive()
+            if not waiter.ready and exchange.unanswered and not waiting.parked:
+                self._spin.until_ready(waiter, exchange)
+            while not waiter.ready:
+                self._look()
+                if not waiter.ready:
+                    await waiting.wait_for_edge(self._delay_for_later())
         finally:
-            self._driver_waits = False
+            self._note_readiness()
+            waiting.resign()
+
+    def _look(self) -> None:
+        """Take everything that has come, and send what waited for room."""
+        # Edges are taken off before anything is looked at: one that comes later wakes the next wait.
+        setup_socket = self._socket.fileno()
+        hung_up = any(
+            descriptor == setup_socket and edges & _HANG_UP for descriptor, edges in self._epoll.poll(0)
+        )
+        self._exchange.receive()
+        if hung_up and self._exchange.error is None:
+            self._exchange.fail(Library("the daemon closed the connection: corosync was stopped, or died"))
+        self._exchange.send()
+        self._note_readiness()
 
     def _delay_for_later(self) -> float | None:
         """Seconds after which to look for a response that no edge will announce; None when one will.
 
-        No edge will when the daemon has read every request's byte: then all responses are here, except those
-        that it gives later.
+        No edge will when the daemon has read every request's byte. It answers before it reads the byte, so a
+        response that is here by now has an edge that waits to be seen; one that is not comes later.
         """
-        if not self._unanswered or not self._transport.answered_later():
+        if not self._exchange.unanswered:
+            self._later_delay = _LATER_FIRST_DELAY
             return None
-        self._guarded(self._pump)
-        if not self._unanswered:
+        if not self._transport.answered_later():
             return None
         delay = self._later_delay
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
         return delay
 
-    # --- moving messages; nothing below waits ---
-
-    def _guarded(self, move: collections.abc.Callable[[], None]) -> None:
-        """Run `move`; a failure in it is the connection's end, not the current caller's alone."""
-        if self._error is not None or self._closed:
-            return
-        try:
-            move()
-        except CsError as error:
-            with contextlib.suppress(CsError):
-                # What the daemon delivered before this is not lost.
-                self._receive()
-            self._fail(error)
-
-    def _flush(self) -> None:
-        """Send what may be sent: as far as responses have room, and nothing behind a deferred call."""
-        while self._unsent:
-            call = self._unsent[0]
-            if self._unanswered and self._unanswered[-1].deferred:
-                return
-            if self._unanswered and call.cost > self._room:
-                return
-            if len(self._unanswered) >= self._transport.max_unanswered:
-                return
-            if self._transport.flow_control() == FLOW_CONTROL_TRY_AGAIN:
-                call.error = TryAgain("the daemon's flow control is on: try again")
-                self._unsent.popleft()
-                self._finish(call)
-                continue
-            if not self._transport.send(call.message):
-                return
-            self._unsent.popleft()
-            self._unanswered.append(call)
-            self._room -= call.cost
-            self._later_delay = _LATER_FIRST_DELAY
-
-    def _pump(self) -> None:
-        """Take everything that has come, hand it to whoever waits for it, and send what waited for room."""
-        # Edges are taken off before anything is looked at: one that comes later wakes the next wait.
-        setup_socket = self._socket.fileno()
-        for descriptor, edges in self._epoll.poll(0):
-            if descriptor == setup_socket and edges & _HANG_UP:
-                raise Library("the daemon closed the connection: corosync was stopped, or died")
-        self._receive()
-        self._flush()
-
-    def _receive(self) -> None:
-        while (response := self._transport.receive()) is not None:
-            self._answer(response)
-        while (event := self._transport.receive_event()) is not None:
-            self._events.append(event)
-        self._transport.settle_doorbells()
-        self._hand_out_events()
-
-    def _answer(self, response: bytes) -> None:
-        if not self._unanswered:
-            raise MessageError("the daemon answered a request that was not made", field="response")
-        call = self._unanswered.popleft()
-        self._room += call.cost
-        call.response = response
-        self._finish(call)
-
-    def _hand_out_events(self) -> None:
-        while self._events and self._event_waiters:
-            waiter = self._event_waiters.popleft()
-            waiter.event = self._events.popleft()
-            self._finish(waiter)
-        self._note_readiness()
-
-    def _finish(self, waiter: _Waiter) -> None:
-        waiter.ready = True
-        self._wake(waiter)
-
-    def _abandon(self, call: _Call) -> None:
-        if call in self._unsent:
-            self._unsent.remove(call)
-        else:
-            call.abandoned = True
-
-    def _fail(self, error: CsError) -> None:
-        """End everything that waits; a copy of the error for each."""
-        self._error = error
-        for call in (*self._unanswered, *self._unsent):
-            call.error = copy.copy(error)
-            self._finish(call)
-        self._unanswered.clear()
-        self._unsent.clear()
-        while self._event_waiters:
-            self._finish(self._event_waiters.popleft())
-
     def _check_usable(self) -> None:
         if self._closed:
             raise _closed()
-        if self._error is not None:
-            raise copy.copy(self._error)
+        if self._exchange.error is not None:
+            raise copy.copy(self._exchange.error)
 
     def _note_readiness(self) -> None:
         if self._readiness is not None:
-            self._readiness.set(bool(self._events))
+            self._readiness.set(bool(self._exchange.events))
 
     # --- the end ---
 
-    def _server_is_dead(self) -> bool:
+    async def _server_died(self) -> bool:
         """Whether the daemon's process is gone, so that its files are ours to remove."""
+        for _ in range(_DEATH_CHECKS):
+            if self._server_is_dead():
+                return True
+            await trio.sleep(_DEATH_CHECK_DELAY)
+        return self._server_is_dead()
+
+    def _server_is_dead(self) -> bool:
         if not self.server_pid:
             # Without a pid libqb's client removes the files whenever the connection was lost.
             return True
@@ -430,56 +284,18 @@ class Connection:
             return False
         return False
 
-    async def _watch_server_die(self) -> bool:
-        for _ in range(_DEATH_CHECKS):
-            await trio.sleep(_DEATH_CHECK_DELAY)
-            if self._server_is_dead():
-                return True
-        return False
-
     def _close(self, server_dead: bool) -> None:
         if self._closed:
             return
         self._closed = True
         # This wakes everybody, so that nobody waits on the descriptors that are closed next.
-        self._fail(_closed())
+        self._exchange.fail(_closed())
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.close()
         # The socket first, as libqb's client does: the server then knows before the rings change.
         self._socket.close()
         self._transport.close(server_gone=server_dead)
-
-
-class _Readiness:
-    """One descriptor that polls readable while the kernel or this process holds an event."""
-
-    def __init__(self, transport: Transport, setup_socket: int) -> None:
-        self._held = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._is_set = False
-        self._epoll = select.epoll()
-        self._epoll.register(self._held, select.EPOLLIN)
-        self._epoll.register(transport.event_socket, select.EPOLLIN | select.EPOLLRDHUP)
-        if transport.event_socket.fileno() != setup_socket:
-            self._epoll.register(setup_socket, select.EPOLLRDHUP)
-
-    def fileno(self) -> int:
-        return self._epoll.fileno()
-
-    def set(self, held: bool) -> None:
-        if held == self._is_set:
-            return
-        self._is_set = held
-        if held:
-            os.eventfd_write(self._held, 1)
-        else:
-            os.eventfd_read(self._held)
-
-    def close(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            trio.lowlevel.notify_closing(self._epoll)
-        self._epoll.close()
-        os.close(self._held)
 
 
 def _closed() -> BadHandle:

@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
@@ -77,7 +78,13 @@ class SocketTransport:
     def flow_control(self) -> int:
         return int(_WORD.unpack_from(self._mapping, _REQUEST_FLOW_CONTROL)[0])
 
-    def send(self, message: bytes) -> bool:
+    def send(self, messages: Sequence[bytes]) -> int:
+        for count, message in enumerate(messages):
+            if not self._send(message):
+                return count
+        return len(messages)
+
+    def _send(self, message: bytes) -> bool:
         self._counts[0].post()
         try:
             self._socket.send(message)

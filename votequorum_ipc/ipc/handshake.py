@@ -144,7 +144,7 @@ def _lost(where: str, error: OSError) -> CsError:
 
 def _refusal(service: str, where: str, number: int) -> CsError:
     if number == errno.EACCES:
-        uid, gid = os.geteuid(), os.getegid()
+        uid, gid = os.getuid(), os.getgid()  # what the kernel vouches for
         text = (
             f"{where} refuses uid {uid}, gid {gid}. Run as root, or allow this user with "
             f"'uidgid {{ uid: {uid} }}' in corosync.conf or a file in /etc/corosync/uidgid.d, "

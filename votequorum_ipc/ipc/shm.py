@@ -18,6 +18,7 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library
@@ -61,12 +62,18 @@ class ShmTransport:
             raise Library("the daemon has ended this connection")
         return self._request.flow_control
 
-    def send(self, message: bytes) -> bool:
-        if not self._request.write(message):
-            return False
-        self._bytes_to_send += 1
+    def send(self, messages: Sequence[bytes]) -> int:
+        put = self._request.put
+        count = 0
+        for message in messages:
+            if not put(message):
+                break
+            count += 1
+        # Published only now, so that the server, once it sees them, does not wait long for their bytes.
+        self._request.publish(count)
+        self._bytes_to_send += count
         self._ring_doorbell()
-        return True
+        return count
 
     def receive_event(self) -> bytes | None:
         event = self._event.read()

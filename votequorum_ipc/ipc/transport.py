@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Sequence
 from typing import Final, Literal, Protocol
 
 EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -44,8 +45,8 @@ class Transport(Protocol):
     def flow_control(self) -> int:
         """The server's flow control level. Raises `Library` when the server has let go."""
 
-    def send(self, message: bytes) -> bool:
-        """Send a request; False when there is no room now."""
+    def send(self, messages: Sequence[bytes]) -> int:
+        """Send requests, as many of them as there is room for now; how many that was."""
 
     def receive(self) -> bytes | None:
         """The next response, if one is here."""

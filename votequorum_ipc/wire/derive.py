@@ -120,7 +120,7 @@ def derive_encode(layout: Layout) -> Callable[..., bytes]:
         f"def encode({'*, ' if parameters else ''}{', '.join(parameters)}):",
         "    try:",
         f"        return {' + '.join(parts)}",
-        "    except (struct_error, TypeError) as problem:",
+        "    except (struct_error, TypeError, AttributeError) as problem:",
         "        raise wrong_value(locals()) from problem",
     ]
     plan.scope |= {
@@ -199,9 +199,11 @@ def _plan_nested(plan: _Plan, name: str, bare: Tupled) -> None:
         if not subcon.name:
             plan.format += f"{subcon.sizeof()}x"
             continue
-        slot = f"{name}_{subcon.name}"
-        _add(plan, subcon.subcon.fmtstr[-1], slot, f"{name}[{len(inner)}]")
-        inner.append(slot)
+        plan.format += subcon.subcon.fmtstr[-1]
+        inner.append(f"{name}_{subcon.name}")
+    plan.slots += inner
+    # Unpacked whole, so that one item too many is an error, like one too few.
+    plan.packs.append(f"*{name}")
     plan.values[name] = f"make_{name}({', '.join(inner)})"
 
 
@@ -284,15 +286,15 @@ def _bad_field(layout: Layout, values: dict[str, Any]) -> str:
         if subcon.name in layout.record._fields:
             value = values[subcon.name]
             try:
-                subcon.build(value, **_lengths(layout, values))
+                _build(subcon, value)
             except Exception:  # construct raises its own errors and whatever the value's type raises
                 return f"{subcon.name} cannot be {value!r}"
     return "its fields do not fit"
 
 
-def _lengths(layout: Layout, values: dict[str, Any]) -> dict[str, int]:
-    return {
-        f.name: len(values[f.subcon.of])
-        for f in layout.construct.subcons
-        if isinstance(f, c.Renamed) and isinstance(f.subcon, CountOf)
-    }
+def _build(subcon: c.Renamed, value: Any) -> None:
+    if isinstance(subcon.subcon, RestOfMessage):
+        # construct would take a number for as many bytes as it needs.
+        len(value)
+    count = getattr(subcon.subcon, "count_field", None)
+    subcon.build(value, **({count: len(value)} if count else {}))

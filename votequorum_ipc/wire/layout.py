@@ -61,7 +61,10 @@ class CharArray(c.Adapter):  # type: ignore[misc]
 
 
 class MarName(c.Adapter):  # type: ignore[misc]
-    """`mar_name_t` (corosync/mar_gen.h): uint16 length @0, 256 bytes @8, no NUL needed; 264 bytes."""
+    """`mar_name_t` (corosync/mar_gen.h): uint16 length @0, 256 bytes @8; 264 bytes.
+
+    The daemon takes the bytes for a C string and does not look at the length, but for 0: a NUL ends it.
+    """
 
     LENGTH = 256
 
@@ -127,6 +130,14 @@ RING_ID = Tupled(RingId, c.Struct("nodeid" / c.Int32un, c.Padding(4), "seq" / c.
 """`struct mar_votequorum_ring_id` and `mar_quorum_ring_id_t`: 16 bytes."""
 
 
+def encode_text(text: str, field: str) -> bytes:
+    """The bytes of a text. Raises `InvalidParam` for what UTF-8 cannot write, such as half a surrogate."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidParam(f"{field}: {error}") from None
+
+
 def text_from_array(raw: bytes, field: str) -> str:
     """The text of a `char[]` up to its NUL; a missing NUL is a `MessageError`."""
     end = raw.find(b"\0")
@@ -137,7 +148,7 @@ def text_from_array(raw: bytes, field: str) -> str:
 
 def text_to_array(text: str, length: int, field: str) -> bytes:
     """The bytes of a text for a `char[length]`, which must leave room for the NUL."""
-    raw = text.encode("utf-8", "surrogateescape")
+    raw = encode_text(text, field)
     if len(raw) >= length or b"\0" in raw:
         raise InvalidParam(f"{field}: at most {length - 1} bytes and no NUL; this has {len(raw)} bytes")
     return raw
@@ -152,10 +163,7 @@ def name_from_mar(length: int, value: bytes, field: str) -> str:
 
 def name_to_mar(text: str, field: str) -> bytes:
     """The bytes of a text for a `mar_name_t`."""
-    raw = text.encode("utf-8", "surrogateescape")
-    if len(raw) > MarName.LENGTH:
-        raise InvalidParam(f"{field}: at most {MarName.LENGTH} bytes; this has {len(raw)}")
-    return raw
+    return text_to_array(text, MarName.LENGTH, field)
 
 
 # --- Walking a declaration ------------------------------------------------------------------------------

@@ -1,0 +1,259 @@
+"""Writes tables and dumps into the specification: `python -m protocol_specs.generate [--check]`.
+
+Strategy: between a pair of markers such as
+
+    <!-- layout: votequorum / getinfo response -->  ...  <!-- /layout -->
+
+stands what this program knows: offsets and types out of the construct declarations, dumps out of the recorded
+frames. People write the rest, the meaning of each field included: that column is read before a table is
+written anew, and a field without a meaning is an error. `--check` writes nothing and says what has drifted.
+
+    layout: SERVICE / MESSAGE          the table of a message, or of `setup / ring header`
+    frame: SERVICE / MESSAGE / CASE    the annotated dump of a recorded frame
+    messages: SERVICE                  the table of a service's messages
+    errno                              what a C client makes of each errno
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import construct as c
+
+from votequorum_ipc.errors import CsErrorCode, error_from_errno
+from votequorum_ipc.wire import SERVICES, Kind, Layout
+from votequorum_ipc.wire.layout import REQUEST_HEADER, RESPONSE_HEADER
+
+from . import layouts
+from .frames import REFUSAL, STRUCTURES, find
+
+DIRECTORY: Final = Path(__file__).parent
+DOCUMENTS: Final = ("libqb-ipc", "votequorum", "quorum", "cmap", "cfg")
+
+_BLOCK: Final = re.compile(r"(<!-- (\w+)(?:: ([^\n]*?))? -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
+_ROW: Final = re.compile(r"^\|[^|]*\|[^|]*\| `([^`|]*)` \|(.*)\|$")
+_PER_LINE: Final = 16
+_HEX_WIDTH: Final = _PER_LINE * 3
+
+_HEADERS: Final = {
+    Kind.REQUEST: c.Struct(*REQUEST_HEADER),
+    Kind.RESPONSE: c.Struct(*RESPONSE_HEADER),
+    Kind.EVENT: c.Struct(*RESPONSE_HEADER),
+}
+
+
+class Drift(Exception):
+    """The specification cannot be written as it stands; the text says why."""
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def _layout_table(subject: str, old: str) -> Iterator[str]:
+    """The table of a message; meanings are those that it had."""
+    service, message = _parts(subject, 2)
+    meanings = {found[1]: found[2].strip() for line in old.splitlines() if (found := _ROW.match(line))}
+    declaration, summary, header = _declared(service, message)
+    yield from summary
+    yield "| offset | type | field | meaning |"
+    yield "|---|---|---|---|"
+    start = 0
+    if header is not None:
+        start = int(_HEADERS[header].sizeof())
+        yield f"| 0 | {start} bytes | | {_header_text(service, message, declaration)} |"
+    for row in layouts.rows(declaration):
+        if row.offset.fixed < start and not row.offset.per_count:
+            continue
+        if not row.name:
+            yield f"| {row.offset} | {row.size} bytes | | padding |"
+            continue
+        meaning = meanings.get(row.name)
+        if not meaning:
+            raise Drift(f"{subject}: the field `{row.name}` has no meaning")
+        yield f"| {row.offset} | {row.type} | `{row.name}` | {meaning} |"
+
+
+def _declared(service: str, message: str) -> tuple[c.Struct, list[str], Kind | None]:
+    if message in STRUCTURES:
+        return STRUCTURES[message], [f"{layouts.size(STRUCTURES[message])} bytes.", ""], None
+    layout = _layout(service, message)
+    since = f" Since corosync {layout.since}." if layout.since[:1].isdigit() else ""
+    newer = " Newer than corosync 3.1.10." if layout.since.startswith("after") else ""
+    size = layouts.size(layout.construct)
+    return (
+        layout.construct,
+        [f"`struct {layout.c_name}`, id {layout.id}, {size} bytes.{since}{newer}", ""],
+        layout.kind,
+    )
+
+
+def _header_text(service: str, message: str, declaration: c.Struct) -> str:
+    layout = _layout(service, message)
+    kind = "request" if layout.kind is Kind.REQUEST else "response"
+    return f"{kind} header: `id` {layout.id}, `size` {layouts.size(declaration)}"
+
+
+def _messages_table(service: str, old: str) -> Iterator[str]:
+    """All messages of a service."""
+    yield "| id | | message | bytes | since |"
+    yield "|---|---|---|---|---|"
+    for layout in SERVICES[service]:
+        size = layouts.size(layout.construct)
+        anchor = str(layout).replace(" ", "-").lower()
+        since = layout.since or "always"
+        yield f"| {layout.id} | {layout.kind.value} | [{layout.name}](#{anchor}) | {size} | {since} |"
+
+
+def _errno_table(subject: str, old: str) -> Iterator[str]:
+    """What becomes of each errno, those that have no code of their own left out."""
+    yield "| errno | cs_error_t |"
+    yield "|---|---|"
+    by_code: dict[CsErrorCode, list[str]] = {}
+    # Not errno.errorcode: which of two names for one number that has differs between versions of Python.
+    for name in sorted(name for name in dir(errno) if name.startswith("E")):
+        by_code.setdefault(error_from_errno(getattr(errno, name)).code, []).append(name)
+    del by_code[CsErrorCode.LIBRARY]
+    for code, names in sorted(by_code.items()):
+        yield f"| {', '.join(names)} | {code.value} `CS_ERR_{code.name}` |"
+    yield f"| anything else | {CsErrorCode.LIBRARY.value} `CS_ERR_LIBRARY` |"
+
+
+# --- dumps ------------------------------------------------------------------------------------------------
+
+
+def _frame_dump(subject: str, old: str) -> Iterator[str]:
+    """A recorded frame with what each byte is."""
+    service, message, case = _parts(subject, 3)
+    frame = find(service, message, case)
+    yield f"Recorded: {frame.context} ({frame.client})."
+    yield ""
+    yield "```text"
+    for piece in layouts.pieces(_declaration(service, message), frame.data):
+        yield from _dump_piece(piece, frame.data)
+    yield "```"
+
+
+def _declaration(service: str, message: str) -> c.Struct:
+    if message == REFUSAL:
+        return _HEADERS[Kind.RESPONSE]
+    return STRUCTURES.get(message) or _layout(service, message).construct
+
+
+def _dump_piece(piece: layouts.Piece, data: bytes) -> Iterator[str]:
+    label = f"{piece.name} = {_shown(piece.value)}" if piece.name else "padding"
+    ranges = piece.content or (range(piece.start, piece.end),)
+    shown = piece.start
+    for part in ranges:
+        if part.start > shown:
+            yield f"{shown:04x}  {_skipped(part.start - shown)}"
+        yield from _hex(part, data, label)
+        shown, label = part.stop, ""
+    if piece.end > shown:
+        yield f"{shown:04x}  {_skipped(piece.end - shown)}"
+
+
+def _skipped(count: int) -> str:
+    return f"… {count} bytes that mean nothing"
+
+
+def _hex(part: range, data: bytes, label: str) -> Iterator[str]:
+    for start in range(part.start, part.stop, _PER_LINE):
+        row = data[start : min(start + _PER_LINE, part.stop)]
+        if start > part.start and not any(data[start : part.stop]):
+            yield f"{start:04x}  … {part.stop - start} zeros"
+            return
+        yield f"{start:04x}  {row.hex(' '):<{_HEX_WIDTH}} {label}".rstrip()
+        label = ""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, list):
+        return (
+            ", ".join(str(tuple(item)) if isinstance(item, tuple) else str(item) for item in value) or "none"
+        )
+    return f"{value:#x}" if value > 0xFFFF else str(value)
+
+
+# --- documents --------------------------------------------------------------------------------------------
+
+_WRITERS: Final[dict[str, Callable[[str, str], Iterator[str]]]] = {
+    "layout": _layout_table,
+    "frame": _frame_dump,
+    "messages": _messages_table,
+    "errno": _errno_table,
+}
+
+
+def _layout(service: str, message: str) -> Layout:
+    for layout in SERVICES.get(service, ()):
+        if str(layout) == message:
+            return layout
+    raise Drift(f"there is no message {service} / {message}")
+
+
+def _parts(subject: str, count: int) -> list[str]:
+    parts = subject.split(" / ")
+    if len(parts) != count:
+        raise Drift(f"{subject!r} has not {count} parts")
+    return parts
+
+
+def written(text: str) -> str:
+    """A document with everything between markers written anew. Raises `Drift`; `KeyError` for no frame."""
+
+    def block(found: re.Match[str]) -> str:
+        begin, kind, subject, old, end = found.groups()
+        if kind not in _WRITERS:
+            raise Drift(f"nobody writes {kind!r}")
+        return "\n".join([begin.rstrip("\n"), "", *_WRITERS[kind](subject or "", old), "", end])
+
+    return _BLOCK.sub(block, text)
+
+
+def missing() -> list[str]:
+    """Messages without a table or, where corosync 3.1.7 has them, without a dump."""
+    text = "\n".join(path(name).read_text() for name in DOCUMENTS)
+    return [
+        f"{service} / {layout} has no {kind}"
+        for service, layouts_ in SERVICES.items()
+        for layout in layouts_
+        for kind in ("layout", "frame")
+        if f"<!-- {kind}: {service} / {layout} " not in text
+        and not (kind == "frame" and layout.since.startswith("after"))
+    ]
+
+
+def path(name: str) -> Path:
+    """Where a document is."""
+    return DIRECTORY / f"{name}.md"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the documents, or check them."""
+    complaints = missing()
+    for name in DOCUMENTS:
+        text = path(name).read_text()
+        try:
+            new = written(text)
+        except (Drift, KeyError) as problem:
+            complaints.append(f"{name}.md: {problem}")
+            continue
+        if new != text and "--check" in arguments:
+            complaints.append(f"{name}.md has drifted: run python -m protocol_specs.generate")
+        elif new != text:
+            path(name).write_text(new)
+    if complaints:
+        sys.exit("\n".join(complaints))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,142 @@
+"""Walks a construct declaration: where each field is, what it is called, and which bytes mean nothing.
+
+Strategy: one walk for two uses. Without bytes it gives the rows of an offset table, where what lies behind a
+list has an offset in terms of the list's count. With bytes it gives the pieces of that message, for a dump
+and for telling padding from content. A nested structure is walked into: "ring_id.seq".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import construct as c
+
+from votequorum_ipc.wire.layout import (
+    BytesOf,
+    ListOf,
+    MarName,
+    RestOfMessage,
+    Tupled,
+    fixed_size,
+    type_name,
+)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Bytes in terms of counts: a number, and numbers of times a field."""
+
+    fixed: int = 0
+    per_count: tuple[tuple[int, str], ...] = ()
+    open_end: bool = False
+    """Whether there is more, up to the message's `size`."""
+
+    def __add__(self, other: Extent) -> Extent:
+        return Extent(
+            self.fixed + other.fixed, self.per_count + other.per_count, self.open_end or other.open_end
+        )
+
+    def __str__(self) -> str:
+        counted = [f"{width} * {count}" if width > 1 else count for width, count in self.per_count]
+        rest = ["…"] if self.open_end else []
+        fixed = [str(self.fixed)] if self.fixed or not (counted or rest) else []
+        return " + ".join([*fixed, *counted, *rest])
+
+
+class Row(NamedTuple):
+    """A field in a declaration, or padding, which has no name."""
+
+    name: str
+    type: str
+    offset: Extent
+    size: Extent
+
+
+def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) -> Iterator[Row]:
+    """What a declaration consists of, in order and without gaps."""
+    offset = offset or Extent()
+    for field in declaration.subcons:
+        bare = _bare(field)
+        size = _extent(bare)
+        if isinstance(bare, Tupled):
+            yield from rows(bare.subcon, f"{prefix}{field.name}.", offset)
+        elif isinstance(bare, c.Struct):
+            yield from rows(bare, f"{prefix}{field.name}.", offset)
+        elif field.name:
+            yield Row(prefix + field.name, type_name(bare), offset, size)
+        else:
+            yield Row("", "", offset, size)
+        offset += size
+
+
+def size(declaration: c.Struct) -> Extent:
+    """How long such a message is."""
+    return sum((_extent(_bare(field)) for field in declaration.subcons), Extent())
+
+
+class Piece(NamedTuple):
+    """A field in a message, or padding, which has no name."""
+
+    name: str
+    start: int
+    end: int
+    value: Any
+    content: tuple[range, ...]
+    """Offsets of the bytes that mean something: text ends at its NUL, padding has none."""
+
+
+def pieces(declaration: c.Struct, data: bytes) -> Iterator[Piece]:
+    """What a message consists of, in order and without gaps; construct's errors if it does not parse."""
+    values = declaration.parse(data)
+    for row in rows(declaration):
+        start = _length(row.offset, values, len(data))
+        end = start + _length(row.size, values, len(data) - start)
+        value = _value(values, row.name) if row.name else None
+        yield Piece(row.name, start, end, value, tuple(_content(row, value, data, range(start, end))))
+
+
+def padding(declaration: c.Struct, data: bytes) -> set[int]:
+    """The offsets of all bytes that mean nothing."""
+    content = (range_ for piece in pieces(declaration, data) for range_ in piece.content)
+    return set(range(len(data))).difference(*content)
+
+
+def _bare(field: c.Construct) -> c.Construct:
+    return field.subcon if isinstance(field, c.Renamed) else field
+
+
+def _extent(bare: c.Construct) -> Extent:
+    match bare:
+        case ListOf():
+            return Extent(per_count=((fixed_size(bare.subcon) or 0, bare.count_field),))
+        case BytesOf():
+            return Extent(per_count=((1, bare.count_field),))
+        case RestOfMessage():
+            return Extent(open_end=True)
+    return Extent(int(bare.sizeof()))
+
+
+def _length(extent: Extent, values: Any, rest: int) -> int:
+    if extent.open_end:
+        return rest
+    return extent.fixed + sum(width * int(values[count]) for width, count in extent.per_count)
+
+
+def _value(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        values = getattr(values, name)
+    return values
+
+
+def _content(row: Row, value: Any, data: bytes, whole: range) -> Iterator[range]:
+    if row.type.startswith("char["):
+        yield range(whole.start, data.index(0, whole.start) + 1)
+    elif row.type == "mar_name_t":
+        length, _, text = rows(MarName().subcon)
+        yield range(whole.start, whole.start + length.size.fixed)
+        start = whole.start + text.offset.fixed
+        yield range(start, start + len(value.encode("utf-8", "surrogateescape")))
+    elif row.name:
+        yield whole

@@ -1,0 +1,117 @@
+"""Running `votequorum-ipc` as a user would: a process of its own, on a daemon's host."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.real.daemon import Daemon
+from tests.real.host import ROOT
+from tests.real.waiting import DEADLINE, DeadlineError, eventually
+
+COMMAND = [sys.executable, "-m", "votequorum_ipc"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+
+Result = subprocess.CompletedProcess[str]
+Line = dict[str, Any]
+
+
+def votequorum_ipc(daemon: Daemon, *arguments: str) -> Result:
+    """Run the command on a daemon's host."""
+    return daemon.run([*COMMAND, *arguments], env=ENVIRONMENT)
+
+
+def without_daemon(*arguments: str) -> Result:
+    """Run the command right here."""
+    argv = [*COMMAND, *arguments]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=DEADLINE, env=ENVIRONMENT, check=False
+    )
+
+
+def status(daemon: Daemon, *arguments: str) -> Line:
+    """What `status --json` says."""
+    shape: Line = json.loads(votequorum_ipc(daemon, "status", "--json", *arguments).stdout)
+    return shape
+
+
+class Monitor:
+    """A running `monitor --json`. Its output goes to a file, so only what it flushes is ever seen."""
+
+    def __init__(self, daemon: Daemon, directory: Path, *arguments: str) -> None:
+        self._output = directory / f"monitor-{daemon.nodeid}.json"
+        self._errors = directory / f"monitor-{daemon.nodeid}.err"
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                daemon.host.command([*COMMAND, "monitor", "--json", *arguments]),
+                stdout=output,
+                stderr=errors,
+                env=ENVIRONMENT,
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_for("status")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def lines(self) -> list[Line]:
+        """All complete lines until now."""
+        text = self._output.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def events(self) -> list[Line]:
+        """The lines after the first, which is the state at the beginning; without their times."""
+        return [{key: value for key, value in line.items() if key != "time"} for line in self.lines()[1:]]
+
+    def wait_for(self, event: str, **values: Any) -> Line:
+        """Block until there is a line for `event` with these values, and return the first such one."""
+        wanted = {"event": event, **values}
+
+        def found() -> Line | None:
+            for line in self.lines():
+                if wanted.items() <= line.items():
+                    return line
+            assert self._process.poll() is None, f"monitor has ended: {self.errors()}"
+            return None
+
+        line = eventually(found, otherwise=lambda: f"a line with {wanted} among {self.lines()}")
+        assert line
+        return line
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Block until it has ended by itself; the exit code."""
+        try:
+            return self._process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise DeadlineError(f"monitor has not ended: {self.lines()} {self.errors()}") from None
+
+    def errors(self) -> str:
+        """What it wrote to stderr."""
+        return self._errors.read_text()
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()

@@ -1,0 +1,148 @@
+"""The command itself: usage, exit codes, and what is said when something is not there or not allowed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import votequorum_ipc as library
+from tests.conftest import StartDaemon
+from tests.real.config import Config
+from tests.real.daemon import Daemon
+from tests.real.host import ROOT
+from tests.real.waiting import DEADLINE
+from votequorum_ipc.cli.common import printable
+
+from .command import ENVIRONMENT, Result, votequorum_ipc, without_daemon
+
+NOBODY = 65534
+ALL = ["status", "monitor", "setexpected", "setvotes"]
+
+AS_NOBODY = f"""
+import importlib, os, sys
+from votequorum_ipc.cli import app, main, tables
+for name in app.COMMANDS.values():
+    importlib.import_module("votequorum_ipc.cli." + name)
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+main()
+"""
+"""Imports come first: where the interpreter is installed, another user may not be allowed to read."""
+
+
+def python(code: str, *arguments: str) -> Result:
+    argv = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=DEADLINE, env=ENVIRONMENT, check=False
+    )
+
+
+def call(name: str) -> list[str]:
+    """A subcommand with arguments that it accepts."""
+    return [name, *{"setexpected": ["1"], "setvotes": ["1", "1"]}.get(name, [])]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_where_nothing_listens_the_line_says_what_to_do(name: str) -> None:
+    result = without_daemon(*call(name), "--json", "--address", "@nothing-listens-here")
+    assert result.returncode == 1
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["number"]) == ("LIBRARY", 2)
+    assert "systemctl start corosync" in error["message"]
+    assert result.stderr == f"votequorum-ipc: {error['message']}\n"
+
+
+def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config())
+    daemon.kill()
+    result = votequorum_ipc(daemon, "status")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "corosync is not running here" in result.stderr
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daemon, name: str) -> None:
+    argv = [sys.executable, "-c", AS_NOBODY, *call(name), "--json"]
+    result = daemon.run(argv, env=ENVIRONMENT)
+    assert result.returncode == 1, result.stderr
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["number"]) == ("ACCESS", 11)
+    assert f"uidgid {{ uid: {NOBODY} }}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["status", "--nonsense"],
+        ["setexpected"],
+        ["setexpected", "0"],
+        ["setexpected", "many"],
+        ["setvotes", "1"],
+        ["setvotes", "0", "1"],
+        ["setvotes", "1", "-1"],
+        ["setvotes", "1", "4294967296"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    result = without_daemon(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Usage: votequorum-ipc" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_without_the_cli_extra_the_command_says_how_to_install_it(package: str) -> None:
+    code = f"import sys; sys.modules['{package}'] = None; from votequorum_ipc.cli import main; main()"
+    result = python(code, "status")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "votequorum-ipc needs click and rich: pip install 'votequorum-ipc[cli]'\n"
+
+
+def test_the_library_needs_neither_click_nor_rich() -> None:
+    code = "import sys, votequorum_ipc.status; print({'click', 'rich'} & {*sys.modules})"
+    assert python(code).stdout == "set()\n"
+
+
+def test_a_subcommand_loads_no_other_ones_and_json_no_tables() -> None:
+    code = (
+        "import sys; from votequorum_ipc.cli.app import app\n"
+        "try: app(['status', '--json', '--address', '@nothing-listens-here'])\n"
+        "except SystemExit: print({'rich', 'votequorum_ipc.cli.setvotes'} & {*sys.modules})"
+    )
+    assert python(code).stdout.splitlines()[-1] == "set()"
+
+
+def test_the_version_is_the_librarys() -> None:
+    assert without_daemon("--version").stdout == f"votequorum-ipc, version {library.__version__}\n"
+
+
+def test_help_lists_every_subcommand() -> None:
+    text = without_daemon("--help").stdout
+    assert all(f"\n  {name} " in text for name in ALL)
+
+
+def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
+    closed, pipe = os.pipe()
+    os.close(closed)
+    argv = daemon.host.command([sys.executable, "-m", "votequorum_ipc", "monitor", "--json"])
+    result = subprocess.run(
+        argv,
+        stdout=pipe,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE,
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        check=False,
+    )
+    os.close(pipe)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_what_a_terminal_would_obey_is_shown_as_an_escape() -> None:
+    assert printable("node\x1b[2J\n\udcff1 ä") == "node\\x1b[2J\\n\\udcff1 ä"

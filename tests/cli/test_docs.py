@@ -1,0 +1,155 @@
+"""docs/cli.md shows what the command prints: all examples are printed again, from one sample cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.real.daemon import Daemon
+from tests.real.host import ROOT
+from votequorum_ipc import InfoFlags, NodeInfo, NodeState, QuorumType, RingId
+from votequorum_ipc.cli import shapes
+from votequorum_ipc.cli.changes import (
+    Change,
+    DeviceChanged,
+    ExpectedVotesChanged,
+    MembershipChanged,
+    NodeVotesChanged,
+    QuorumChanged,
+    VotesChanged,
+)
+from votequorum_ipc.cli.lines import print_change
+from votequorum_ipc.cli.tables import print_status
+from votequorum_ipc.status import ClusterStatus, Member
+
+from .command import status
+
+TEXT = (ROOT / "docs" / "cli.md").read_text()
+BLOCKS: dict[str, str] = dict(re.findall(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE))
+
+DEVICE = InfoFlags.QDEVICE_REGISTERED | InfoFlags.QDEVICE_ALIVE | InfoFlags.QDEVICE_CAST_VOTE
+NAMES = {1: "alpha", 2: "beta", 3: "gamma"}
+
+
+def info(node_id: int, flags: InfoFlags = InfoFlags.QUORATE, **figures: int) -> NodeInfo:
+    standard = {
+        "node_votes": 1,
+        "node_expected_votes": 4,
+        "highest_expected": 4,
+        "total_votes": 4,
+        "quorum": 3,
+    }
+    return NodeInfo(
+        node_id=node_id,
+        node_state=NodeState.MEMBER,
+        flags=flags,
+        qdevice_votes=1,
+        qdevice_name="witness",
+        **{**standard, **figures},
+    )
+
+
+WITH_DEVICE = info(1, InfoFlags.QUORATE | DEVICE)
+STATUS = ClusterStatus(
+    quorum_type=QuorumType.SET,
+    provider="corosync_votequorum",
+    node_id=1,
+    ring_id=RingId(1, 0xD),
+    quorate=True,
+    members=(
+        Member(1, "alpha", True, WITH_DEVICE),
+        Member(2, "beta", False, info(2)),
+        Member(3, "gamma", False, info(3)),
+    ),
+    info=WITH_DEVICE,
+)
+CHANGES: list[Change] = [
+    MembershipChanged(RingId(1, 0x11), (1,), (), (2, 3)),
+    QuorumChanged(False),
+    VotesChanged(info(1, DEVICE, total_votes=2)),
+    MembershipChanged(RingId(1, 0x15), (1, 2, 3), (2, 3), ()),
+    QuorumChanged(True),
+    DeviceChanged(1, "witness", InfoFlags.QDEVICE_REGISTERED),
+    VotesChanged(info(1, InfoFlags.QUORATE | InfoFlags.QDEVICE_REGISTERED, total_votes=3)),
+    ExpectedVotesChanged(6),
+    NodeVotesChanged(2, 3),
+    VotesChanged(info(1, node_expected_votes=6, highest_expected=6, total_votes=5, quorum=4)),
+]
+
+
+@pytest.fixture(autouse=True)
+def the_samples_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = (2026, 11, 20, 12, 30, 0, 4, 324, 0)
+    monkeypatch.setattr(time, "ctime", lambda: time.asctime(moment))
+    monkeypatch.setattr(time, "strftime", lambda form, strftime=time.strftime: strftime(form, moment))
+
+
+def test_the_table_of_status_is_the_documented_one(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status(STATUS)
+    assert capsys.readouterr().out == BLOCKS["votequorum-ipc status"]
+
+
+def test_the_json_of_status_is_the_documented_one() -> None:
+    documented = json.loads(BLOCKS["votequorum-ipc status --json | python3 -m json.tool"])
+    assert {"time": documented["time"], **shapes.status_shape(STATUS)} == documented
+
+
+def test_the_lines_of_monitor_are_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status(STATUS)
+    print()
+    for change in CHANGES:
+        print_change(change, NAMES)
+    _, _, documented = BLOCKS["votequorum-ipc monitor"].rpartition("...\n\n")
+    _, _, printed = capsys.readouterr().out.rpartition("\n\n")
+    assert printed == documented
+
+
+def test_the_json_of_monitor_is_the_documented_one() -> None:
+    first, *lines = BLOCKS["votequorum-ipc monitor --json"].splitlines()
+    assert first.startswith('{"time": "2026-11-20T12:30:00.000Z", "event": "status", "provider": ')
+    documented = [json.loads(line) for line in lines]
+    printed = json.loads(json.dumps([shapes.change_shape(change) for change in CHANGES]))
+    assert [{"time": "2026-11-20T12:30:00.000Z", **line} for line in printed] == documented
+
+
+@pytest.mark.parametrize(
+    ("command", "shape", "text"),
+    [
+        ("setexpected 6", {"expected_votes": 6}, "Expected votes: 6"),
+        ("setvotes 2 3", {"node_id": 2, "votes": 3}, "Votes of node 2: 3"),
+    ],
+)
+def test_what_a_change_prints_is_documented(command: str, shape: dict[str, int], text: str) -> None:
+    assert BLOCKS[f"votequorum-ipc {command}"] == f"{text}\n"
+    documented = json.loads(BLOCKS[f"votequorum-ipc {command} --json"])
+    assert {**shape, "time": documented["time"]} == documented
+
+
+def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
+    device = {"qdevice": shapes.status_shape(STATUS)["qdevice"]}
+    assert first_column("| key |") == {*paths({**status(shm_daemon), **device})}
+    events = {shapes.change_shape(change)["event"] for change in CHANGES}
+    assert first_column("| `event` |") == {"status"} | events
+
+
+def first_column(heading: str) -> set[str]:
+    """What stands in the first column of the table that begins with `heading`."""
+    table = TEXT[TEXT.index(heading) :].partition("\n\n")[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) - {"event"}
+
+
+def paths(value: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of a JSON value, as docs/cli.md writes them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from paths(item, f"{prefix}[]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            path = f"{prefix}.{key}" if prefix else key
+            yield path
+            yield from paths(item, path)

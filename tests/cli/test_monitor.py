@@ -1,0 +1,213 @@
+"""`votequorum-ipc monitor` prints what corosync announces: all of it, once, in order.
+
+The reference is corosync's own C library, which follows the same daemon meanwhile: totem may take a detour on
+its way to a new membership, and then both must say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import StartCluster, StartDaemon
+from tests.real.cluster import Cluster, three_nodes
+from tests.real.config import Config, Device
+from tests.real.cref import CS_OK, CQuorum, CVotequorum
+from tests.real.daemon import Daemon
+from tests.real.waiting import eventually
+
+from . import quorumtool
+from .agreement import assert_agrees
+from .command import Line, Monitor
+
+ANNOUNCED = ("membership", "quorum")
+
+
+@contextlib.contextmanager
+def reference(daemon: Daemon) -> Iterator[CQuorum]:
+    """libquorum, which follows a daemon; what it has been told at the start is taken off."""
+    with daemon.namespace():
+        quorum = CQuorum()
+    with quorum:
+        assert quorum.trackstart() == CS_OK
+        eventually(lambda: quorum.dispatch() == CS_OK and len(quorum.events) == 2)
+        quorum.take()
+        yield quorum
+
+
+def expected(events: list[tuple[Any, ...]], quorate: bool) -> list[Line]:
+    """The lines that monitor has to print for what libquorum was told: quorum only where it changed."""
+    lines: list[Line] = []
+    for kind, ring_id, *rest in events:
+        if kind == "nodelist":
+            members, joined, left = (list(nodes) for nodes in rest)
+            lines.append(membership(ring_id, members, joined, left))
+        elif bool(rest[0]) != quorate:
+            quorate = bool(rest[0])
+            lines.append({"event": "quorum", "quorate": quorate})
+    return lines
+
+
+def membership(ring_id: tuple[int, int], members: list[int], joined: list[int], left: list[int]) -> Line:
+    nodeid, seq = ring_id
+    return {
+        "event": "membership",
+        "ring_id": {"text": f"{nodeid:x}.{seq:x}", "nodeid": nodeid, "seq": seq},
+        "members": members,
+        "joined": joined,
+        "left": left,
+    }
+
+
+def announced(monitor: Monitor) -> list[Line]:
+    return [event for event in monitor.events() if event["event"] in ANNOUNCED]
+
+
+def memberships(monitor: Monitor) -> list[Line]:
+    return [event for event in monitor.events() if event["event"] == "membership"]
+
+
+def test_the_first_line_is_the_state_of_now(daemon: Daemon, tmp_path: Path) -> None:
+    with Monitor(daemon, tmp_path) as monitor:
+        (first,) = monitor.lines()
+    assert first.pop("event") == "status"
+    assert quorumtool.comparable(first) == quorumtool.figures(daemon)
+
+
+def test_a_partition_and_its_healing_are_the_lines_that_corosync_announces(
+    cluster3: Cluster, tmp_path: Path
+) -> None:
+    with (
+        reference(cluster3[1]) as on_1,
+        reference(cluster3[3]) as on_3,
+        Monitor(cluster3[1], tmp_path) as majority,
+        Monitor(cluster3[3], tmp_path) as minority,
+    ):
+        cluster3.isolate(3)
+        cluster3.wait_agreed()
+        wait_until_told(majority, on_1, total_votes=2)
+        wait_until_told(minority, on_3, total_votes=1)
+        assert announced(minority)[-1] == {"event": "quorum", "quorate": False}
+        assert [3] in [line["left"] for line in memberships(majority)]
+
+        cluster3.heal()
+        cluster3.wait_agreed()
+        wait_until_told(majority, on_1, total_votes=3)
+        wait_until_told(minority, on_3, total_votes=3)
+        assert announced(minority)[-1] == {"event": "quorum", "quorate": True}
+        assert memberships(majority)[-1]["members"] == memberships(minority)[-1]["members"] == [1, 2, 3]
+        # corosync does not announce votes; they stand behind the announcement that they came with.
+        assert majority.events()[-1]["event"] == minority.events()[-1]["event"] == "votes"
+
+
+def wait_until_told(monitor: Monitor, quorum: CQuorum, total_votes: int) -> None:
+    """Block until monitor has told all that libquorum was told since the start, and the votes of now."""
+
+    def told() -> bool:
+        assert quorum.dispatch() == CS_OK
+        votes = [line["total_votes"] for line in monitor.events() if line["event"] == "votes"]
+        return announced(monitor) == expected(quorum.events, quorate=True) and votes[-1:] == [total_votes]
+
+    eventually(told, otherwise=lambda: f"{monitor.events()} are {quorum.events}, {total_votes} votes")
+
+
+def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to(
+    cluster3: Cluster, tmp_path: Path
+) -> None:
+    with cluster3[1].namespace():
+        votequorum = CVotequorum()
+    with votequorum, Monitor(cluster3[2], tmp_path) as monitor:
+        for votes in (4, 5, 5, 4):
+            assert votequorum.setexpected(votes) == CS_OK
+            wait_until_last(monitor, event="votes", expected_votes=votes)
+        votes_line = {"event": "votes", "total_votes": 3, "flags": ["QUORATE"]}
+        assert monitor.events() == [
+            {"event": "expected_votes", "expected_votes": 4},
+            {**votes_line, "expected_votes": 4, "highest_expected": 4, "quorum": 3},
+            {"event": "expected_votes", "expected_votes": 5},
+            {**votes_line, "expected_votes": 5, "highest_expected": 5, "quorum": 3},
+            {"event": "expected_votes", "expected_votes": 4},
+            {**votes_line, "expected_votes": 4, "highest_expected": 4, "quorum": 3},
+        ]
+
+
+def wait_until_last(monitor: Monitor, **values: Any) -> None:
+    """Block until the last line has these values."""
+    eventually(
+        lambda: monitor.lines()[-1].items() >= values.items(),
+        otherwise=lambda: f"{values} are in the last of {monitor.lines()}",
+    )
+
+
+def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tmp_path: Path) -> None:
+    with cluster3[1].namespace():
+        votequorum = CVotequorum()
+    with votequorum, Monitor(cluster3[1], tmp_path) as monitor:
+        # Expected votes rise with the votes present, and that is announced.
+        assert votequorum.setvotes(2, 3) == CS_OK
+        last = monitor.wait_for("votes")
+        assert monitor.events() == [
+            {"event": "expected_votes", "expected_votes": 5},
+            {"event": "node_votes", "node_id": 2, "votes": 3},
+            {key: value for key, value in last.items() if key != "time"},
+        ]
+        assert (last["total_votes"], last["quorum"]) == (5, 3)
+
+
+def test_memberships_are_told_at_once_while_the_cluster_waits_for_a_quorum_device(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    # Should the wait end by itself, it would do so with the device's death, and the lines would differ.
+    device = Device(timeout=100_000, sync_timeout=100_000)
+    cluster = start_cluster(Config(nodes=three_nodes(), device=device))
+    with cluster[1].namespace():
+        votequorum = CVotequorum()
+    with votequorum, Monitor(cluster[1], tmp_path) as monitor:
+        assert votequorum.qdevice_register(b"dev") == CS_OK
+        assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[0])) == CS_OK
+        eventually(lambda: quorumtool.figures(cluster[1])["votequorum"]["total_votes"] == 4)
+        for node in (cluster[1], cluster[2]):
+            assert_agrees(node)
+
+        # Until the device polls with the last ring id, corosync answers no question.
+        cluster.isolate(3)
+        monitor.wait_for("membership", members=[1, 2])
+        cluster.partition([1], [2], [3])
+        wait_until_last(monitor, event="membership", members=[1])
+        assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[-1])) == CS_OK
+
+        wait_until_last(monitor, event="votes", total_votes=2)
+        *told_meanwhile, quorum_line, device_line, _ = monitor.events()
+        assert {line["event"] for line in told_meanwhile} == {"membership"}
+        assert quorum_line == {"event": "quorum", "quorate": False}
+        # It was registered before, but corosync did not announce that.
+        flags = ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
+        assert device_line == {"event": "qdevice", "node_id": 1, "name": "dev", "flags": flags}
+
+
+def ring_of(line: Line) -> tuple[int, int]:
+    return line["ring_id"]["nodeid"], line["ring_id"]["seq"]
+
+
+def test_a_lost_daemon_is_the_last_line_and_exit_code_1(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    daemon = start_daemon(Config())
+    with Monitor(daemon, tmp_path) as monitor:
+        daemon.kill()
+        assert monitor.wait() == 1
+        error = monitor.lines()[-1]["error"]
+        assert (error["code"], error["number"]) == ("LIBRARY", 2)
+        assert monitor.errors() == f"votequorum-ipc: {error['message']}\n"
+
+
+def test_ctrl_c_ends_it_quietly_with_exit_code_0(daemon: Daemon, tmp_path: Path) -> None:
+    with Monitor(daemon, tmp_path) as monitor:
+        assert monitor.interrupt() == 0
+        assert (len(monitor.lines()), monitor.errors()) == (1, "")
+
+
+def test_without_a_provider_memberships_are_still_followed(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    with Monitor(start_daemon(Config(provider=None)), tmp_path) as monitor:
+        (first,) = monitor.lines()
+    assert (first["quorate"], first["quorum_type"], first["votequorum"]) == (True, "FREE", None)

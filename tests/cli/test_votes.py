@@ -1,0 +1,72 @@
+"""`setexpected` and `setvotes` change what corosync-quorumtool then shows, or say why not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.real.cluster import Cluster
+from tests.real.config import Config
+from tests.real.daemon import Daemon
+from tests.real.waiting import eventually
+
+from . import quorumtool
+from .agreement import assert_agrees
+from .command import votequorum_ipc
+
+
+def test_setexpected_changes_the_expected_votes_of_every_node(cluster3: Cluster) -> None:
+    result = votequorum_ipc(cluster3[2], "setexpected", "4")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "Expected votes: 4\n", "")
+    for daemon in cluster3:
+        eventually(lambda daemon=daemon: expected_votes(daemon) == 4, otherwise="quorumtool shows 4")  # type: ignore[misc]
+        assert_agrees(daemon)
+
+
+def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) -> None:
+    result = votequorum_ipc(cluster3[1], "setvotes", "2", "3", "--json")
+    assert result.returncode == 0
+    assert {**json.loads(result.stdout), "time": None} == {"node_id": 2, "votes": 3, "time": None}
+    for daemon in cluster3:
+        eventually(lambda daemon=daemon: votes(daemon)[2] == 3, otherwise="quorumtool shows 3")  # type: ignore[misc]
+        assert_agrees(daemon)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "number", "reason"),
+    [
+        (["setexpected", "3"], "INVALID_PARAM", 7, "3 is below the votes present, or would lose quorum"),
+        (["setvotes", "99", "1"], "NAME_NOT_FOUND", 17, "no node 99 is known here"),
+        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum"),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(
+    daemon: Daemon, arguments: list[str], code: str, number: int, reason: str
+) -> None:
+    before = quorumtool.figures(daemon)
+    people, programs = votequorum_ipc(daemon, *arguments), votequorum_ipc(daemon, *arguments, "--json")
+    assert (people.returncode, people.stdout, programs.returncode) == (1, "", 1)
+    assert people.stderr.startswith("votequorum-ipc: ")
+    assert people.stderr.count("\n") == 1
+    assert reason in people.stderr
+    error = json.loads(programs.stdout)["error"]
+    assert (error["code"], error["number"]) == (code, number)
+    assert reason in error["message"]
+    assert programs.stderr == people.stderr
+    assert quorumtool.figures(daemon) == before
+
+
+def test_without_votequorum_the_line_says_what_to_configure(start_daemon: StartDaemon) -> None:
+    result = votequorum_ipc(start_daemon(Config(provider=None)), "setexpected", "3")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "provider: corosync_votequorum" in result.stderr
+
+
+def expected_votes(daemon: Daemon) -> int:
+    return int(quorumtool.figures(daemon)["votequorum"]["expected_votes"])
+
+
+def votes(daemon: Daemon) -> dict[int, int]:
+    return {member["node_id"]: member["votes"] for member in quorumtool.figures(daemon)["members"]}

@@ -1,0 +1,303 @@
+"""Every message there is: what was encoded decodes, lies are named, and both implementations agree."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import construct as c
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol_specs.layouts import padding
+from votequorum_ipc.errors import InvalidParam, MessageError
+from votequorum_ipc.wire import Kind, Layout, message_id, reply_error
+from votequorum_ipc.wire.layout import CharArray, CountOf, ListOf, MarName, Tupled
+
+from .values import LAYOUTS, NAMES, RANGES, fields_of, messages, named_fields
+
+every_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=NAMES)
+few = settings(max_examples=25, deadline=None)
+many = settings(max_examples=600, deadline=None)
+
+SIZE = struct.Struct("=i")
+SIZE_OFFSET = 8
+
+
+def counts_of(layout: Layout) -> list[str]:
+    """The fields of a layout that count others."""
+    subcons = layout.construct.subcons
+    return [f.name for f in subcons if isinstance(f, c.Renamed) and isinstance(f.subcon, CountOf)]
+
+
+def plain(value: Any) -> Any:
+    """A value without the types that construct has for structures and lists."""
+    return tuple(value) if isinstance(value, list) and not hasattr(value, "_fields") else value
+
+
+# --- what fits ---
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_what_was_encoded_decodes(layout: Layout, data: st.DataObject) -> None:
+    fields = data.draw(fields_of(layout))
+    message = layout.encode(**fields)
+    assert layout.decode(message)._asdict() == fields
+    assert message_id(message) == layout.id
+    assert SIZE.unpack_from(message, SIZE_OFFSET) == (len(message),)
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_construct_builds_the_same_bytes(layout: Layout, data: st.DataObject) -> None:
+    fields = data.draw(fields_of(layout))
+    message = layout.encode(**fields)
+    header = {"id": layout.id, "size": len(message)}
+    assert layout.construct.build({**header, **fields}) == message
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_construct_reads_the_same_values_whatever_the_padding_holds(
+    layout: Layout, data: st.DataObject
+) -> None:
+    fields = data.draw(fields_of(layout))
+    message = bytearray(layout.encode(**fields))
+    for offset in padding(layout.construct, bytes(message)):
+        message[offset] = data.draw(st.integers(0, 255)) if offset < 64 else 0xA5
+    parsed = layout.construct.parse(bytes(message))
+    assert {name: plain(parsed[name]) for name in fields} == fields
+    assert layout.decode(bytes(message))._asdict() == fields
+
+
+@every_layout
+def test_a_response_that_does_not_say_otherwise_reports_success(layout: Layout) -> None:
+    if layout.kind is Kind.REQUEST:
+        assert "error" not in layout.record._fields
+        return
+    empty = {name: empty_value(bare) for name, bare in named_fields(layout).items() if name != "error"}
+    assert reply_error(layout.encode(**empty)) == 1
+
+
+def empty_value(bare: c.Construct) -> Any:
+    match bare:
+        case c.FormatField():
+            return 0
+        case CharArray() | MarName():
+            return ""
+        case Tupled():
+            return bare.record(*(empty_value(f.subcon) for f in bare.subcon.subcons if f.name))
+        case ListOf():
+            return ()
+    return b""
+
+
+# --- what lies ---
+
+
+@given(st.sampled_from(LAYOUTS), st.binary(max_size=400))
+@many
+def test_any_bytes_decode_or_are_a_message_error(layout: Layout, data: bytes) -> None:
+    decode_or_complain(layout, data)
+
+
+@given(messages(), st.data())
+@many
+def test_a_message_with_changed_bytes_decodes_or_is_a_message_error(
+    message: tuple[Layout, dict[str, Any]], data: st.DataObject
+) -> None:
+    layout, fields = message
+    raw = bytearray(layout.encode(**fields))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, min(len(raw), 80) - 1))] = data.draw(st.integers(0, 255))
+    decode_or_complain(layout, bytes(raw))
+
+
+def outcome(read: Callable[[bytes], Any], data: bytes) -> Any:
+    """What reading gives: a value, or the `MessageError`."""
+    try:
+        return read(data)
+    except MessageError as error:
+        return error
+
+
+def decode_or_complain(layout: Layout, data: bytes) -> None:
+    """Decode; what decodes must mean the same to construct, and what does not must name a field."""
+    decoded = outcome(layout.decode, data)
+    if isinstance(decoded, MessageError):
+        assert decoded.field, decoded
+        assert decoded.field in str(decoded)
+        return
+    parsed = layout.construct.parse(data)
+    assert {name: plain(parsed[name]) for name in layout.record._fields} == decoded._asdict()
+
+
+@every_layout
+@given(data=st.data(), said=st.integers(*RANGES["l"]))
+@few
+def test_a_size_that_is_not_so_is_named(layout: Layout, data: st.DataObject, said: int) -> None:
+    message = bytearray(layout.encode(**data.draw(fields_of(layout))))
+    if said == len(message):
+        said += 1
+    SIZE.pack_into(message, SIZE_OFFSET, said)
+    with pytest.raises(MessageError) as caught:
+        layout.decode(bytes(message))
+    assert caught.value.field == f"{layout}.size"
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_a_message_that_is_cut_short_is_named(layout: Layout, data: st.DataObject) -> None:
+    message = layout.encode(**data.draw(fields_of(layout)))
+    for truthful in (False, True):
+        cut = bytearray(message[: data.draw(st.integers(0, len(message) - 1))])
+        if truthful and len(cut) >= SIZE_OFFSET + SIZE.size:
+            SIZE.pack_into(cut, SIZE_OFFSET, len(cut))
+        if truthful and still_fits(layout, len(cut)):
+            continue
+        with pytest.raises(MessageError) as caught:
+            layout.decode(bytes(cut))
+        assert caught.value.field is not None
+        assert caught.value.field.startswith(f"{layout}.")
+
+
+def still_fits(layout: Layout, size: int) -> bool:
+    """Whether a layout whose last field is as long as the message may be this long."""
+    if layout.fixed_size is not None or counts_of(layout):
+        return False
+    return size >= len(layout.encode(**{n: empty_value(b) for n, b in named_fields(layout).items()}))
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_another_id_is_named(layout: Layout, data: st.DataObject) -> None:
+    message = bytearray(layout.encode(**data.draw(fields_of(layout))))
+    other = data.draw(st.integers(*RANGES["l"]).filter(lambda number: number != layout.id))
+    SIZE.pack_into(message, 0, other)
+    with pytest.raises(MessageError) as caught:
+        layout.decode(bytes(message))
+    assert caught.value.field == f"{layout}.id"
+
+
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if counts_of(layout)], ids=str)
+@given(data=st.data())
+@few
+def test_a_count_that_is_not_so_is_named(layout: Layout, data: st.DataObject) -> None:
+    message = bytearray(layout.encode(**data.draw(fields_of(layout))))
+    count = data.draw(st.sampled_from(counts_of(layout)))
+    offset, integer = place_of(layout, count)
+    (truth,) = integer.unpack_from(message, offset)
+    letter = integer.format[-1]
+    integer.pack_into(message, offset, data.draw(st.integers(*RANGES[letter]).filter(lambda n: n != truth)))
+    with pytest.raises(MessageError) as caught:
+        layout.decode(bytes(message))
+    assert caught.value.field == f"{layout}.{'/'.join(counts_of(layout))}"
+
+
+def place_of(layout: Layout, name: str) -> tuple[int, struct.Struct]:
+    """Where an integer field is, and how it is packed."""
+    offset = 0
+    for field in layout.construct.subcons:
+        if field.name == name:
+            return offset, struct.Struct(field.subcon.subcon.fmtstr)
+        offset += field.sizeof()
+    raise KeyError(name)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [(x, n) for x in LAYOUTS for n, bare in named_fields(x).items() if isinstance(bare, CharArray)],
+    ids=lambda value: str(value),
+)
+def test_text_without_its_nul_is_named(layout: Layout, name: str) -> None:
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    length = named_fields(layout)[name].length
+    message = bytearray(layout.encode(**{**fields, name: "x" * (length - 1)}))
+    start = message.index(b"x")
+    message[start : start + length] = b"x" * length
+    with pytest.raises(MessageError) as caught:
+        layout.decode(bytes(message))
+    assert caught.value.field == f"{layout}.{name}"
+
+
+@pytest.mark.parametrize("length", [257, 0xFFFF])
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [(x, n) for x in LAYOUTS for n, bare in named_fields(x).items() if isinstance(bare, MarName)],
+    ids=lambda value: str(value),
+)
+def test_a_name_longer_than_its_array_is_named(layout: Layout, name: str, length: int) -> None:
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    message = bytearray(layout.encode(**{**fields, name: "xyz"}))
+    struct.pack_into("=H", message, message.index(b"xyz") - 8, length)
+    with pytest.raises(MessageError) as caught:
+        layout.decode(bytes(message))
+    assert caught.value.field == f"{layout}.{name}"
+
+
+@given(st.binary(max_size=60))
+@many
+def test_headers_of_any_kind_read_or_are_a_message_error(data: bytes) -> None:
+    for read in (message_id, reply_error):
+        found = outcome(read, data)
+        assert isinstance(found, int) or found.field
+
+
+# --- what does not fit ---
+
+
+def misfits(bare: c.Construct) -> list[Any]:
+    """Values that a field cannot hold."""
+    match bare:
+        case c.FormatField():
+            low, high = RANGES[bare.fmtstr[-1]]
+            return [low - 1, high + 1, 1 << 80, None, "1", 1.0]
+        case CharArray():
+            return ["x" * bare.length, "a\0b", "\ud800", None, 7, b"bytes"]
+        case MarName():
+            return ["x" * 256, "a\0b", "\ud800", None, 7]
+        case Tupled():
+            return [(1,), (1, 2, 3), (-1, 0), (0, 1 << 64), None, 7]
+        case ListOf() if isinstance(bare.subcon, Tupled):
+            return [[(1,)], [(-1, 1)], [7], None, 7]
+        case ListOf():
+            return [[-1], [1 << 32], ["1"], None, 7]
+    return [None, "text", 7]
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "value"),
+    [
+        pytest.param(layout, name, value, id=f"{layout}.{name}={value!r:.12}")
+        for layout in LAYOUTS
+        for name, bare in named_fields(layout).items()
+        for value in misfits(bare)
+    ],
+)
+def test_a_value_that_does_not_fit_is_an_invalid_param_that_names_its_field(
+    layout: Layout, name: str, value: Any
+) -> None:
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    with pytest.raises(InvalidParam) as caught:
+        layout.encode(**{**fields, name: value})
+    assert name in str(caught.value)
+    assert layout.name in str(caught.value)
+
+
+@every_layout
+def test_a_field_that_is_missing_or_unknown_is_a_programming_error(layout: Layout) -> None:
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    with pytest.raises(TypeError):
+        layout.encode(**fields, no_such_field=1)
+    needed = [name for name in fields if name != "error"]
+    if needed:
+        with pytest.raises(TypeError):
+            layout.encode(**{n: v for n, v in fields.items() if n != needed[0]})

@@ -1,0 +1,164 @@
+"""What is under way on a connection: calls and events, moved between the transport and whoever waits.
+
+Strategy: pure bookkeeping; nothing here waits or knows of an event loop. Calls are sent in order, as far
+ahead as the responses to them will find room, and answered in order. A call that was cancelled after it was
+sent stays in the list of unanswered ones, so that its response, when it comes, is taken off and dropped. A
+call that the daemon answers later than others behind it (its response waits for the cluster) is marked
+`deferred`: nothing is sent behind it until it is answered.
+
+Events are taken from the daemon whenever anybody looks, and kept here in order, because corosync burns a CPU
+retrying while a client's event ring is full.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CsError, MessageError, TryAgain
+from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
+
+
+class Waiter:
+    """Somebody who waits for something that a connection brings."""
+
+    __slots__ = ("ready", "task")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.task: Any = None
+        """The event loop's business."""
+
+
+class Call(Waiter):
+    """A request on its way to its response."""
+
+    __slots__ = ("cost", "deferred", "error", "message", "response")
+
+    def __init__(self, message: bytes, cost: int, deferred: bool) -> None:
+        self.ready = False
+        self.task = None
+        self.message = message
+        self.cost = cost
+        self.deferred = deferred
+        self.response = b""
+        self.error: CsError | None = None
+
+
+class EventWaiter(Waiter):
+    """Somebody who waits for an event; None when the connection ended instead."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event: bytes | None = None
+
+
+class Exchange:
+    """The calls and events of one connection. A failure in moving them is the end for all of them."""
+
+    def __init__(self, transport: Transport, wake: Callable[[Waiter], None]) -> None:
+        """`wake` is called for each waiter that has become `ready`."""
+        self.unsent: collections.deque[Call] = collections.deque()
+        self.unanswered: collections.deque[Call] = collections.deque()
+        self.events: collections.deque[bytes] = collections.deque()
+        self.event_waiters: collections.deque[EventWaiter] = collections.deque()
+        self.error: CsError | None = None
+        """Why this connection is of no more use."""
+        self._transport = transport
+        self._wake = wake
+        self._room = transport.response_room
+
+    def send(self) -> None:
+        """Send what may be sent."""
+        if self.error is None and self.unsent:
+            self._guarded(self._send)
+
+    def receive(self) -> None:
+        """Take everything that has come, and hand it to whoever waits for it."""
+        if self.error is None:
+            self._guarded(self._receive)
+
+    def abandon(self, call: Call) -> None:
+        """The call's response is not wanted any more."""
+        if call in self.unsent:
+            self.unsent.remove(call)
+
+    def fail(self, error: CsError) -> None:
+        """End everything that waits; a copy of the error for each."""
+        self.error = error
+        for call in (*self.unanswered, *self.unsent):
+            call.error = copy.copy(error)
+            self._finish(call)
+        self.unanswered.clear()
+        self.unsent.clear()
+        while self.event_waiters:
+            self._finish(self.event_waiters.popleft())
+
+    def _guarded(self, move: Callable[[], None]) -> None:
+        try:
+            move()
+        except CsError as error:
+            with contextlib.suppress(CsError):
+                # What the daemon delivered before this is not lost.
+                self._receive()
+            self.fail(error)
+
+    def _send(self) -> None:
+        level = self._transport.flow_control()
+        if level == FLOW_CONTROL_TRY_AGAIN:
+            while self.unsent:
+                call = self.unsent.popleft()
+                call.error = TryAgain("the daemon's flow control is on: try again")
+                self._finish(call)
+            return
+        batch = self._sendable()
+        if batch:
+            for _ in range(self._transport.send(batch)):
+                call = self.unsent.popleft()
+                self.unanswered.append(call)
+                self._room -= call.cost
+
+    def _sendable(self) -> list[bytes]:
+        """The messages at the head of the queue whose responses will find room."""
+        batch: list[bytes] = []
+        if self.unanswered and self.unanswered[-1].deferred:
+            return batch
+        room = self._room
+        places = self._transport.max_unanswered - len(self.unanswered)
+        idle = not self.unanswered
+        for call in self.unsent:
+            if len(batch) == places or (call.cost > room and not idle):
+                break
+            batch.append(call.message)
+            if call.deferred:
+                break
+            room -= call.cost
+            idle = False
+        return batch
+
+    def _receive(self) -> None:
+        receive = self._transport.receive
+        while (response := receive()) is not None:
+            if not self.unanswered:
+                raise MessageError("the daemon answered a request that was not made", field="response")
+            call = self.unanswered.popleft()
+            self._room += call.cost
+            call.response = response
+            self._finish(call)
+        receive = self._transport.receive_event
+        while (event := receive()) is not None:
+            self.events.append(event)
+        self._transport.settle_doorbells()
+        while self.events and self.event_waiters:
+            waiter = self.event_waiters.popleft()
+            waiter.event = self.events.popleft()
+            self._finish(waiter)
+
+    def _finish(self, waiter: Waiter) -> None:
+        waiter.ready = True
+        self._wake(waiter)

@@ -1,0 +1,49 @@
+"""One descriptor for other event loops that polls readable while an event waits, wherever it waits.
+
+Strategy: an event is either still with the kernel, where the transport's event socket is readable, or already
+taken into this process, which an eventfd tells. An epoll descriptor over both is readable when either is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+
+import trio
+
+
+class Readiness:
+    """The descriptor, and the eventfd behind it."""
+
+    def __init__(self, event_socket: socket.socket, setup_socket: socket.socket) -> None:
+        """`setup_socket` makes it readable at the connection's end."""
+        self._held = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._is_set = False
+        self._epoll = select.epoll()
+        self._epoll.register(self._held, select.EPOLLIN)
+        self._epoll.register(event_socket, select.EPOLLIN | select.EPOLLRDHUP)
+        if event_socket is not setup_socket:
+            self._epoll.register(setup_socket, select.EPOLLRDHUP)
+
+    def fileno(self) -> int:
+        """What to poll."""
+        return self._epoll.fileno()
+
+    def set(self, held: bool) -> None:
+        """Tell whether this process holds events."""
+        if held == self._is_set:
+            return
+        self._is_set = held
+        if held:
+            os.eventfd_write(self._held, 1)
+        else:
+            os.eventfd_read(self._held)
+
+    def close(self) -> None:
+        """Free the descriptors; who waits on them in trio is told."""
+        with contextlib.suppress(RuntimeError):  # outside of a trio run nobody waits
+            trio.lowlevel.notify_closing(self._epoll)
+        self._epoll.close()
+        os.close(self._held)
