@@ -132,7 +132,7 @@ def test_what_a_change_prints_is_documented(command: str, shape: dict[str, int],
 
 def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:
     [(command, text)] = [block for block in BLOCKS.items() if "serve" in block[0]]
-    typed = re.match(r"printf '(.*)' \\| votequorum-ipc serve --prefix try$", command)
+    typed = re.match(r"printf '(.*)' \| votequorum-ipc serve --prefix try$", command)
     assert typed
     lines = typed[1].replace("\\n", "\n")
     result = without_daemon("serve", "--prefix", f"try-{worker_id}", typed=lines)
