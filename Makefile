@@ -1,4 +1,5 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
+# make demo     what quorum is, in twenty seconds; needs nothing but Python
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; about two minutes (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
@@ -13,10 +14,13 @@ BENCH_ARGS ?=
 # Tests wait for daemons more than they compute, so there may be more workers than CPUs.
 WORKERS ?= 3
 
-.PHONY: test lint bench format clean deps model-check
+.PHONY: demo test lint bench format clean deps model-check
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+demo: $(VENV)/.installed-cli
+	@$(BIN)/votequorum-ipc demo
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
@@ -36,11 +40,18 @@ model-check: $(VENV)/.installed deps
 deps:
 	@tools/install-test-deps
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed-cli: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-cli
+
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "votequorum_ipc needs Python 3.11 or newer; run: make test PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

@@ -14,6 +14,9 @@ COMMANDS: Final = {
     "monitor": "monitor",
     "setexpected": "setexpected",
     "setvotes": "setvotes",
+    "qdevice": "qdevice",
+    "serve": "serve",
+    "demo": "demo",
 }
 """A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
 
