@@ -33,14 +33,11 @@ KEYNAME_MAXLEN: Final = 255
 _CLEANUP_SECONDS: Final = 1.0
 """How long a cancelled iteration may take to give its iterator back."""
 
-_GET_RESPONSE_HEADER: Final = 40
-
 _USUAL_ROOM: Final = 256
 """Bytes offered for a value at first; longer ones take a second question."""
 
 _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
-    ("track_delete", CsErrorCode.NOT_EXIST): "nothing is tracked under this number",
 }
 
 
@@ -130,7 +127,7 @@ class Cmap(Handle[KeyChange]):
         answer = await self._call(
             wire.GET,
             wire.GET_RESPONSE,
-            response_size=_GET_RESPONSE_HEADER + room,
+            response_size=wire.GET_RESPONSE.least_size + room,
             key_name=_key_name(key),
             value_len=room,
         )

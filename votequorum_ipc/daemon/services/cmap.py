@@ -124,7 +124,7 @@ class CmapService(NodeService):
         key = self.keys().get(request.key_name)
         room = request.value_len
         error = CsErrorCode.OK
-        if _GET_RESPONSE_HEADER + room > client.max_msg_size:
+        if wire.GET_RESPONSE.least_size + room > client.max_msg_size:
             error = CsErrorCode.NO_MEMORY
         elif key is None:
             error = CsErrorCode.NOT_EXIST
@@ -204,9 +204,6 @@ class CmapService(NodeService):
         (wire.TRACK_DELETE, _track_delete),
         (wire.SET_CURRENT_MAP, _set_current_map),
     )
-
-
-_GET_RESPONSE_HEADER: Final = len(wire.GET_RESPONSE.encode(value_len=0, type=0, value=b""))
 
 
 def _notification(number: int, key: str, change: TrackType, old: Key | None, new: Key | None) -> bytes:
