@@ -19,6 +19,7 @@ import trio
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist
 from .handle import Handle
 from .ipc import Address, connect
+from .types import ValueType
 from .wire import cmap as wire
 from .wire.layout import encode_text
 
@@ -39,23 +40,6 @@ _USUAL_ROOM: Final = 256
 _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
 }
-
-
-class ValueType(enum.IntEnum):
-    """A value's type (CMAP_VALUETYPE_* in cmap.h)."""
-
-    INT8 = 1
-    UINT8 = 2
-    INT16 = 3
-    UINT16 = 4
-    INT32 = 5
-    UINT32 = 6
-    INT64 = 7
-    UINT64 = 8
-    FLOAT = 9
-    DOUBLE = 10
-    STRING = 11
-    BINARY = 12
 
 
 _NUMBERS: Final = {
@@ -235,7 +219,7 @@ def encode_value(kind: ValueType, value: Value) -> bytes:
         if kind is ValueType.BINARY and isinstance(value, bytes):
             return value
         if kind is ValueType.STRING and isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape") + b"\0"
+            return encode_text(value, "cmap value") + b"\0"
         return _NUMBERS[kind].pack(value)
     except (KeyError, struct.error) as error:
         raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from ...cmap import TrackType, ValueType
+from ...cmap import TrackType
 from ...errors import CsErrorCode
+from ...types import ValueType
 from ...wire import cmap as wire
 from ..limits import MAX_HANDLES
 from ..service import Client, Route, routes
