@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import trio
@@ -66,12 +65,7 @@ class CHandle:
             raise RuntimeError(f"{self.library}_initialize gave {self.error}")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.finalize()
 
     def finalize(self) -> int:
