@@ -1,4 +1,4 @@
-"""corosync's own quorum device and ours, in each other's place: corosync-quorumtool shows the same of both."""
+"""corosync's own quorum device and ours in its place: corosync-quorumtool shows the same of both."""
 
 from __future__ import annotations
 
