@@ -8,11 +8,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Tests wait for daemons more than they compute, so there may be more workers than CPUs.
+WORKERS ?= 3
 
 .PHONY: test lint format clean deps model-check
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
