@@ -78,6 +78,7 @@ def test_what_goes_wrong_shows_as_with_corosyncs_own_device(node: Daemon) -> Non
     end(theirs)
     ours = start(node, [*OURS, "--exec", "false"])
     assert shown(node, "A,NV,NMW") == alone
+    assert "Qdevice (votes 1)" in alone
     end(ours)
 
 
