@@ -26,7 +26,9 @@ def node(start_daemon: StartDaemon) -> Iterator[Daemon]:
     """One of two nodes, the other of which never comes, and corosync's arbitrator beside it."""
     need("corosync-qdevice", "corosync-qdevice")
     need("corosync-qnetd", "corosync-qnetd")
-    config = Config(nodes=(Node(1), Node(2, "127.0.0.2")), device=Device(votes=1, options=QNETD))
+    config = Config(
+        nodes=(Node(1), Node(2, "127.0.0.2")), device=Device(votes=1, timeout=2000, options=QNETD)
+    )
     daemon = start_daemon(config)
     daemon.run(["mkdir", "/run/corosync-qdevice", "/run/corosync-qnetd"], check=True)
     qnetd = daemon.host.start(["corosync-qnetd", "-f", "-s", "off"], daemon.directory / "qnetd.log")
@@ -74,10 +76,10 @@ def test_what_goes_wrong_shows_as_with_corosyncs_own_device(node: Daemon) -> Non
     """A device without its arbitrator, and one whose command fails."""
     node.run(["sh", "-c", "exec ip link set lo down"], check=True)
     theirs = start(node, ["corosync-qdevice", "-f"])
-    alone = shown(node, "A,NV,NMW")
+    alone = shown(node, " A,NV,NMW")
     end(theirs)
     ours = start(node, [*OURS, "--exec", "false"])
-    assert shown(node, "A,NV,NMW") == alone
+    assert shown(node, " A,NV,NMW") == alone
     assert "Qdevice (votes 1)" in alone
     end(ours)
 

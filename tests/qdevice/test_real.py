@@ -34,7 +34,17 @@ from tests.real.config import Config, Device, Node
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE, eventually, eventually_async
-from votequorum_ipc import Access, Exist, InvalidParam, Library, MessageError, NotExist, RingId, Votequorum
+from votequorum_ipc import (
+    Access,
+    Cmap,
+    Exist,
+    InvalidParam,
+    Library,
+    MessageError,
+    NotExist,
+    RingId,
+    Votequorum,
+)
 from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
 from votequorum_ipc.qdevice.run import CHANGED
 
@@ -136,11 +146,28 @@ async def test_with_an_exclusive_decision_one_side_goes_on(pair: Cluster, tmp_pa
             assert (await one.settled(1), await two.settled(2)) == (True, False)
 
 
-async def test_master_wins_is_on_while_a_device_asks_for_it(pair: Cluster) -> None:
-    async with watch(pair[1]) as (one,):
+async def test_master_wins_is_on_while_a_device_asks_for_it_and_off_afterwards(pair: Cluster) -> None:
+    key = "runtime.votequorum.qdevice_master_wins"
+    with pair[1].namespace():
+        cmap = await Cmap.initialize()
+    async with cmap, watch(pair[1]) as (one,):
         async with devices(pair[1], vote=lambda _: yes, master_wins=True):
             await one.until_flags(CAST | MASTER_WINS)
+            assert await cmap.get(key) == 1
         await one.until_flags(NONE, unset=REGISTERED | MASTER_WINS)
+        assert await cmap.get(key) == 0
+
+
+async def test_with_master_wins_any_part_with_the_vote_goes_on(start_cluster: StartCluster) -> None:
+    """Alone, one node and the device have two votes of four, where three are quorum."""
+    three = start_cluster(Config(nodes=three_nodes(), device=Device(model="votequorum-ipc", votes=1)))
+    async with watch(*three) as (one, two, _), devices(three[1], vote=lambda _: yes, master_wins=True):
+        await one.until_flags(CAST | MASTER_WINS)
+        three.partition([1], [2, 3])
+        assert await one.settled(1)
+        assert (await one.info()).total_votes < (await one.info()).quorum
+        # Two votes of four: without the device even the larger part stops.
+        assert not await two.settled(2, 3)
 
 
 # --- when the vote goes ---

@@ -302,6 +302,23 @@ async def test_cancelling_withdraws_the_vote_and_unregisters(pair: SimulatedClus
     assert await flags(pair) & (REGISTERED | CAST) == NONE
 
 
+async def test_cancelled_at_any_moment_a_device_leaves_nothing(pair: SimulatedCluster) -> None:
+    """At each checkpoint in turn from the first on, until it comes to vote before it is cancelled."""
+    ballots: list[Ballot] = []
+    for checkpoints in range(1000):
+        run: Any = partial(run_qdevice, "device", yes, address=pair.address(1), report=ballots.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert REGISTERED not in await flags(pair)
+        if ballots:
+            break
+    assert ballots
+    assert checkpoints > 5
+
+
 async def test_a_device_that_is_to_stay_keeps_its_vote(pair: SimulatedCluster) -> None:
     async with trio.open_nursery() as nursery:
         running = Running(nursery)

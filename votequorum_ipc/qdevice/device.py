@@ -211,6 +211,7 @@ class QuorumDevice:
                 lambda: self._votequorum.qdevice_master_wins(self._name, allow),
                 deadline,
             )
+            self._master_wins = allow
 
     # --- beginning and end ---
 
@@ -257,6 +258,11 @@ class QuorumDevice:
             return
         deadline = trio.current_time() + _WITHDRAWAL
         with trio.CancelScope(shield=True, deadline=deadline), contextlib.suppress(CsError):
+            if self._master_wins:
+                # votequorum would keep it for this node, and for whatever device comes next.
+                await until_accepted(
+                    lambda: self._votequorum.qdevice_master_wins(self._name, False), deadline
+                )
             await until_accepted(lambda: self._votequorum.qdevice_unregister(self._name), deadline)
 
     # --- inner workings ---
