@@ -6,8 +6,10 @@ import contextlib
 import fcntl
 import re
 import signal
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -310,22 +312,28 @@ async def test_corosync_itself_refuses_a_vote_about_a_ring_that_has_just_gone(pa
         await voter.cast(False)
 
 
-async def test_the_vote_is_there_at_once_after_a_membership_change(pair: Cluster) -> None:
-    """corosync logs when it begins to wait for the device, and when the membership is complete."""
-    begun, complete = "waiting for quorum device device poll", "Completed service synchronization"
+async def test_the_vote_is_cast_at_once_after_a_membership_change(pair: Cluster) -> None:
+    """From corosync's line that it waits for the device, to its answer to the poll."""
+    begun = "waiting for quorum device device poll"
     skip = len(log_times(pair[1], begun))
-    async with watch(pair[1]) as (one,), devices(pair[1], vote=lambda _: yes, interval=0.5):
+    accepted: list[tuple[RingId | None, float]] = []
+
+    def report(ballot: Ballot) -> None:
+        if ballot.vote and (not accepted or accepted[-1][0] != ballot.ring_id):
+            accepted.append((ballot.ring_id, time.time()))
+
+    async with watch(pair[1]) as (one,), devices(pair[1], vote=lambda _: yes, interval=2.0, report=report):
         await one.until_flags(CAST)
-        pair.partition([1], [2])
-        assert await one.settled(1)
-        pair.heal()
-        assert await one.settled(1, 2)
-        await eventually_async(lambda: log_times(pair[1], complete)[-1] >= log_times(pair[1], begun)[-1])
-    ends = log_times(pair[1], complete)
-    took = [min(end for end in ends if end >= start) - start for start in log_times(pair[1], begun)[skip:]]
-    assert len(took) >= 2
-    # One of a few is undisturbed by what else the machine does, and none may take the daemon's patience.
-    assert min(took) < 0.2
+        for _ in range(2):
+            pair.partition([1], [2])
+            assert await one.settled(1)
+            pair.heal()
+            assert await one.settled(1, 2)
+    starts = log_times(pair[1], begun)[skip:]
+    took = [min(when for _, when in accepted if when >= start - TICKS) - start for start in starts]
+    assert len(took) >= 4
+    # Most are undisturbed by what else the machine does, and none may take the daemon's patience.
+    assert statistics.median(took) < 0.2
     assert max(took) < PATIENCE / 2
 
 
