@@ -76,6 +76,13 @@ _sem_post: Final = _libc.sem_post
 _sem_trywait: Final = _libc.sem_trywait
 
 
+_SEM_COUNTS: Final = 8
+"""Bytes of a `sem_t` that hold its value and who waits, in glibc and musl on 64 bits."""
+
+_SEM_SETTINGS: Final = 8
+"""Bytes behind them that stay as `sem_init` left them: how to wake who waits."""
+
+
 class Semaphore:
     """A process-shared `sem_t` in a mapping of ours, worked on by the process's own C library."""
 
@@ -83,13 +90,19 @@ class Semaphore:
         # The export pins the mapping, so that its address stays good until `release`.
         self._pin: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * size).from_buffer(mapping, offset)
         self._address = ctypes.addressof(self._pin)
+        self._settings = b""
 
     def create(self) -> None:
         """Set it up, shared between processes, at 0."""
         _libc.sem_init(self._address, 1, 0)
+        self._settings = ctypes.string_at(self._address + _SEM_COUNTS, _SEM_SETTINGS)
 
     def post(self) -> bool:
         """Raise it by one. False when it is at its maximum, or no semaphore at all."""
+        if self._settings:
+            # The C library aborts the process when it finds settings there that the kernel does not know, as
+            # whoever shares the memory may have put there. What is put there after this still would do it.
+            ctypes.memmove(self._address + _SEM_COUNTS, self._settings, len(self._settings))
         return bool(_sem_post(self._address) == 0)
 
     def try_wait(self) -> bool:

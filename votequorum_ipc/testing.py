@@ -20,7 +20,8 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import trio
@@ -95,7 +96,7 @@ async def simulated_cluster(
     unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
     """
     if config is None:
-        config = _configuration(nodes, options)
+        config = configuration(nodes, options)
     elif options:
         raise TypeError(f"config says it all: {', '.join(options)} cannot be given besides")
     async with open_server(transport=transport, access=access) as server:
@@ -107,7 +108,10 @@ async def simulated_cluster(
             await cluster.aclose()
 
 
-def _configuration(nodes: int | Iterable[int], options: dict[str, Any]) -> ClusterConfig:
+def configuration(
+    nodes: int | Iterable[int], options: Mapping[str, Any] = MappingProxyType({})
+) -> ClusterConfig:
+    """The configuration of so many nodes, or of these ids, called node1, node2, ...; a vote each."""
     config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
     named = tuple(dataclasses.replace(node, name=f"node{node.nodeid}") for node in config.nodes)
     return dataclasses.replace(config, nodes=named)

@@ -15,6 +15,8 @@ COMMANDS: Final = {
     "setexpected": "setexpected",
     "setvotes": "setvotes",
     "qdevice": "qdevice",
+    "serve": "serve",
+    "demo": "demo",
 }
 """A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
 

@@ -203,7 +203,7 @@ def _check_name(vq: VotequorumState, name: str) -> CsErrorCode:
 
 
 def _fits(name: str) -> bool:
-    return len(name.encode()) < QDEVICE_MAX_NAME_LEN
+    return len(name.encode("utf-8", "surrogateescape")) < QDEVICE_MAX_NAME_LEN
 
 
 _HANDLERS: dict[type, Callable[..., CsErrorCode | None]] = {

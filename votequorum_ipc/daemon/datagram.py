@@ -1,12 +1,12 @@
-"""The socket transport, as the server has it: a datagram a message, and counts of them in a control file.
+"""The socket transport, as the server has it: a datagram a message, and a small control file.
 
 Strategy: we bind a socket for requests, over which responses go out as well, and one for events; the client
-binds their other ends once it has our names, so ours are connected when there is something to send. The
-setup socket only tells when the client is gone. A message is counted before it is sent, and
-taken off the count after it is received (see `votequorum_ipc.ipc.datagram` for why a semaphore does that).
+binds their other ends once it has our names, so ours are connected when there is something to send. The setup
+socket only tells when the client is gone. Of the control file we use the flow control levels alone: the
+counts beside them are for a server that reads no more than was announced, and clients never look at them.
 
-Trust: anybody on the machine may send to an abstract address, so the kernel is asked of each request
-whether the client's user sent it. The counts are the client's to write, so nothing here relies on them.
+Trust: anybody on the machine may send to an abstract address, so the kernel is asked of each request whether
+the client's user sent it.
 
 Source: libqb's lib/ipc_socket.c.
 """
@@ -22,16 +22,14 @@ from typing import Final
 
 from ..errors import Library, MessageError
 from ..ipc.address import abstract
-from ..ring import Semaphore, check_platform, create_shared_file, map_shared
+from ..ring import check_platform, create_shared_file, map_shared
 from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of, word_of
 from .access import Credentials
 from .directory import Directory
 from .transport import ARRIVALS, ROOM
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
-_PAIR: Final = CONTROL_BLOCK.subcons[0].subcon
-_FLOW_CONTROL: Final = word_of(_PAIR, "flow_control")
+_FLOW_CONTROL: Final = word_of(CONTROL_BLOCK.subcons[0].subcon, "flow_control")
 _FLOW_CONTROL_OFFSET: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
 _UCRED_SIZE: Final = int(UCRED.sizeof())
@@ -67,15 +65,7 @@ class DatagramTransport:
             self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             self._events = undo.enter_context(_bound(f"{self._base}-event-tx", max_msg_size))
             directory.hand_over()
-            self._counts = {way: self._count(way, undo) for way in ("request", "response", "event")}
             self._undo = undo.pop_all()
-        self._uncounted = 0
-        """Requests received before the client had counted them."""
-
-    def _count(self, way: str, undo: contextlib.ExitStack) -> Semaphore:
-        count = Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
-        undo.callback(count.release)
-        return count
 
     def names(self) -> dict[str, str]:
         return {"request": self._control_path, "response": self._base, "event": ""}
@@ -108,9 +98,6 @@ class DatagramTransport:
                 break
         if not 0 < len(message) <= self.max_msg_size:
             raise MessageError(f"not within 1 to {self.max_msg_size} bytes", field="datagram.size")
-        self._uncounted += 1
-        while self._uncounted and self._counts["request"].try_wait():
-            self._uncounted -= 1
         return message
 
     def _is_clients(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
@@ -129,14 +116,12 @@ class DatagramTransport:
         return self._send(self._events, "event", message)
 
     def _send(self, sock: socket.socket, way: str, message: bytes) -> bool:
-        self._counts[way].post()
         try:
             if sock not in self._connected:
                 sock.connect(abstract(f"{self._base}-{way}"))
                 self._connected.add(sock)
             sock.send(message, socket.MSG_NOSIGNAL)
         except OSError as error:
-            self._counts[way].try_wait()
             if isinstance(error, BlockingIOError):
                 return False
             raise Library(f"the client is gone: {error.strerror}") from error

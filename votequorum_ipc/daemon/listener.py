@@ -219,7 +219,8 @@ def _clear_away(path: str, where: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            Path(path).unlink()
+            if Path(path).is_socket():
+                Path(path).unlink()
             return
         except FileNotFoundError:
             return

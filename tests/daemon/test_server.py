@@ -1,0 +1,293 @@
+"""libqb's server half by itself, with a service that sends back what it gets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import trio
+
+from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
+from votequorum_ipc.daemon import Access, Client, Credentials, Server, Service, limits, open_server
+from votequorum_ipc.ipc import connect
+from votequorum_ipc.ipc.address import abstract
+from votequorum_ipc.wire import quorum as wire
+from votequorum_ipc.wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
+
+Transport = Literal["shm", "socket"]
+
+ADDRESS = f"@daemon-test-{os.getpid()}-{{service}}"
+
+
+class Echo(Service):
+    """Answers each request with itself."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+
+    def connected(self, client: Client) -> None:
+        self.clients.append(client)
+
+    def disconnected(self, client: Client) -> None:
+        self.clients.remove(client)
+
+    def process(self, client: Client, message: bytes) -> None:
+        client.respond(message)
+
+
+def message(size: int, fill: int = 0) -> bytes:
+    """A well-formed message of a size."""
+    header = struct.pack("=i4xi4xi4x", 3, size, 1)
+    return header + bytes([fill]) * (size - len(header))
+
+
+@pytest.fixture(params=["shm", "socket"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    name: Transport = request.param
+    return name
+
+
+@pytest.fixture
+async def server(transport: Transport) -> AsyncIterator[Server]:
+    async with open_server(transport=transport) as server:
+        yield server
+
+
+@pytest.fixture
+def echo(server: Server) -> Echo:
+    service = Echo()
+    server.listen(service, ADDRESS)
+    return service
+
+
+async def test_every_size_of_message_goes_through(echo: Echo, transport: Transport) -> None:
+    async with await connect("echo", address=ADDRESS, max_msg_size=100_000) as connection:
+        assert connection.transport == transport
+        for size in (24, 25, 4095, 8192, 8193, 50_000, 100_000, 24):
+            assert await connection.request(message(size, size % 251)) == message(size, size % 251)
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (1, 8192),
+        (8192, 8192),
+        (8193, 8193),
+        (1 << 20, 1 << 20),
+        ((1 << 20) + 1, 1 << 20),
+        (0xFFFFFFFF, 1 << 20),
+    ],
+)
+async def test_a_message_size_is_granted_within_limits(echo: Echo, asked: int, granted: int) -> None:
+    async with await connect("echo", address=ADDRESS, max_msg_size=asked) as connection:
+        assert connection.max_msg_size == granted
+
+
+async def test_a_client_is_known_by_its_credentials(echo: Echo) -> None:
+    async with await connect("echo", address=ADDRESS) as connection:
+        assert connection.server_pid == os.getpid()
+        (client,) = echo.clients
+        assert client.credentials == Credentials(os.getpid(), os.getuid(), os.getgid())
+
+
+async def test_events_wait_for_a_client_that_does_not_read_and_keep_their_order(echo: Echo) -> None:
+    async with await connect("echo", address=ADDRESS) as connection:
+        sent = [message(4000, number) for number in range(200)]
+        for event in sent:
+            echo.clients[0].notify(event)
+        assert await connection.request(message(24)) == message(24)
+        with trio.fail_after(10):
+            assert [await connection.next_event() for _ in sent] == sent
+
+
+async def test_a_client_that_lets_too_much_gather_is_dropped_and_no_other(echo: Echo) -> None:
+    async with (
+        await connect("echo", address=ADDRESS) as lazy,
+        await connect("echo", address=ADDRESS) as other,
+    ):
+        for _ in range(limits.MAX_QUEUED_BYTES // 8000 + 200):
+            echo.clients[0].notify(message(8000))
+            if len(echo.clients) == 1:
+                break
+        with pytest.raises(Library):
+            await lazy.request(message(24))
+        assert await other.request(message(24)) == message(24)
+
+
+async def test_a_flood_of_one_client_lets_another_through(echo: Echo) -> None:
+    async with (
+        await connect("echo", address=ADDRESS) as busy,
+        await connect("echo", address=ADDRESS) as other,
+    ):
+        flooding = True
+
+        async def flood() -> None:
+            while flooding:
+                await busy.request(message(24), response_size=24)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(flood)
+            for _ in range(100):
+                await other.request(message(24))
+            flooding = False
+
+
+async def test_unknown_and_malformed_requests_get_corosyncs_refusal(server: Server) -> None:
+    class Nothing(Service):
+        name = "nothing"
+
+    server.listen(Nothing(), ADDRESS)
+    refusal = struct.pack("=i4xi4xi4x", 0, 24, 7)
+    async with await connect("nothing", address=ADDRESS) as connection:
+        for request in (message(24), wire.GETTYPE.encode(), b"\1", b"\0" * 16, b"\xff" * 8192):
+            assert await connection.request(request) == refusal
+
+
+async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
+    class Flood(Echo):
+        name = "flood"
+
+        def process(self, client: Client, request: bytes) -> None:
+            client.respond(message(8000, 1))
+            # Not asked for: no client accounts for the room that these take.
+            for _ in range(100):
+                client.notify(message(8000, 2))
+
+    async with open_server(transport="shm") as server:
+        server.listen(Flood(), ADDRESS)
+        async with await connect("flood", address=ADDRESS) as connection:
+            for _ in range(3):
+                assert await connection.request(message(24)) == message(8000, 1)
+                with trio.fail_after(10):
+                    assert [await connection.next_event() for _ in range(100)] == [message(8000, 2)] * 100
+
+
+# --- who is let in ---
+
+
+async def test_while_the_server_starts_clients_are_told_to_try_again(server: Server, echo: Echo) -> None:
+    server.ready = False
+    with pytest.raises(TryAgain):
+        await connect("echo", address=ADDRESS)
+    server.ready = True
+    async with await connect("echo", address=ADDRESS):
+        pass
+
+
+async def test_beyond_the_limit_clients_are_turned_away(server: Server, echo: Echo) -> None:
+    server.connections = limits.MAX_CONNECTIONS
+    with pytest.raises(Library, match="descriptors"):
+        await connect("echo", address=ADDRESS)
+    server.connections = 0
+    async with await connect("echo", address=ADDRESS):
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("credentials", "allowed"),
+    [
+        (Credentials(1, 0, 5), True),
+        (Credentials(1, 5, 0), True),
+        (Credentials(1, 7, 5), True),
+        (Credentials(1, 5, 8), True),
+        (Credentials(1, 5, 5), False),
+        (Credentials(1, 8, 7), False),
+    ],
+)
+def test_the_rule_is_corosyncs(credentials: Credentials, allowed: bool) -> None:
+    assert Access(frozenset([7]), frozenset([8])).allows(credentials) is allowed
+
+
+# --- addresses ---
+
+
+async def test_a_path_serves_as_well_and_is_removed_at_the_end(transport: Transport, tmp_path: Path) -> None:
+    address = f"{tmp_path}/{{service}}"
+    async with open_server(transport=transport) as server:
+        server.listen(Echo(), address)
+        async with await connect("echo", address=address) as connection:
+            assert await connection.request(message(24)) == message(24)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_socket_of_a_server_that_died_is_replaced(server: Server, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "echo"))
+    server.listen(Echo(), tmp_path / "echo")
+    async with await connect("echo", address=tmp_path / "echo"):
+        pass
+
+
+async def test_an_address_in_use_is_a_clear_error(server: Server, tmp_path: Path) -> None:
+    for address in (ADDRESS, f"{tmp_path}/{{service}}"):
+        server.listen(Echo(), address)
+        with pytest.raises(Busy, match="in use: is corosync"):
+            server.listen(Echo(), address)
+        async with await connect("echo", address=address):
+            pass
+
+
+async def test_a_file_in_the_way_is_not_removed(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "echo").write_text("precious")
+    with pytest.raises(Busy):
+        server.listen(Echo(), tmp_path / "echo")
+    assert (tmp_path / "echo").read_text() == "precious"
+
+
+async def test_an_address_that_is_none_is_an_error(server: Server) -> None:
+    with pytest.raises(InvalidParam):
+        server.listen(Echo(), "@" + "x" * 200)
+    with pytest.raises(NotExist):
+        server.listen(Echo(), "/no/such/directory/{service}")
+
+
+async def test_a_withdrawn_service_is_gone_at_once(server: Server) -> None:
+    listener = server.listen(Echo(), ADDRESS)
+    async with await connect("echo", address=ADDRESS) as connection:
+        server.withdraw(listener)
+        with pytest.raises(Library):
+            await connection.request(message(24))
+    with pytest.raises(Library):
+        await connect("echo", address=ADDRESS)
+
+
+# --- what a C client would see ---
+
+
+def test_the_refusal_of_a_connection_is_zero_but_for_its_header() -> None:
+    from votequorum_ipc.daemon.handshake import refused
+
+    raw = refused(13)
+    assert len(raw) == 12328
+    assert struct.unpack_from("=i4xi4xi", raw) == (-1, 12328, -13)
+    assert not any(raw[20:])
+
+
+async def test_what_a_client_gets_lies_where_libqb_puts_it(echo: Echo, transport: Transport) -> None:
+    """Names, modes and sizes of all that a connection has in /dev/shm."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.connect(abstract(ADDRESS[1:].format(service="echo")))
+        sock.sendall(CONNECTION_REQUEST.encode(max_msg_size=8192))
+        raw = await trio.to_thread.run_sync(sock.recv, 12328, socket.MSG_WAITALL)
+        response = CONNECTION_RESPONSE.decode(raw)
+        directory = Path(response.request).parent
+        assert directory.name.startswith(f"qb-{os.getpid()}-{os.getpid()}-")
+        assert directory.stat().st_mode & 0o7777 == 0o770
+        sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+        assert all(path.stat().st_mode & 0o7777 == 0o600 for path in directory.iterdir())
+    if transport == "shm":
+        ways = ("request", "response", "event")
+        assert sizes == {f"qb-{way}-echo-header": 8252 for way in ways} | {
+            f"qb-{way}-echo-data": 12288 for way in ways
+        }
+    else:
+        assert sizes == {"qb-control-echo": 24}
+        assert response.response == f"{directory}/qb-echo"
