@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +33,24 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 ROWS = [
     tuple(map(int, row)) for row in re.findall(r"^\| (\d) \| (\d) \| (\d) \| (\d) \|", TEXT, re.MULTILINE)
 ]
+
+
+QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+@contextlib.asynccontextmanager
+async def process(command: list[str], **options: Any) -> AsyncIterator[trio.Process]:
+    """A process that ends with the block, and its pipes with it."""
+    started = await trio.lowlevel.open_process(command, **options)
+    try:
+        yield started
+    finally:
+        started.kill()
+        with trio.CancelScope(shield=True):
+            await started.wait()
+            for stream in (started.stdin, started.stdout):
+                if stream is not None:
+                    await stream.aclose()
 
 
 async def until_voting(cluster: SimulatedCluster) -> None:
@@ -80,6 +105,45 @@ async def test_a_loop_of_ones_own_is_a_device() -> None:
         nursery.start_soon(scope["loop"])
         await until_voting(cluster)
         nursery.cancel_scope.cancel()
+
+
+async def test_five_minutes_without_corosync(tmp_path: Path) -> None:
+    """The two terminals, but under names of their own and with another file."""
+    flag = tmp_path / "go-on"
+    flag.touch()
+    prefix = f"five-minutes-{os.getpid()}"
+    ours = [sys.executable, "-m", "votequorum_ipc"]
+    address = ["--address", f"@{prefix}-{{service}}"]
+    [serve] = re.findall(r"^\$ votequorum-ipc (serve .*)$", TEXT, re.MULTILINE)
+    [run] = re.findall(r"^\$ votequorum-ipc (qdevice run --name five.*)$", TEXT, re.MULTILINE)
+    [split] = re.findall(r"type `(split .*?)`", TEXT)
+
+    async def until_status(code: int) -> None:
+        """Wait until `votequorum-ipc status` exits with a code."""
+        command = [*ours, "status", *address]
+        with trio.fail_after(DEADLINE):
+            while (await trio.run_process(command, check=False, **QUIET)).returncode != code:
+                await trio.sleep(0.05)
+
+    async with contextlib.AsyncExitStack() as stack:
+        command = [*ours, *shlex.split(serve), "--prefix", prefix]
+        terminal = await stack.enter_async_context(process(command, stdin=subprocess.PIPE, cwd=ROOT, **QUIET))
+        await until_status(0)
+        command = [*ours, *shlex.split(run.replace("go-on", str(flag))), *address, "--interval", "0.1"]
+        command += ["--state-dir", str(tmp_path)]
+        device = await stack.enter_async_context(process(command, stdout=subprocess.PIPE))
+        assert device.stdout
+        assert terminal.stdin
+        printed = (await device.stdout.receive_some()).decode()
+        assert printed in TEXT
+        await terminal.stdin.send_all(split.encode() + b"\n")
+        flag.unlink()
+        await until_status(1)
+        flag.touch()
+        await until_status(0)
+        device.terminate()
+        assert await device.wait() == 0
+        await until_status(1)
 
 
 @pytest.mark.parametrize(("nodes", "device", "expected", "quorum"), ROWS)
