@@ -290,6 +290,23 @@ async def test_an_answer_in_a_loop_of_ones_own_is_about_the_membership_of_the_la
         assert not pair.model.is_synchronising(1)
 
 
+async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_old_one(
+    pair: SimulatedCluster,
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1)) as device:
+        view = await device.next_view()
+        await device.cast(True, view)
+        pair.partition({1}, {2})
+        while device._votequorum.connection.next_event_nowait() is not None:
+            """The node list is lost."""
+        assert device.ring_id == view.ring_id
+        with pytest.raises(MessageError, match="is not the ring id of now"):
+            await device.cast(True, view)
+        assert device.ring_id != view.ring_id
+        await device.cast(True, await device.next_view())
+        assert not pair.model.is_synchronising(1)
+
+
 # --- beginning and end ---
 
 
