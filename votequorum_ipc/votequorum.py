@@ -256,7 +256,8 @@ def _device_name(name: str) -> str:
 
 def _quorum_notification(raw: bytes) -> QuorumNotification:
     event = wire.QUORUM_NOTIFICATION.decode(raw)
-    nodes = tuple(Node(nodeid, _STATES.get(state) or NodeState(state)) for nodeid, state in event.node_list)
+    entries = ((nodeid, _STATES.get(state) or NodeState(state)) for nodeid, state in event.node_list)
+    nodes = tuple(map(Node._make, entries))
     return QuorumNotification(event.context, bool(event.quorate), nodes)
 
 
