@@ -51,7 +51,7 @@ trio.run(main)
 
 _DEVICE_CODE: Final = """\
 async def vote(view):                                     # your own quorum device
-    return await my_storage_is_reachable()
+    return await my_storage_is_mine(view.members)
 
 await run_qdevice("shared-disk", vote)
 """
