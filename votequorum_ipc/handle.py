@@ -126,9 +126,9 @@ class Handle(Generic[EventT]):
                 if finalized_before:
                     raise
                 return None
-        event = self._connection.next_event_nowait()
+        # Before an event is taken: a cancelled call must not take one with it.
         await trio.lowlevel.checkpoint()
-        return event
+        return self._connection.next_event_nowait()
 
     async def _call_back(self, event: EventT) -> None:
         callback = self._callbacks.get(type(event))
