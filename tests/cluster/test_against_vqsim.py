@@ -125,14 +125,14 @@ def test_quorate_and_members_agree_after_each_step(scenario: Scenario) -> None:
     check(scenario)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios(timed=True, longest=8))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(timed=True, longest=5))
 def test_quorate_and_members_agree_as_windows_pass(scenario: Scenario) -> None:
     check(scenario)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(scenarios(device=True, longest=6))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scenarios(device=True, longest=5))
 def test_quorate_and_members_agree_with_devices(scenario: Scenario) -> None:
     check(scenario)
 

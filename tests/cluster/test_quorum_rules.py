@@ -242,6 +242,12 @@ def test_a_later_node_of_the_list_breaks_the_tie_if_the_earlier_one_was_down_bef
     assert quorate(cluster) == {3, 4}
 
 
+def test_the_smaller_side_of_an_odd_split_is_not_quorate_even_with_the_tie_breaker() -> None:
+    cluster = cluster_of(5, auto_tie_breaker=TieBreaker.LOWEST, wait_for_all=True)
+    cluster.partition({1, 2}, {3, 4, 5})
+    assert quorate(cluster) == {3, 4, 5}
+
+
 def test_less_than_half_is_not_quorate_even_with_the_tie_breaker() -> None:
     cluster = cluster_of(4, auto_tie_breaker=TieBreaker.LOWEST)
     cluster.partition({1}, {2, 3, 4})

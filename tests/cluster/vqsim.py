@@ -70,7 +70,9 @@ def why_unavailable() -> str:
 
 
 def _unshare() -> list[str]:
-    return ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+    """Mounts of its own, and processes of its own: vqsim's nodes would outlive it, its namespace does not."""
+    root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", *root, "--mount", "--pid", "--fork", "--kill-child"]
 
 
 def corosync_conf(config: ClusterConfig) -> str:

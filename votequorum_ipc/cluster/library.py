@@ -88,12 +88,9 @@ def _info_flags(vq: VotequorumState, node: ClusterNode) -> InfoFlags:
         InfoFlags.AUTO_TIE_BREAKER: vq.has_tie_breaker,
         InfoFlags.ALLOW_DOWNSCALE: vq.rules.allow_downscale,
     }
-    flags = InfoFlags(0)
-    for flag, is_set in ours.items():
-        flags |= flag if is_set else InfoFlags(0)
-    for node_flag, flag in _NODE_INFO_FLAGS.items():
-        flags |= flag if node_flag in node.flags else InfoFlags(0)
-    return flags
+    value = sum(flag.value for flag, is_set in ours.items() if is_set)
+    value += sum(shown.value for flag, shown in _NODE_INFO_FLAGS.items() if node.flags.value & flag.value)
+    return InfoFlags(value)
 
 
 def _setexpected(vq: VotequorumState, _conn: Conn, message: SetExpected) -> CsErrorCode:
