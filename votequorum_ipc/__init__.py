@@ -41,6 +41,7 @@ from .errors import (
     Version,
 )
 from .quorum import Quorum
+from .retry import retry
 from .types import (
     DispatchFlags,
     ExpectedVotesNotification,
@@ -112,4 +113,5 @@ __all__ = [
     "TryAgain",
     "Version",
     "Votequorum",
+    "retry",
 ]
