@@ -60,6 +60,7 @@ from .types import (
     TrackFlags,
 )
 from .votequorum import Votequorum
+from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
 
 __version__ = "0.1.0"
 
@@ -101,9 +102,12 @@ __all__ = [
     "Quorum",
     "QuorumNodelistNotification",
     "QuorumNotification",
+    "QuorumState",
     "QuorumType",
     "QuorumV0Notification",
     "QuorumV1Notification",
+    "QuorumView",
+    "QuorumWatcher",
     "RingId",
     "Security",
     "Timeout",
@@ -114,4 +118,5 @@ __all__ = [
     "Version",
     "Votequorum",
     "retry",
+    "watch_quorum",
 ]
