@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -147,7 +148,7 @@ async def test_each_change_that_the_daemon_reports_is_one_view_in_its_order(clus
     quorate = [bool(event[2]) for event in reference.events if event[0] == "quorum"]
     turns = [now for before, now in zip([True, *quorate], quorate, strict=False) if now != before]
     assert [view.why.quorate for view in views if isinstance(view.why, QuorumChanged)] == turns
-    for earlier, later in zip(views, views[1:], strict=False):
+    for earlier, later in pairwise(views):
         assert (later.since == earlier.since) == (later.state is earlier.state)
 
 
@@ -200,13 +201,15 @@ async def test_nothing_of_it_is_left_after_the_block(daemon: Daemon) -> None:
 
 
 async def test_what_the_block_raises_comes_out_as_it_is(daemon: Daemon) -> None:
-    with pytest.raises(LookupError, match="of the program"):
+    async def fail(error: Exception) -> None:
         async with watch_quorum() as watcher:
             async for _ in watcher:
-                raise LookupError("of the program")
+                raise error
+
+    with pytest.raises(LookupError, match="of the program"):
+        await fail(LookupError("of the program"))
     with pytest.raises(ExceptionGroup, match="of the program too"):
-        async with watch_quorum():
-            raise ExceptionGroup("of the program too", [ValueError()])
+        await fail(ExceptionGroup("of the program too", [ValueError()]))
 
 
 async def test_an_address_that_is_none_ends_it() -> None:
