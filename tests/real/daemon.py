@@ -171,7 +171,9 @@ class Daemon:
             events = _current(quorum)
         if info is None or len(events) != 2:
             return None
-        (_, _, members, _, _), (_, ring_id, quorate, _) = events
+        (_, nodelist_ring_id, members, _, _), (_, ring_id, quorate, _) = events
+        if self.config.provider and ring_id != nodelist_ring_id:
+            return None  # synchronising: these are members of the ring to come, and the quorum of the last
         return Status(tuple(sorted(members)), ring_id, bool(quorate), info)
 
     # What tests use most, without a detour over the host.
