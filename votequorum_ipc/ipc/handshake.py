@@ -69,11 +69,15 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
 async def _open(service: str, address: Address) -> tuple[socket.socket, str]:
     if isinstance(address, socket.socket):
         address.setblocking(False)
+        address.set_inheritable(False)
         await trio.lowlevel.checkpoint()
         return address, "the given socket"
     target, where = locate(service, address)
     await trio.lowlevel.checkpoint()
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        raise error_from_errno(error.errno or 0, f"no socket to be had: {error.strerror}") from error
     try:
         # A connect on a Unix socket never ends later: it is done, refused, or EAGAIN for a full backlog.
         sock.connect(target)
