@@ -78,7 +78,9 @@ _HINTS: Final = {
 _STATES: Final = {int(state): state for state in NodeState}
 """Several times faster than calling the enumeration, which matters in lists of hundreds of nodes."""
 
-_EXTRA_INFO_RESPONSE_SIZE: Final = 28 + QDEVICE_EXTRA_INFO_MAXSIZE
+_EXTRA_INFO_RESPONSE_SIZE: Final = (
+    wire.QDEVICE_GET_EXTRA_INFO_RESPONSE.least_size + QDEVICE_EXTRA_INFO_MAXSIZE
+)
 
 
 class Votequorum(Handle[VotequorumEvent]):

@@ -17,6 +17,8 @@ from tests.daemon.subjects import comparable
 from tests.real.config import Config, Device, Node
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually
+from votequorum_ipc import Votequorum
+from votequorum_ipc.cli.script import DEVICE_NAME
 
 from .command import COMMAND, ENVIRONMENT, without_daemon
 
@@ -182,6 +184,27 @@ def test_a_quorum_device_comes_and_goes(tmp_path: Path, prefix: str) -> None:
         assert "node 7 is down" in served.complain("qdevice on 7")
 
 
+def test_a_device_that_may_not_vote_says_why_and_ends_nothing_else(served: Served) -> None:
+    for _ in range(2):
+        assert "node 1: quorum.device.model is not set" in served.complain("qdevice on 1")
+    assert quorate(served.say("show")) == [True, True, True]
+
+
+async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_started_again(
+    tmp_path: Path, prefix: str
+) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }"))
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]
+    with Served(argv, tmp_path) as served:
+        served.say("qdevice on 4")
+        async with await Votequorum.initialize(address=f"@{prefix}-{{service}}") as vq:
+            await vq.qdevice_unregister(DEVICE_NAME)
+        eventually(lambda: "quorum device of node 4: " in served.errors(), otherwise=served.errors)
+        assert quorate(served.say("qdevice on 4")) == [True, True]
+        assert status(prefix)["qdevice"]["name"] == DEVICE_NAME
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -206,7 +229,7 @@ def test_a_line_that_makes_no_sense_says_so_and_changes_nothing(
 
 
 def test_help_shows_every_word(served: Served) -> None:
-    served.process.stdin.write("help\n")  # type: ignore[union-attr]
+    served.process.stdin.write("Help\n")  # type: ignore[union-attr]
     served.say("show")
     for word in ("up", "down", "split", "join", "qdevice", "show", "help", "exit"):
         assert f"\n  {word} " in served.output()

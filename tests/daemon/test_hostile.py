@@ -25,10 +25,11 @@ from votequorum_ipc.ring import Ring, ring_words
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from votequorum_ipc.wire import SERVICES, Kind
 from votequorum_ipc.wire import votequorum as wire
-from votequorum_ipc.wire.setup import CONNECTION_REQUEST, RING_HEADER, offset_of
+from votequorum_ipc.wire.setup import CONNECTION_REQUEST, DISCONNECT, RING_HEADER, UCRED, offset_of
 
 Transport = Literal["shm", "socket"]
 
+FAREWELL = struct.pack("=i4xi4x", DISCONNECT, 16)
 REFUSAL = struct.pack("=i4xi4xi4x", 0, 24, 7)
 GETINFO = wire.GETINFO.encode(nodeid=0)
 WORD = struct.Struct("=I")
@@ -374,6 +375,25 @@ async def test_a_datagram_of_no_possible_size_ends_its_connection_alone(
         sock.send(bytes(size))
         await liar.ended()
     await is_served(honest)
+    liar.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may send in another user's name")
+async def test_what_another_user_sends_is_thrown_away_and_keeps_nothing_from_the_client(
+    sockets: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fewer than the kernel queues, so that strangers can fill more than a batch.
+    monkeypatch.setattr("votequorum_ipc.daemon.datagram.MAX_BATCH", 2)
+    honest, liar = await sockets.connect(1), await Liar.of(sockets)
+    stranger = UCRED.build({"pid": os.getpid(), "uid": 65534, "gid": 65534})
+    credentials = [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, stranger)]
+    with datagram(liar) as sock:
+        for _ in range(5):
+            for _ in range(5):
+                sock.sendmsg([FAREWELL], credentials)
+            sock.send(GETINFO)
+            await is_served(honest)
+            assert wire.GETINFO_RESPONSE.decode(sock.recv(9000)).nodeid == 1
     liar.close()
 
 

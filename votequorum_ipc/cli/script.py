@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from ..daemon.simulation import Simulation
+from ..errors import CsError
 from ..qdevice import Ballot, run_qdevice
 
 DEVICE_NAME: Final = "simulated"
@@ -42,12 +43,15 @@ class Exit(Exception):
 class Script:
     """Carries lines out on a simulation, one after another."""
 
-    def __init__(self, simulation: Simulation, nursery: trio.Nursery) -> None:
-        """The devices that `qdevice on` starts live in `nursery`."""
+    def __init__(
+        self, simulation: Simulation, nursery: trio.Nursery, complain: Callable[[str], None]
+    ) -> None:
+        """The devices that `qdevice on` starts live in `nursery`; `complain` is told of one that fails."""
         self.partitions = dict.fromkeys(simulation.config.nodeids, 0)
         """Node: the number of the partition that it is in, or will be when it is up."""
         self._simulation = simulation
         self._nursery = nursery
+        self._complain = complain
         self._devices: dict[int, _Device] = {}
         words: dict[str, Callable[[Sequence[str]], Awaitable[None]]] = {
             "up": self._up,
@@ -109,7 +113,7 @@ class Script:
             elif nodeid not in self._simulation.model.nodes:
                 raise ScriptError(f"node {nodeid} is down")
             elif nodeid not in self._devices:
-                self._devices[nodeid] = await _Device.start(self._simulation, nodeid, self._nursery)
+                await self._start_device(nodeid)
 
     async def _nothing(self, arguments: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
@@ -147,57 +151,55 @@ class Script:
 
     # --- devices ---
 
-    def _drop_device(self, nodeid: int) -> None:
+    async def _start_device(self, nodeid: int) -> None:
+        """Register a device and wait for its first vote, or for the end of it."""
+        device = self._devices[nodeid] = _Device()
+        self._nursery.start_soon(self._run_device, nodeid, device)
+        with trio.move_on_after(_FIRST_VOTE_SECONDS):
+            await device.voted.wait()
+
+    async def _run_device(self, nodeid: int, device: _Device) -> None:
+        try:
+            await device.run(self._simulation.address(nodeid))
+        except CsError as error:
+            # Such as a configuration without a device, or somebody who unregisters it.
+            if self._devices.get(nodeid) is device:
+                del self._devices[nodeid]
+            self._complain(f"the quorum device of node {nodeid}: {error}")
+
+    def _drop_device(self, nodeid: int) -> _Device | None:
         device = self._devices.pop(nodeid, None)
         if device is not None:
             device.scope.cancel()
+        return device
 
     async def _withdraw_device(self, nodeid: int) -> None:
-        device = self._devices.pop(nodeid, None)
+        device = self._drop_device(nodeid)
         if device is not None:
-            device.scope.cancel()
             await device.ended.wait()
 
 
 class _Device:
-    """A quorum device that always votes, on one node."""
+    """A quorum device that always votes."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
+        self.voted = trio.Event()
+        """It has voted, or never will."""
         self.ended = trio.Event()
-        self._voted = trio.Event()
 
-    @classmethod
-    async def start(cls, simulation: Simulation, nodeid: int, nursery: trio.Nursery) -> _Device:
-        """Register it and wait for its first vote."""
-        device = cls()
-        await nursery.start(device._run, simulation.address(nodeid))
-        with trio.move_on_after(_FIRST_VOTE_SECONDS):
-            await device._voted.wait()
-        return device
-
-    async def _run(self, address: str | None, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, address: str | None) -> None:
+        """Vote until `scope` is cancelled. Raises as `run_qdevice` does."""
         try:
             with self.scope:
-                async with trio.open_nursery() as nursery:
-
-                    async def serve(*, task_status: trio.TaskStatus[object]) -> None:
-                        await run_qdevice(
-                            DEVICE_NAME,
-                            _yes,
-                            address=address,
-                            report=self._report,
-                            task_status=task_status,
-                        )
-
-                    await nursery.start(serve)
-                    task_status.started()
+                await run_qdevice(DEVICE_NAME, _yes, address=address, report=self._report)
         finally:
+            self.voted.set()
             self.ended.set()
 
     def _report(self, ballot: Ballot) -> None:
         if ballot.vote:
-            self._voted.set()
+            self.voted.set()
 
 
 _FIRST_VOTE_SECONDS: Final = 2.0

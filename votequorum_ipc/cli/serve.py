@@ -139,7 +139,7 @@ def _gid(name: str) -> int:
 
 async def _obey(cluster: Simulation, nursery: trio.Nursery) -> None:
     """Carry out the lines of the standard input. Its end is the cluster's, at a terminal."""
-    script = Script(cluster, nursery)
+    script = Script(cluster, nursery, _complain)
     _show(cluster, script)
     while line := await _next_line():
         try:
@@ -159,7 +159,7 @@ async def _next_line() -> str:
 
 
 async def _carry_out(line: str, cluster: Simulation, script: Script) -> None:
-    if line.split()[:1] == ["help"]:
+    if line.lower().split()[:1] == ["help"]:
         for words, meaning in HELP:
             click.echo(f"  {words:36} {meaning}")
         return
@@ -167,7 +167,11 @@ async def _carry_out(line: str, cluster: Simulation, script: Script) -> None:
         if await script.run(line):
             _show(cluster, script)
     except (ScriptError, CsError) as error:
-        click.echo(f"error: {printable(str(error))}", err=True)
+        _complain(str(error))
+
+
+def _complain(text: str) -> None:
+    click.echo(f"error: {printable(text)}", err=True)
 
 
 def _show(cluster: Simulation, script: Script) -> None:

@@ -38,8 +38,8 @@ class Directory:
         Path(self.path).chmod(_MODE)
         uid, _ = self._owner
         if uid != os.geteuid():
-            for file in os.scandir(self.path):
-                os.chown(file.path, *self._owner, follow_symlinks=False)
+            for name in os.listdir(self.path):  # noqa: PTH208
+                os.chown(self.file(name), *self._owner, follow_symlinks=False)
             # Last, as from here on every path in it is the client's to replace.
             os.chown(self.path, *self._owner, follow_symlinks=False)
 
