@@ -1,4 +1,5 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
+# make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
 # make lint     ruff and mypy only
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
@@ -8,13 +9,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+MINUTES ?= 60
+SOAK_ARGS ?=
 # Tests wait for daemons more than they compute, so there may be more workers than CPUs.
 WORKERS ?= 3
 
-.PHONY: test lint format clean deps model-check
+.PHONY: test soak lint format clean deps model-check
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+soak: $(VENV)/.installed deps
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
