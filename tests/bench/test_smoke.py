@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.side import ROOT, Side, SideError
+from tests.conftest import cannot
 
 _MAY_BE_LEFT_OUT = {
     "event.notification": "on a machine so busy that the instant of no notification can be told",
@@ -21,7 +22,7 @@ _MAY_BE_LEFT_OUT = {
 @pytest.mark.usefixtures("real_corosync")
 def test_every_benchmark_runs(tmp_path: Path) -> None:
     if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler")
+        cannot("there is no C compiler")
     file = tmp_path / "quick.json"
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--json", str(file)],

@@ -16,6 +16,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.real.waiting import DEADLINE
 from votequorum_ipc import CsError, Votequorum
 from votequorum_ipc.daemon import limits
 from votequorum_ipc.ipc import connect
@@ -82,7 +83,7 @@ class Liar:
 
     async def ended(self) -> None:
         """Wait until the server has closed the connection, and see that nothing is left of it."""
-        with trio.fail_after(5):
+        with trio.fail_after(DEADLINE):
             while await self._more():
                 pass
         assert not self.directory.exists()
@@ -217,7 +218,7 @@ async def test_requests_without_a_doorbell_are_answered_at_the_next_one(
             assert ring.write(GETINFO)
         liar.ring()
         await is_served(honest)
-        with trio.fail_after(5):
+        with trio.fail_after(DEADLINE):
             answers = 0
             while answers < 60:
                 await trio.lowlevel.checkpoint()
@@ -240,7 +241,7 @@ async def test_responses_that_are_not_taken_are_given_later(liar: Liar, honest: 
             if asked == 100:
                 break
         await is_served(honest)
-        with trio.fail_after(10):
+        with trio.fail_after(DEADLINE):
             while answered < asked:
                 await trio.sleep(0.001)
                 while responses.read() is not None:
@@ -455,7 +456,7 @@ async def _send_all(service: str, transport: Transport, sent: list[bytes]) -> No
         async with await connect(service, address=cluster.address(1)) as connection:
             try:
                 for request in sent:
-                    with trio.fail_after(5):
+                    with trio.fail_after(DEADLINE):
                         answer = await connection.request(request)
                     assert struct.unpack_from("=8xi", answer)[0] == len(answer)
             except CsError:

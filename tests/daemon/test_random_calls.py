@@ -20,6 +20,7 @@ from tests.daemon.subjects import as_model, served
 from tests.real.config import Config, Device, Node
 from tests.real.daemon import Daemon
 from tests.real.host import Host
+from tests.real.waiting import DEADLINE
 from votequorum_ipc import CsError, Quorum, RingId, TrackFlags, Votequorum
 
 Transport = Literal["shm", "socket"]
@@ -27,9 +28,6 @@ Draw = random.Random
 Call = Callable[["Subject"], Awaitable[Any]]
 
 CALLS = 40
-SETTLING = 5.0
-"""Seconds within which a real cluster must have caught up."""
-
 TIRELESS = Device(votes=1, timeout=600_000, sync_timeout=600_000)
 """A device that stays alive for as long as a test may take: no virtual time passes here."""
 
@@ -164,7 +162,7 @@ async def compare(real: list[Subject], ours: list[Subject], kinds: list[Any], se
         done.append(f"{kind.__name__} on node {at + 1}: {expected}")
         assert await outcome(call(real[at])) == expected, done
         expected = await state(ours)
-        with trio.move_on_after(SETTLING):
+        with trio.move_on_after(DEADLINE):
             while await state(real) != expected:
                 await trio.sleep(0.002)
         assert await state(real) == expected, done
