@@ -1,5 +1,6 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
-# make demo     what quorum is, in twenty seconds; needs nothing but Python
+# make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
+# make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; about two minutes (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
@@ -11,16 +12,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+MINUTES ?= 60
+SOAK_ARGS ?=
 # Tests wait for daemons more than they compute, so there may be more workers than CPUs.
 WORKERS ?= 3
 
-.PHONY: demo test lint bench format clean deps model-check
+.PHONY: demo test soak lint bench format clean deps model-check
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 
 demo: $(VENV)/.installed-cli
 	@$(BIN)/votequorum-ipc demo
+
+soak: $(VENV)/.installed deps
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
@@ -41,6 +47,7 @@ deps:
 	@tools/install-test-deps
 
 $(VENV)/.installed-cli: $(VENV)/.python pyproject.toml
+	@echo "installing what the command needs into $(VENV), once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
 	@touch $@
 

@@ -41,6 +41,7 @@ from .errors import (
     Version,
 )
 from .quorum import Quorum
+from .retry import retry
 from .types import (
     DispatchFlags,
     ExpectedVotesNotification,
@@ -59,6 +60,7 @@ from .types import (
     TrackFlags,
 )
 from .votequorum import Votequorum
+from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
 
 __version__ = "0.1.0"
 
@@ -100,9 +102,12 @@ __all__ = [
     "Quorum",
     "QuorumNodelistNotification",
     "QuorumNotification",
+    "QuorumState",
     "QuorumType",
     "QuorumV0Notification",
     "QuorumV1Notification",
+    "QuorumView",
+    "QuorumWatcher",
     "RingId",
     "Security",
     "Timeout",
@@ -112,4 +117,6 @@ __all__ = [
     "TryAgain",
     "Version",
     "Votequorum",
+    "retry",
+    "watch_quorum",
 ]

@@ -85,7 +85,11 @@ class Handle(Generic[EventT]):
 
         Never ends by itself. Raises `Library` when the daemon is gone, after what it delivered before was
         given out; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be
-        decoded, which is then skipped.
+        decoded, which is then skipped; `QueueFull`, after what had gathered, when more gathered here than
+        `votequorum_ipc.ipc.EVENT_LIMIT`: the connection has ended then.
+
+        Events are fetched whenever a task of this process waits on this handle, for an event or an answer.
+        Where none does, they wait in the daemon, which spends a CPU on it once about 90 of them do.
         """
         return _Events(self)
 
@@ -123,7 +127,7 @@ class Handle(Generic[EventT]):
             try:
                 return await self._connection.next_event()
             except BadHandle:
-                if finalized_before:
+                if finalized_before or not self._finalized:
                     raise
                 return None
         # Before an event is taken: a cancelled call must not take one with it.

@@ -7,7 +7,10 @@ visible. Its value is also the queue length that the other side acts on, so it m
 the C library's own atomic operations; nothing else here needs more than a plain load or store of a word.
 
 Trust: whoever is at the other end can write anything into the ring at any time. Sizes are taken from the
-files once and kept in our own memory; every pointer, length and magic is checked each time it is read.
+files once and kept in our own memory; every pointer, length and magic is checked each time it is read. A
+file that is truncated under its mapping turns a touch into a SIGBUS, which nothing in Python can catch: so
+whoever is about to touch asks for the files' lengths before (`check_length`). What is cut off between the two
+is fatal still.
 
 Sources: libqb's lib/ringbuffer.c and lib/ringbuffer_int.h; `protocol_specs/libqb-ipc.md`.
 """
@@ -134,6 +137,8 @@ class Ring:
         self._size = self.words * WORD
         self.closed = False
         self._maps = (header, data)
+        self._header_length, self._data_length = header.size, data.size
+        self._least_header, self._least_data = _least_length(header), _least_length(data)
         self._semaphore = Semaphore(header, _SEM)
         self._views = contextlib.ExitStack()
         self._header = self._view(header)
@@ -264,15 +269,10 @@ class Ring:
         return MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
 
     def check_length(self) -> None:
-        """Raises `MessageError` when a file behind this ring was truncated. For a ring that was created here.
-
-        A server asks before it touches a ring that a client owns. What is cut off after that, and before the
-        touch, is a SIGBUS still: nothing in Python can catch one.
-        """
-        for mapping in self._maps:
-            # Whole pages count. libqb's own client cuts a header that has no user data to 8248 bytes.
-            if -(-mapping.size() // mmap.PAGESIZE) * mmap.PAGESIZE < len(mapping):
-                raise MessageError(f"truncated to {mapping.size()} bytes", field="ring.size")
+        """Raises `MessageError` when a file behind this ring was truncated."""
+        if self._header_length() < self._least_header or self._data_length() < self._least_data:
+            lengths = f"{self._header_length()} and {self._data_length()} bytes"
+            raise MessageError(f"its files were truncated to {lengths}", field="ring.size")
 
     def queued(self) -> int:
         """How many chunks wait to be read, as the semaphore says."""
@@ -303,12 +303,12 @@ class Ring:
     def close(self, *, count_out: bool = True) -> None:
         """Count ourselves out and unmap. The files are their maker's to remove; see `unlink`.
 
-        `count_out` False leaves the shared memory untouched, which may be truncated.
+        `count_out` False leaves the shared memory untouched. So does a file that was truncated.
         """
         if self.closed:
             return
         self.closed = True
-        if count_out:
+        if count_out and self._header_length() >= self._least_header:
             self.ref_count -= 1
         self._semaphore.release()
         self._views.close()
@@ -320,6 +320,12 @@ class Ring:
         for path in self.paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108
+
+
+def _least_length(mapping: mmap.mmap) -> int:
+    """How long a mapping's file must be for all of it to be there. Whole pages count, and libqb's own client
+    cuts a header that has no user data to 8248 bytes."""
+    return (len(mapping) - 1) // mmap.PAGESIZE * mmap.PAGESIZE + 1
 
 
 def _signed(word: int) -> int:
@@ -370,14 +376,9 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def map_shared(descriptor: int, size: int, *, keep_descriptor: bool = False) -> mmap.mmap:
-    """Map a shared file, readable and writable.
-
-    From Python 3.13 on the mapping keeps no descriptor, unless its `size()` is to be asked for later.
-    """
+def map_shared(descriptor: int, size: int) -> mmap.mmap:
+    """Map a shared file, readable and writable; a descriptor is kept, so that its `size()` can be asked."""
     try:
-        if sys.version_info >= (3, 13):
-            return mmap.mmap(descriptor, size, trackfd=keep_descriptor)
         return mmap.mmap(descriptor, size)
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
@@ -408,6 +409,6 @@ def _map_new(path: str, size: int, undo: contextlib.ExitStack) -> contextlib.clo
         raise error_from_errno(error.errno or 0, f"cannot create {path}: {error.strerror}") from error
     undo.callback(os.unlink, path)
     try:
-        return contextlib.closing(map_shared(descriptor, size, keep_descriptor=True))
+        return contextlib.closing(map_shared(descriptor, size))
     finally:
         os.close(descriptor)

@@ -26,13 +26,22 @@ from typing import Any, Literal
 
 import trio
 
-from .cluster import ClusterConfig
+from .cluster import ClusterConfig, DeviceConfig, NodeConfig
 from .daemon.access import Access
 from .daemon.server import Server, TransportName, open_server
 from .daemon.simulation import Simulation
 from .handle import Handle
 from .quorum import Quorum
 from .votequorum import Votequorum
+
+__all__ = [
+    "ClusterConfig",
+    "DeviceConfig",
+    "NodeConfig",
+    "SimulatedCluster",
+    "configuration",
+    "simulated_cluster",
+]
 
 _numbers = itertools.count(1)
 
@@ -53,7 +62,8 @@ class SimulatedCluster(Simulation):
 
     def address(self, nodeid: int = 1) -> str:
         """Where a node's services are: for the `address` of any client, and for the command's option."""
-        self.config.node(nodeid)
+        if nodeid not in self.config.nodeids:
+            raise ValueError(f"no such node: {nodeid}")
         return f"{self._prefix}-{nodeid}-{{service}}"
 
     async def connect(self, node: int = 1, **callbacks: Any) -> Votequorum:

@@ -15,7 +15,7 @@ from tests.real.cref import CS_OK, CVotequorum
 from tests.real.waiting import eventually, eventually_async
 from votequorum_ipc import TryAgain
 from votequorum_ipc import status as status_module
-from votequorum_ipc.cli.changes import (
+from votequorum_ipc.changes import (
     Change,
     ExpectedVotesChanged,
     Follower,

@@ -13,8 +13,7 @@ import pytest
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import InfoFlags, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.cli import shapes
-from votequorum_ipc.cli.changes import (
+from votequorum_ipc.changes import (
     Change,
     DeviceChanged,
     ExpectedVotesChanged,
@@ -23,6 +22,7 @@ from votequorum_ipc.cli.changes import (
     QuorumChanged,
     VotesChanged,
 )
+from votequorum_ipc.cli import shapes
 from votequorum_ipc.cli.lines import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.status import ClusterStatus, Member

@@ -150,6 +150,7 @@ def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
     lines = served.say("SHOW")
     assert [line.split()[3] for line in lines] == ["2", "0", "0"]
     assert lines[1].endswith("members 2 3")
+    assert "votes 2 of 3, quorum 2" in lines[1]
 
 
 def test_clients_see_what_is_typed_at_the_addresses_that_it_prints(served: Served, prefix: str) -> None:
@@ -209,6 +210,7 @@ async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_star
         ("up", "which nodes?"),
         ("up 9", "there is no node 9; there are 1, 2, 3"),
         ("down one", "'one' is not the number of a node"),
+        ("split 1", "split takes PARTITION:NODE"),
         ("split a:1", "'a' is not the number of a partition"),
         ("join 0", "join takes two partitions or more"),
         ("join 0 5", "there is no partition 5"),
@@ -332,7 +334,8 @@ def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
         (("--nodes", "0"), "0 is not in the range"),
         (("--nodes", "3", "--node", "4"), "--node 4: the cluster has 1, 2, 3"),
         (("--config", "/no/such/file"), "does not exist"),
-        (("--nodes", "3", "--config", "FILE"), "either --nodes or --config"),
+        (("--nodes", "3", "--config", "FILE"), "--config says it all"),
+        (("--device", "1", "--config", "FILE"), "--config says it all"),
         (("--config", "BROKEN"), "line 1: neither a section nor"),
     ],
 )

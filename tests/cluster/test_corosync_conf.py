@@ -61,8 +61,8 @@ def test_what_has_no_effect_on_a_simulated_cluster_is_named_once() -> None:
         "logging.debug",
         "logging.logger_subsys.subsys",
         "logging.logger_subsys.debug",
-        "quorum.color",
     )
+    assert conf.unknown == ("quorum.color",)
 
 
 def test_comments_blank_lines_and_spaces_mean_nothing() -> None:
@@ -90,6 +90,7 @@ def test_a_device_without_a_model_is_none_and_a_tie_breaker_is_off_unless_asked_
         ("nodelist {\n  node\n}\n", "line 2: neither a section nor"),
         ("}\n", "line 1: a closing brace too many"),
         ("quorum {\n", "'quorum' is not closed"),
+        ("quorum {\n two_node: 1\n}\n", "no nodelist section"),
         ("nodelist {\n node {\n name: a\n }\n}\n", "has no nodeid"),
         ("nodelist {\n node {\n nodeid: one\n }\n}\n", "nodeid is a number of 0 or more, not 'one'"),
         (NODES + "quorum {\n two_node: 2\n}\n", "two_node is 0 or 1"),

@@ -14,8 +14,10 @@ import trio.testing
 from tests.client.support import nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
+from votequorum_ipc import DispatchFlags, NodelistNotification, QuorumNotification, TrackFlags
 from votequorum_ipc.errors import CsErrorCode, InvalidParam, Library, TooBig, TryAgain
 from votequorum_ipc.ipc import Connection, connect
+from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire import quorum, reply_error, votequorum
 from votequorum_ipc.wire.setup import CONTROL_BLOCK, RING_HEADER, offset_of
 
@@ -214,3 +216,32 @@ async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anythin
             header.write(struct.pack("=i", 1))
         with pytest.raises(Library, match="has ended this connection"):
             await connection.request(GETINFO)
+
+
+async def test_an_event_that_comes_as_its_waiter_is_cancelled_is_not_lost() -> None:
+    """Another task takes it from the daemon in the moment between the cancellation and its effect."""
+    async with simulated_cluster(nodes=2) as cluster:
+        handle = await cluster.connect(1)
+        connection = handle.connection
+        await handle.trackstart(flags=TrackFlags.CHANGES_ONLY)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.next_event)
+            await trio.testing.wait_all_tasks_blocked()
+            cluster.partition({1}, {2})
+            nursery.cancel_scope.cancel()
+            assert connection.queued_events() == 1
+        assert connection.queued_events() == 2
+        assert isinstance(await handle.next_event(), NodelistNotification)
+        assert isinstance(await handle.next_event(), QuorumNotification)
+
+
+async def test_a_dispatch_that_is_cancelled_at_once_takes_no_event() -> None:
+    async with simulated_cluster(nodes=2) as cluster:
+        handle = await cluster.connect(1)
+        await handle.trackstart(flags=TrackFlags.CHANGES_ONLY)
+        cluster.partition({1}, {2})
+        assert handle.connection.queued_events() == 2
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await handle.dispatch(DispatchFlags.ALL)
+        assert handle.connection.queued_events() == 2

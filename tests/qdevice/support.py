@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
 import trio
 
+from tests.conftest import _cannot
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import InfoFlags, NodeInfo, Quorum, QuorumV1Notification, TrackFlags, Votequorum
@@ -23,6 +25,12 @@ REGISTERED = InfoFlags.QDEVICE_REGISTERED
 MASTER_WINS = InfoFlags.QDEVICE_MASTER_WINS
 
 _STAMP = re.compile(r"^(\w{3} \d{2} \d{2}:\d{2}:\d{2}\.\d{3})")
+
+
+def need(program: str, package: str) -> None:
+    """Skip, or fail where the machine was said to have everything, unless a program is there."""
+    if shutil.which(program) is None:
+        _cannot(f"{program} is not installed (Debian's package {package})")
 
 
 async def yes(_: View) -> bool:

@@ -160,7 +160,7 @@ async def walk(nodes: int, votes: int, lease: Lease, vote: Callable[[int], Vote]
 
 
 @pytest.mark.parametrize(
-    ("nodes", "votes", "partitions", "long"), [(2, 1, 500, 0.05), (4, 1, 60, 0.3), (4, 3, 60, 0.3)]
+    ("nodes", "votes", "partitions", "long"), [(2, 1, 500, 0.05), (4, 1, 40, 0.3), (4, 3, 40, 0.3)]
 )
 async def test_two_parts_never_both_go_on_by_an_exclusive_decision(
     mock_clock: trio.testing.MockClock, nodes: int, votes: int, partitions: int, long: float

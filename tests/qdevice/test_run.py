@@ -290,6 +290,23 @@ async def test_an_answer_in_a_loop_of_ones_own_is_about_the_membership_of_the_la
         assert not pair.model.is_synchronising(1)
 
 
+async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_old_one(
+    pair: SimulatedCluster,
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1)) as device:
+        view = await device.next_view()
+        await device.cast(True, view)
+        pair.partition({1}, {2})
+        while device._votequorum.connection.next_event_nowait() is not None:
+            """The node list is lost."""
+        assert device.ring_id == view.ring_id
+        with pytest.raises(MessageError, match="is not the ring id of now"):
+            await device.cast(True, view)
+        assert device.ring_id != view.ring_id
+        await device.cast(True, await device.next_view())
+        assert not pair.model.is_synchronising(1)
+
+
 # --- beginning and end ---
 
 
@@ -300,6 +317,23 @@ async def test_cancelling_withdraws_the_vote_and_unregisters(pair: SimulatedClus
         await running.until(True)
         nursery.cancel_scope.cancel()
     assert await flags(pair) & (REGISTERED | CAST) == NONE
+
+
+async def test_cancelled_at_any_moment_a_device_leaves_nothing(pair: SimulatedCluster) -> None:
+    """At each checkpoint in turn from the first on, until it comes to vote before it is cancelled."""
+    ballots: list[Ballot] = []
+    for checkpoints in range(1000):
+        run: Any = partial(run_qdevice, "device", yes, address=pair.address(1), report=ballots.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert REGISTERED not in await flags(pair)
+        if ballots:
+            break
+    assert ballots
+    assert checkpoints > 5
 
 
 async def test_a_device_that_is_to_stay_keeps_its_vote(pair: SimulatedCluster) -> None:

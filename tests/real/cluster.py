@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from .config import Config, Node
 from .daemon import Daemon, Status
@@ -116,8 +117,13 @@ def three_nodes() -> tuple[Node, ...]:
 
 
 @contextlib.contextmanager
-def cluster(config: Config, directory: Path) -> Iterator[Cluster]:
-    """A running cluster in which all nodes have met. The nodes' addresses are given by the switch."""
+def cluster(
+    config: Config, directory: Path, transports: Mapping[int, Literal["shm", "socket"]] | None = None
+) -> Iterator[Cluster]:
+    """A running cluster in which all nodes have met. The nodes' addresses are given by the switch.
+
+    `transports` names the nodes whose clients are served over another transport than the configuration's.
+    """
     config = replace(
         config, nodes=tuple(replace(node, address=address(node.nodeid)) for node in config.nodes)
     )
@@ -128,9 +134,10 @@ def cluster(config: Config, directory: Path) -> Iterator[Cluster]:
             stack.callback(hosts[node.nodeid].close)
         switch = Switch(_subdirectory(directory, "switch"), hosts)
         stack.callback(switch.close)
-        nodes = {
-            nodeid: Daemon(host, config, host.directory, nodeid) for nodeid, host in sorted(hosts.items())
-        }
+        nodes = {}
+        for nodeid, host in sorted(hosts.items()):
+            transport = (transports or {}).get(nodeid, config.transport)
+            nodes[nodeid] = Daemon(host, replace(config, transport=transport), host.directory, nodeid)
         whole = Cluster(switch, nodes)
         stack.callback(whole.discard)
         whole.start()

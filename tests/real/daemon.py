@@ -99,6 +99,11 @@ class Daemon:
         self._process.signal(signal.SIGKILL)
         self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, and do not wait."""
+        assert self._process
+        self._process.signal(number)
+
     def discard(self) -> None:
         """End the daemon at once and remove what it leaves; a polite end takes corosync a second."""
         if self._process:

@@ -9,6 +9,9 @@ elsewhere each change is a line.
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,7 +54,7 @@ trio.run(main)
 
 _DEVICE_CODE: Final = """\
 async def vote(view):                                     # your own quorum device
-    return await my_storage_is_reachable()
+    return await my_storage_is_mine(view.members)
 
 await run_qdevice("shared-disk", vote)
 """
@@ -87,7 +90,11 @@ FIRST_ACT: Final = (
 
 SECOND_ACT: Final = (
     Scene("The same cluster with a quorum device: it may give node 1 two votes more. Quorum is 3 of 5."),
-    Scene("Node 1's device says yes: it is a function of yours, asked again and again.", device=True),
+    Scene(
+        "Node 1's device says yes: it is a function of yours, asked again and again. "
+        "A device's votes count on its own node.",
+        device=True,
+    ),
     Scene(
         "Nodes 2 and 3 crash. Node 1 and its device are 3 votes of 5: the last node works on.",
         lambda c: c.kill(2, 3),
@@ -123,17 +130,17 @@ _LOOK_AGAIN: Final = 0.1
 
 async def _play(cluster: SimulatedCluster, scenes: tuple[Scene, ...], stage: Stage, pace: float) -> None:
     async with trio.open_nursery() as nursery:
+        stage.narrate(scenes[0].text)
         for nodeid in cluster.config.nodeids:
             await nursery.start(_watch, cluster, nodeid, stage)
-        for scene in scenes:
+        await trio.sleep(pace)
+        for scene in scenes[1:]:
             stage.narrate(scene.text)
-            # The sentence first, then what happens.
-            await trio.sleep(pace / 4)
             if scene.act is not None:
                 scene.act(cluster)
             if scene.device:
                 await nursery.start(partial(run_qdevice, "demo", _yes, address=cluster.address(1)))
-            await trio.sleep(pace * 3 / 4)
+            await trio.sleep(pace)
         nursery.cancel_scope.cancel()
 
 
@@ -252,4 +259,10 @@ def show_code(console: Console) -> None:
             console.print(Rule(title), Syntax(code, "python", background_color="default"))
         else:
             click.echo(f"\n--- {title}\n\n{code}")
-    click.echo("Try it without a cluster: run 'votequorum-ipc serve' in another terminal.")
+    click.echo(f"Try it without a cluster: run '{_this_command()} serve' in another terminal.")
+
+
+def _this_command() -> str:
+    """How to call the command again from here: by its name where that is found."""
+    name = "votequorum-ipc"
+    return name if shutil.which(name) else os.path.relpath(sys.argv[0])

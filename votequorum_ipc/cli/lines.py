@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from rich.text import Text
 
-from ..types import InfoFlags
-from .changes import (
+from ..changes import (
     DEVICE_FLAGS,
     Change,
     DeviceChanged,
@@ -18,6 +17,7 @@ from .changes import (
     QuorumChanged,
     VotesChanged,
 )
+from ..types import InfoFlags
 from .common import printable
 from .tables import console, device_words, flag_words
 

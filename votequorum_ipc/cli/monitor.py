@@ -9,8 +9,8 @@ from typing import NoReturn
 import click
 import trio
 
+from ..changes import Change, Follower
 from ..status import ClusterStatus
-from .changes import Change, Follower
 from .common import options, print_json, run, utc_now
 from .shapes import change_shape, status_shape
 

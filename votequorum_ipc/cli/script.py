@@ -92,6 +92,8 @@ class Script:
             self._simulation.kill(nodeid)
 
     async def _split(self, arguments: Sequence[str]) -> None:
+        if not all(":" in argument for argument in arguments):
+            raise ScriptError("split takes PARTITION:NODE, such as 1:3")
         self._move(self._places(arguments))
 
     async def _join(self, arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import grp
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,23 @@ from typing import Final
 import click
 import trio
 
-from ..cluster import ClusterConfig, ConfigurationError, effective_rules
+from ..cluster import (
+    ClusterConfig,
+    ConfigurationError,
+    DeviceConfig,
+    GetInfo,
+    Response,
+    RuntimeValue,
+    Service,
+    effective_rules,
+)
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
 from ..daemon.access import Access
 from ..daemon.server import TransportName
 from ..daemon.simulation import Simulation, open_simulation
 from ..errors import CsError
 from ..testing import configuration
+from ..types import NodeInfo
 from .common import printable, run
 from .script import HELP, Exit, Script, ScriptError
 
@@ -41,11 +51,19 @@ _OTHERS_PREFIX: Final = "vqsim"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A corosync.conf: its node list, quorum options and cluster name.",
 )
+@click.option(
+    "--device", "device_votes", type=click.IntRange(0), help="Have a quorum device of so many votes."
+)
 @click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
 @click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
 @click.option("--prefix", help="Names of its own instead of corosync's: several can run side by side.")
 def command(
-    nodes: int | None, file: Path | None, ipc: TransportName | None, node: int | None, prefix: str | None
+    nodes: int | None,
+    file: Path | None,
+    device_votes: int | None,
+    ipc: TransportName | None,
+    node: int | None,
+    prefix: str | None,
 ) -> None:
     """Run a simulated cluster until exit, Ctrl-C or SIGTERM: quorum to develop against, without corosync.
 
@@ -53,9 +71,9 @@ def command(
     input takes words that change the cluster: type help. It may end; the cluster goes on then, except at a
     terminal.
     """
-    if nodes is not None and file is not None:
-        raise click.UsageError("either --nodes or --config")
-    conf = _conf(file, nodes or 3)
+    if file is not None and (nodes is not None or device_votes is not None):
+        raise click.UsageError("--config says it all: neither --nodes nor --device beside it")
+    conf = _conf(file, nodes or 3, device_votes)
     local = conf.cluster.nodeids[0] if node is None else node
     if local not in conf.cluster.nodeids:
         known = ", ".join(map(str, conf.cluster.nodeids))
@@ -64,11 +82,12 @@ def command(
     run(partial(serve, conf, transport, local, prefix), as_json=False)
 
 
-def _conf(file: Path | None, nodes: int) -> CorosyncConf:
+def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
     """The configuration asked for; a usage error where corosync would not start with it."""
     try:
         if file is None:
-            conf = CorosyncConf(configuration(nodes), None)
+            device = None if device_votes is None else DeviceConfig(votes=device_votes)
+            conf = CorosyncConf(configuration(nodes, {"device": device}), None)
         else:
             conf = parse_corosync_conf(file.read_text(errors="surrogateescape"))
         rules = effective_rules(conf.cluster)
@@ -76,6 +95,8 @@ def _conf(file: Path | None, nodes: int) -> CorosyncConf:
         raise click.UsageError(f"{file or '--nodes'}: {printable(str(error))}") from None
     for warning in rules.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if conf.unknown:
+        click.echo(f"warning: unknown: {', '.join(map(printable, conf.unknown))}", err=True)
     if conf.ignored:
         click.echo(f"not simulated: {', '.join(map(printable, conf.ignored))}", err=True)
     return conf
@@ -175,16 +196,34 @@ def _complain(text: str) -> None:
 
 
 def _show(cluster: Simulation, script: Script) -> None:
-    """A line a node: its partition, quorum, ring and members as it sees them."""
+    """A line a node: its partition, and quorum, votes, ring and members as it sees them."""
     for nodeid in cluster.config.nodeids:
+        place = f"node {nodeid}  partition {script.partitions[nodeid]}"
         node = cluster.model.nodes.get(nodeid)
         if node is None:
-            click.echo(f"node {nodeid}  partition {script.partitions[nodeid]}  down")
+            click.echo(f"{place}  down")
             continue
+        info = _info(cluster, nodeid)
         quorate = "quorate" if node.quorate else "NOT QUORATE"
         members = " ".join(map(str, node.members))
+        waits = "  waits for all nodes" if _waits_for_all(node.runtime) and not node.quorate else ""
         click.echo(
-            f"node {nodeid}  partition {script.partitions[nodeid]}  {quorate:11}  "
-            f"ring {node.ring_id}  members {members}"
+            f"{place}  {quorate:11}  votes {info.total_votes} of {info.node_expected_votes}, "
+            f"quorum {info.quorum}  ring {node.ring_id}  members {members}{waits}"
         )
     sys.stdout.flush()
+
+
+def _info(cluster: Simulation, nodeid: int) -> NodeInfo:
+    """votequorum's figures of a node, as it answers them itself."""
+    conn = cluster.model.connect(nodeid, Service.VOTEQUORUM)
+    [(_, answer)] = cluster.model.request(conn, GetInfo())
+    cluster.model.disconnect(conn)
+    assert isinstance(answer, Response)
+    assert isinstance(answer.value, NodeInfo)
+    return answer.value
+
+
+def _waits_for_all(runtime: Mapping[str, RuntimeValue]) -> bool:
+    status = runtime.get("runtime.votequorum.wait_for_all_status")
+    return status is not None and bool(status.value)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..status import ClusterStatus, Device, Member
-from ..types import InfoFlags, NodeInfo, RingId
-from .changes import (
+from ..changes import (
     Change,
     DeviceChanged,
     ExpectedVotesChanged,
@@ -19,6 +17,8 @@ from .changes import (
     QuorumChanged,
     VotesChanged,
 )
+from ..status import ClusterStatus, Device, Member
+from ..types import InfoFlags, NodeInfo, RingId
 
 
 def status_shape(status: ClusterStatus) -> dict[str, Any]:

@@ -9,7 +9,7 @@ votequorum(5), and the parser in corosync's exec/coroparse.c.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from .config import ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig, parse_tie_breaker
@@ -27,9 +27,13 @@ class CorosyncConf:
     uids: tuple[str, ...] = ()
     """`uidgid.uid`: names or numbers, as written."""
     gids: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = field(default=())
+    ignored: tuple[str, ...] = ()
     """Keys that are set but have no effect on a simulated cluster, in the file's order, each once."""
+    unknown: tuple[str, ...] = ()
+    """The same for keys of the quorum section and the node list, which may be misspelt."""
 
+
+_OURS: Final = ("quorum.", "nodelist.")
 
 Pairs = list[tuple[str, str]]
 
@@ -41,6 +45,8 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     and for another quorum provider than votequorum.
     """
     pairs, nodes = _collect(text)
+    if not nodes:
+        raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
     known = _Known(dict(pairs))
     provider = known.text("quorum.provider", PROVIDER)
     if provider != PROVIDER:
@@ -58,12 +64,14 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     ipc_type = known.text("system.qb_ipc_type", "native")
     if ipc_type not in ("native", "shm", "socket"):
         raise ConfigurationError(f"system.qb_ipc_type is {ipc_type!r}; it is native, shm or socket")
+    unread = list(dict.fromkeys(_unread(pairs, nodes, known)))
     return CorosyncConf(
         cluster=config,
         ipc_type=None if ipc_type == "native" else ipc_type,
         uids=tuple(value for key, value in pairs if key == "uidgid.uid"),
         gids=tuple(value for key, value in pairs if key == "uidgid.gid"),
-        ignored=tuple(dict.fromkeys(_ignored(pairs, nodes, known))),
+        ignored=tuple(key for key in unread if not key.startswith(_OURS)),
+        unknown=tuple(key for key in unread if key.startswith(_OURS)),
     )
 
 
@@ -166,7 +174,7 @@ def _is_address(key: str) -> bool:
     return key.startswith("ring") and key.endswith("_addr")
 
 
-def _ignored(pairs: Pairs, nodes: list[Pairs], known: _Known) -> Iterator[str]:
+def _unread(pairs: Pairs, nodes: list[Pairs], known: _Known) -> Iterator[str]:
     for key, _ in pairs:
         if key not in known.asked:
             yield key

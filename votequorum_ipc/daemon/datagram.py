@@ -62,7 +62,7 @@ class DatagramTransport:
             descriptor = create_shared_file(self._control_path, _CONTROL_SIZE)
             undo.callback(os.close, descriptor)
             self._mapping = undo.enter_context(
-                contextlib.closing(map_shared(descriptor, _CONTROL_SIZE, keep_descriptor=True)),
+                contextlib.closing(map_shared(descriptor, _CONTROL_SIZE)),
             )
             self._requests = undo.enter_context(_bound(f"{self._base}-request", max_msg_size))
             self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

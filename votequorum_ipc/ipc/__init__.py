@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from .address import Address, sibling
 from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect
+from .exchange import EVENT_LIMIT
 
-__all__ = ["DEFAULT_MAX_MSG_SIZE", "Address", "Connection", "connect", "sibling"]
+__all__ = ["DEFAULT_MAX_MSG_SIZE", "EVENT_LIMIT", "Address", "Connection", "connect", "sibling"]

@@ -5,6 +5,9 @@ put their requests beside its own, sends them together, looks for the response, 
 waiting where that has paid off, and then waits for an edge of the connection's epoll descriptor. Whatever has
 come goes to whoever waits for it. When the driver has what it wanted, or is cancelled, another waiting task
 takes over. So a response wakes its caller directly, and nothing runs when nobody waits.
+
+It belongs to the thread that made it, and to the process: another thread's calls are refused, and after a
+fork the child's copy is dead, frees what it inherited, and leaves everything that is shared alone.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import copy
 import os
 import select
 import warnings
+import weakref
+from threading import get_ident
 from typing import Final, Literal
 
 import trio
 
-from ..errors import BadHandle, InvalidParam, Library, NotSupported, TooBig
+from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .datagram import SocketTransport
@@ -45,7 +50,9 @@ _HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 class Connection:
     """An open connection to a libqb service: `request`, `next_event`, `aclose`. Made by `connect`.
 
-    An async context manager. Any number of tasks of one trio run may use it at once.
+    An async context manager. Any number of tasks may use it at once, all of them in the thread that made it:
+    elsewhere each method raises `BadHandle`, and so does it in a child that this process forks. Events that
+    nobody takes are kept up to `EVENT_LIMIT`.
     """
 
     def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll) -> None:
@@ -62,8 +69,11 @@ class Connection:
         self._exchange = Exchange(transport, self._waiting.wake)
         self._later_delay = _LATER_FIRST_DELAY
         self._spin = Spin()
-        self._closed = False
+        self._thread = get_ident()
+        self._closed: CsError | None = None
+        """What calls raise since this was closed."""
         self._readiness: Readiness | None = None
+        _open_here[self] = (setup.socket, transport)
 
     @property
     def transport(self) -> Literal["shm", "socket"]:
@@ -86,11 +96,12 @@ class Connection:
         after it has answered later requests. Cancelling leaves the connection good.
 
         Raises `TooBig` for a message larger than `max_msg_size`, `TryAgain` while the daemon's flow control
-        is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here.
+        is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
+        to another thread or process, `QueueFull` when it ended because events were not taken.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         exchange = self._exchange
-        if exchange.error is not None:
+        if exchange.error is not None or get_ident() != self._thread:
             self._check_usable()
         limit = self.max_msg_size
         if len(message) > limit:
@@ -113,8 +124,9 @@ class Connection:
     async def next_event(self) -> bytes:
         """Wait for the next event, header included. Each goes to one caller only, in the daemon's order.
 
-        What the daemon delivered before it went is given out first. Then raises `Library`; or `BadHandle`
-        when the connection is closed here.
+        What the daemon delivered before it went is given out first. Then raises `Library`; or `QueueFull`
+        when more than `EVENT_LIMIT` had gathered, which ends the connection; or `BadHandle` when it is closed
+        here, or belongs to another thread or process.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         event = self.next_event_nowait()
@@ -125,9 +137,10 @@ class Connection:
         self._exchange.event_waiters.append(waiter)
         try:
             await self._wait(waiter)
-        finally:
-            if not waiter.ready:
-                self._exchange.event_waiters.remove(waiter)
+        except BaseException:
+            self._exchange.stop_waiting(waiter)
+            self._note_readiness()
+            raise
         if waiter.event is None:
             self._check_usable()
             raise AssertionError("woken without an event on a good connection")
@@ -135,17 +148,16 @@ class Connection:
 
     def next_event_nowait(self) -> bytes | None:
         """The next event if one is here, else None. Raises as `next_event` does."""
-        events = self._exchange.events
-        if (self._closed or not events) and not self.queued_events():
+        ours = self._closed is None and get_ident() == self._thread
+        if not (ours and self._exchange.events) and not self.queued_events():
             return None
-        event = events.popleft()
+        event = self._exchange.take_event()
         self._note_readiness()
         return event
 
     def queued_events(self) -> int:
         """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
-        if self._closed:
-            raise _closed()
+        self._check_ours()
         self._look()
         events = len(self._exchange.events)
         if not events:
@@ -155,10 +167,10 @@ class Connection:
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
 
-        For other event loops, like `votequorum_fd_get`. Nothing must be read from it.
+        For other event loops, like `votequorum_fd_get`. Nothing must be read from it. Raises `BadHandle` as
+        `request` does, `Library` when there are no descriptors left.
         """
-        if self._closed:
-            raise _closed()
+        self._check_ours()
         if self._readiness is None:
             self._readiness = Readiness(self._transport.event_socket, self._socket)
             self._note_readiness()
@@ -166,11 +178,12 @@ class Connection:
 
     async def aclose(self) -> None:
         """End the connection and free everything. Whoever waits on it gets `BadHandle`. Always frees, also
-        when cancelled; doing it again does nothing.
+        when cancelled; doing it again does nothing. Raises `BadHandle` in another thread than its own.
 
         Where the daemon's process has died, its files in /dev/shm are removed, as libqb's client does.
         """
-        if not self._closed:
+        if self._closed is None:
+            self._check_ours()
             self._look()
             server_dead = False
             if isinstance(self._exchange.error, Library):
@@ -186,13 +199,14 @@ class Connection:
         await self.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_closed", True):
+        if getattr(self, "_closed", self) is not None:
             return
         warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
-        self._close(server_dead=False)
+        self._look()
+        self._close(server_dead=isinstance(self._exchange.error, Library) and self._server_is_dead())
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "lost" if self._exchange.error else "open"
+        state = "closed" if self._closed is not None else "lost" if self._exchange.error else "open"
         return f"<{state} connection to {self.service!r} over {self._transport.name}>"
 
     # --- waiting: one of the waiting tasks drives for all ---
@@ -252,9 +266,14 @@ class Connection:
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
         return delay
 
+    def _check_ours(self) -> None:
+        if self._closed is not None:
+            raise copy.copy(self._closed)
+        if get_ident() != self._thread:
+            raise BadHandle(f"{self!r} belongs to another thread: each needs one of its own")
+
     def _check_usable(self) -> None:
-        if self._closed:
-            raise _closed()
+        self._check_ours()
         if self._exchange.error is not None:
             raise copy.copy(self._exchange.error)
 
@@ -285,11 +304,11 @@ class Connection:
         return False
 
     def _close(self, server_dead: bool) -> None:
-        if self._closed:
+        if self._closed is not None:
             return
-        self._closed = True
+        self._closed = BadHandle("this handle was finalized")
         # This wakes everybody, so that nobody waits on the descriptors that are closed next.
-        self._exchange.fail(_closed())
+        self._exchange.fail(self._closed)
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.close()
@@ -297,9 +316,33 @@ class Connection:
         self._socket.close()
         self._transport.close(server_gone=server_dead)
 
+    def _disown(self) -> None:
+        """In a forked child: free the copies of the parent's descriptors and mappings, and nothing else.
 
-def _closed() -> BadHandle:
-    return BadHandle("this handle was finalized")
+        Nobody is woken and no event loop told. trio's own descriptors are shared with the parent as well, so
+        a child that went on with its parent's run would disturb it.
+        """
+        self._closed = BadHandle(f"{self!r} belongs to the process that made it, of which this is a fork")
+        self._exchange.error = self._closed
+        self._epoll.close()
+        if self._readiness is not None:
+            self._readiness.disown()
+        self._socket.close()
+        self._transport.disown()
+
+
+_open_here: weakref.WeakKeyDictionary[Connection, object] = weakref.WeakKeyDictionary()
+"""The connections of this process, and what they need at their end: were it not held here, the garbage
+collector would finalize sockets before the forgotten connection that they belong to."""
+
+
+def _disown_all() -> None:
+    for connection in [connection for connection in _open_here if connection._closed is None]:
+        connection._disown()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 async def connect(
@@ -332,9 +375,12 @@ async def connect(
             transport = SocketTransport(setup.socket, setup.response, epoll)
         else:
             raise NotSupported(f"{service!r} uses transport {kind}; known are shared memory and sockets")
-    except BaseException:
+    except BaseException as error:
         if epoll is not None:
             epoll.close()
         setup.socket.close()
+        if isinstance(error, OSError):
+            text = f"no descriptors for a connection to {service!r}: {error.strerror}"
+            raise error_from_errno(error.errno or 0, text) from error
         raise
     return Connection(setup, transport, epoll)

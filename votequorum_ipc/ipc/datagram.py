@@ -26,7 +26,7 @@ from ..errors import Library, MessageError, error_from_errno
 from ..ring import SHM_DIRECTORY, Semaphore, check_platform, map_shared, open_shared_file
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
-from .transport import EDGES
+from .transport import EDGES, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
 _PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
@@ -77,6 +77,10 @@ class SocketTransport:
 
     def cost(self, response_size: int) -> int:
         return response_size + _DATAGRAM_OVERHEAD
+
+    def check_lengths(self) -> None:
+        if not self._mapping.size():
+            raise MessageError("it was truncated", field="control file")
 
     def flow_control(self) -> int:
         return int(_WORD.unpack_from(self._mapping, _REQUEST_FLOW_CONTROL)[0])
@@ -131,12 +135,18 @@ class SocketTransport:
         # Each response comes with an edge of its own.
         return False
 
-    def close(self, *, server_gone: bool) -> None:
+    def hang_up(self) -> None:
+        hang_up(self._setup_socket)
+
+    def disown(self) -> None:
         for count in self._counts:
             count.release()
         self._mapping.close()
         self._socket.close()
         self.event_socket.close()
+
+    def close(self, *, server_gone: bool) -> None:
+        self.disown()
         # libqb's client removes the control file whether or not the server lives; nobody opens it again.
         with contextlib.suppress(OSError):
             os.unlink(self._control_path)  # noqa: PTH108

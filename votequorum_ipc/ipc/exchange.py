@@ -7,7 +7,8 @@ call that the daemon answers later than others behind it (its response waits for
 `deferred`: nothing is sent behind it until it is answered.
 
 Events are taken from the daemon whenever anybody looks, and kept here in order, because corosync burns a CPU
-retrying while a client's event ring is full.
+retrying while a client's event ring is full. They are kept up to a limit: who lets more gather has lost
+touch, and is told so, after what was kept.
 """
 
 from __future__ import annotations
@@ -15,11 +16,23 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from ..errors import CsError, MessageError, TryAgain
+from ..errors import CsError, MessageError, QueueFull, TryAgain
 from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
+
+EVENT_LIMIT: Final = 8 << 20
+"""Bytes of memory that the events of one connection may take which nobody has taken yet: those of about
+35,000 membership changes of three nodes. (What its client does not read, corosync keeps without a limit.)"""
+
+_EVENT_OVERHEAD: Final = 48
+"""Bytes that a `bytes` object and its place in a queue take besides its content, in CPython."""
+
+LENGTH_CHECK_INTERVAL: Final = 200e-6
+"""Seconds for which the shared files' lengths are taken for granted. Each time costs 2 to 3 us, so that a
+connection that is busy all the time spends about a hundredth on it; one that is idle asks before each use."""
 
 
 class Waiter:
@@ -66,6 +79,8 @@ class Exchange:
         self.unsent: collections.deque[Call] = collections.deque()
         self.unanswered: collections.deque[Call] = collections.deque()
         self.events: collections.deque[bytes] = collections.deque()
+        self._event_bytes = 0
+        self._check_lengths_at = 0.0
         self.event_waiters: collections.deque[EventWaiter] = collections.deque()
         self.error: CsError | None = None
         """Why this connection is of no more use."""
@@ -83,10 +98,24 @@ class Exchange:
         if self.error is None:
             self._guarded(self._receive)
 
+    def take_event(self) -> bytes:
+        """The first of `events`, which is then gone from there."""
+        event = self.events.popleft()
+        self._event_bytes -= len(event) + _EVENT_OVERHEAD
+        return event
+
     def abandon(self, call: Call) -> None:
         """The call's response is not wanted any more."""
         if call in self.unsent:
             self.unsent.remove(call)
+
+    def stop_waiting(self, waiter: EventWaiter) -> None:
+        """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
+        if not waiter.ready:
+            self.event_waiters.remove(waiter)
+        elif waiter.event is not None:
+            self.events.appendleft(waiter.event)
+            self._hand_out_events()
 
     def fail(self, error: CsError) -> None:
         """End everything that waits; a copy of the error for each."""
@@ -96,17 +125,33 @@ class Exchange:
             self._finish(call)
         self.unanswered.clear()
         self.unsent.clear()
+        self._hand_out_events()
         while self.event_waiters:
             self._finish(self.event_waiters.popleft())
 
     def _guarded(self, move: Callable[[], None]) -> None:
+        now = time.perf_counter()
+        if now >= self._check_lengths_at:
+            self._check_lengths_at = now + LENGTH_CHECK_INTERVAL
+            try:
+                self._transport.check_lengths()
+            except CsError as error:
+                # Nothing may be touched any more, not even what was delivered before.
+                self._break_off(error)
+                return
         try:
             move()
+        except QueueFull as error:
+            self._break_off(error)
         except CsError as error:
             with contextlib.suppress(CsError):
                 # What the daemon delivered before this is not lost.
                 self._receive()
-            self.fail(error)
+            self._break_off(error)
+
+    def _break_off(self, error: CsError) -> None:
+        self.fail(error)
+        self._transport.hang_up()
 
     def _send(self) -> None:
         level = self._transport.flow_control()
@@ -153,10 +198,16 @@ class Exchange:
         receive = self._transport.receive_event
         while (event := receive()) is not None:
             self.events.append(event)
+            self._event_bytes += len(event) + _EVENT_OVERHEAD
+            if self._event_bytes > EVENT_LIMIT:
+                raise QueueFull(f"events were not taken until they took {EVENT_LIMIT} bytes: track anew")
         self._transport.settle_doorbells()
+        self._hand_out_events()
+
+    def _hand_out_events(self) -> None:
         while self.events and self.event_waiters:
             waiter = self.event_waiters.popleft()
-            waiter.event = self.events.popleft()
+            waiter.event = self.take_event()
             self._finish(waiter)
 
     def _finish(self, waiter: Waiter) -> None:

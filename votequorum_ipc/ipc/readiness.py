@@ -13,19 +13,27 @@ import socket
 
 import trio
 
+from ..errors import error_from_errno
+
 
 class Readiness:
     """The descriptor, and the eventfd behind it."""
 
     def __init__(self, event_socket: socket.socket, setup_socket: socket.socket) -> None:
-        """`setup_socket` makes it readable at the connection's end."""
-        self._held = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """`setup_socket` makes it readable at the connection's end. Raises `CsError` without descriptors."""
         self._is_set = False
-        self._epoll = select.epoll()
-        self._epoll.register(self._held, select.EPOLLIN)
-        self._epoll.register(event_socket, select.EPOLLIN | select.EPOLLRDHUP)
-        if event_socket is not setup_socket:
-            self._epoll.register(setup_socket, select.EPOLLRDHUP)
+        try:
+            with contextlib.ExitStack() as undo:
+                self._held = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+                undo.callback(os.close, self._held)
+                self._epoll = undo.enter_context(select.epoll())
+                self._epoll.register(self._held, select.EPOLLIN)
+                self._epoll.register(event_socket, select.EPOLLIN | select.EPOLLRDHUP)
+                if event_socket is not setup_socket:
+                    self._epoll.register(setup_socket, select.EPOLLRDHUP)
+                undo.pop_all()
+        except OSError as error:
+            raise error_from_errno(error.errno or 0, f"no descriptor to poll: {error.strerror}") from error
 
     def fileno(self) -> int:
         """What to poll."""
@@ -45,5 +53,9 @@ class Readiness:
         """Free the descriptors; who waits on them in trio is told."""
         with contextlib.suppress(RuntimeError):  # outside of a trio run nobody waits
             trio.lowlevel.notify_closing(self._epoll)
+        self.disown()
+
+    def disown(self) -> None:
+        """Free the descriptors, and tell nobody."""
         self._epoll.close()
         os.close(self._held)

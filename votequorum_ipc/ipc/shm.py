@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 
 from ..errors import Library
 from ..ring import Ring, chunk_words
-from .transport import EDGES
+from .transport import EDGES, hang_up
 
 _RING_MAPPED_BY_BOTH: Final = 2
 
@@ -56,6 +56,10 @@ class ShmTransport:
         self._bytes_to_take = 0
         self.cost = chunk_words
         self.receive = self._response.read
+
+    def check_lengths(self) -> None:
+        for ring in self._rings:
+            ring.check_length()
 
     def flow_control(self) -> int:
         if self._request.ref_count != _RING_MAPPED_BY_BOTH:
@@ -103,6 +107,13 @@ class ShmTransport:
     def answered_later(self) -> bool:
         unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
         return bool(struct.unpack("=i", unread)[0] == 0)
+
+    def hang_up(self) -> None:
+        hang_up(self._socket)
+
+    def disown(self) -> None:
+        for ring in self._rings:
+            ring.close(count_out=False)
 
     def close(self, *, server_gone: bool) -> None:
         for ring in self._rings:

@@ -8,6 +8,7 @@ for it.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ class Transport(Protocol):
     def event_socket(self) -> socket.socket:
         """The socket that is readable while an event waits."""
 
+    def check_lengths(self) -> None:
+        """Raises `MessageError` when a shared file was truncated, so that touching it would be a SIGBUS."""
+
     def cost(self, response_size: int) -> int:
         """What a response of this many bytes takes of `response_room`."""
 
@@ -60,5 +64,17 @@ class Transport(Protocol):
     def answered_later(self) -> bool:
         """Whether the server is done with every request's wake-up, so that none will come for a response."""
 
+    def hang_up(self) -> None:
+        """Let the server know that this connection is over; nothing is freed yet."""
+
     def close(self, *, server_gone: bool) -> None:
         """Free everything but the setup socket; remove the files of a server that died."""
+
+    def disown(self) -> None:
+        """Free what this process holds, and touch nothing that others see: after a fork, in the child."""
+
+
+def hang_up(setup_socket: socket.socket) -> None:
+    """End the conversation on a setup socket, which stays open."""
+    with contextlib.suppress(OSError):
+        setup_socket.shutdown(socket.SHUT_RDWR)

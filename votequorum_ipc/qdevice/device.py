@@ -23,7 +23,7 @@ from typing import Final, Self
 
 import trio
 
-from ..errors import Access, CsError, MessageError, Timeout
+from ..errors import Access, CsError, Exist, MessageError, Timeout
 from ..ipc import Address
 from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
 from ..votequorum import Votequorum
@@ -211,6 +211,7 @@ class QuorumDevice:
                 lambda: self._votequorum.qdevice_master_wins(self._name, allow),
                 deadline,
             )
+            self._master_wins = allow
 
     # --- beginning and end ---
 
@@ -257,6 +258,11 @@ class QuorumDevice:
             return
         deadline = trio.current_time() + _WITHDRAWAL
         with trio.CancelScope(shield=True, deadline=deadline), contextlib.suppress(CsError):
+            if self._master_wins:
+                # votequorum would keep it for this node, and for whatever device comes next.
+                await until_accepted(
+                    lambda: self._votequorum.qdevice_master_wins(self._name, False), deadline
+                )
             await until_accepted(lambda: self._votequorum.qdevice_unregister(self._name), deadline)
 
     # --- inner workings ---
@@ -269,7 +275,12 @@ class QuorumDevice:
             await self._votequorum.dispatch(DispatchFlags.ALL)
             sent = trio.current_time()
             self._check(question, vote, sent)
-            await self._votequorum.qdevice_poll(self._name, vote, question.ring_id)
+            try:
+                await self._votequorum.qdevice_poll(self._name, vote, question.ring_id)
+            except MessageError as error:
+                if error.field is None:
+                    await self._ask_for_the_ring()
+                raise
             self._schedule.polled(sent)
 
         async with self._polling:
@@ -277,6 +288,12 @@ class QuorumDevice:
                 await until_accepted(poll, question.deadline)
             except Access as error:
                 raise await self._explained(error) from None
+
+    async def _ask_for_the_ring(self) -> None:
+        """The daemon is in another ring than is known here: have it said again, not to miss it for good."""
+        with contextlib.suppress(Exist):
+            await self._votequorum.trackstart()
+        await self._votequorum.dispatch(DispatchFlags.ALL)
 
     def _check(self, question: Question, vote: bool, now: float) -> None:
         if not self._schedule.is_current(question):

@@ -31,7 +31,8 @@ Keys = Mapping[str, Value]
 MODEL: Final = "quorum.device.model"
 NOT_NAMED: Final = (
     f"{MODEL} is not set, so a quorum device has no votes on this node: add to the quorum section of "
-    "corosync.conf, on all nodes, `device { model: votequorum-ipc  votes: 1 }`, and reload or restart"
+    "corosync.conf, on all nodes, the lines 'device {', 'model: votequorum-ipc', 'votes: 1' and '}', and "
+    "reload or restart; a simulated cluster has one with `votequorum-ipc serve --device 1`"
 )
 
 _REFUSED: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (

@@ -12,6 +12,7 @@ announces on; so a question is given up when an announcement comes, and asked ag
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from typing import Any, Final, NoReturn
 
 import trio
 
-from ..errors import CsError, TryAgain
-from ..handle import Handle
-from ..quorum import Quorum
-from ..status import ClusterStatus, Services, StatusReader
-from ..types import (
+from .errors import CsError, Timeout, TryAgain
+from .handle import Handle
+from .ipc import Address
+from .quorum import Quorum
+from .status import ClusterStatus, Services, StatusReader
+from .types import (
     DispatchFlags,
     ExpectedVotesNotification,
     InfoFlags,
@@ -35,7 +37,7 @@ from ..types import (
     QuorumV1Notification,
     RingId,
 )
-from ..votequorum import Votequorum
+from .votequorum import Votequorum
 
 DEVICE_FLAGS: Final = (
     InfoFlags.QDEVICE_REGISTERED
@@ -115,16 +117,20 @@ class Follower:
         self._votequorum_alone = False
         self._started = False
         self._announced = 0
-        # What has been passed on.
-        self._members: tuple[int, ...] = ()
-        self._quorate = False
-        self._expected_votes = 0
-        self._own: NodeInfo | None = None
-        self._infos: dict[int, NodeInfo] = {}
+        # What is known, up to and including the change that `emit` is being called with.
+        self.node_id = 0
+        self.ring_id = RingId(0, 0)
+        self.members: tuple[int, ...] = ()
+        self.quorate = False
+        self.expected_votes = 0
+        self.own: NodeInfo | None = None
+        """votequorum's figures as this node has them; None without votequorum."""
+        self.infos: dict[int, NodeInfo] = {}
+        """What votequorum knows of each node ever seen; of a new member, from its `NodeVotesChanged` on."""
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, address: str | None, emit: Callable[[Change], None]) -> AsyncIterator[Follower]:
+    async def connect(cls, address: Address, emit: Callable[[Change], None]) -> AsyncIterator[Follower]:
         """Connect; the errors are those of `StatusReader.connect`. `emit` is called with each change."""
         async with StatusReader.connect(address) as reader, Services(address) as services:
             follower = cls(emit, reader)
@@ -155,17 +161,30 @@ class Follower:
         for handle in self._handles:
             await handle.trackstart()
         status = await self._read()
-        self._members = tuple(member.node_id for member in status.members)
-        self._quorate = status.quorate
+        self.node_id, self.ring_id = status.node_id, status.ring_id
+        self.members = tuple(member.node_id for member in status.members)
+        self.quorate = status.quorate
         self._remember(status)
+        if status.info is not None:
+            self.expected_votes = status.info.node_expected_votes
         self._started = True
         return status
 
-    async def follow(self) -> NoReturn:
-        """Call `emit` with each change, for ever. Raises `Library` after the last: the daemon is gone."""
+    async def follow(self, *, patience: float = math.inf) -> NoReturn:
+        """Call `emit` with each change, for ever. Raises `Library` after the last: the daemon is gone.
+
+        After `patience` seconds without an announcement the status is read all the same; when that takes as
+        long again, raises `Timeout`.
+        """
         while True:
-            await self._announcement()
-            self._compare(await self._read())
+            with trio.move_on_after(patience):
+                await self._announcement()
+            self._compare(await self._read_within(patience))
+
+    async def _read_within(self, patience: float) -> ClusterStatus:
+        with trio.move_on_after(patience):
+            return await self._read()
+        raise Timeout(f"the daemon has not answered for {patience:g} s")
 
     # --- announcements ---
 
@@ -183,14 +202,20 @@ class Follower:
     async def _pass_on(self) -> bool:
         """Pass on the announcements that are here; whether there were any."""
         before = self._announced
+        lost: CsError | None = None
         for handle in self._handles:
-            await handle.dispatch(DispatchFlags.ALL)
+            try:
+                await handle.dispatch(DispatchFlags.ALL)
+            except CsError as error:
+                # What the other handle was told before comes first.
+                lost = lost or error
+        if lost is not None:
+            raise lost
         return self._announced > before
 
     def _on_nodelist(self, event: QuorumNodelistNotification) -> None:
         self._announced += 1
-        self._change(MembershipChanged(event.ring_id, event.members, event.joined, event.left))
-        self._members = event.members
+        self._set_members(event.ring_id, event.members, event.joined, event.left)
 
     def _on_quorum(self, event: QuorumV1Notification) -> None:
         self._announced += 1
@@ -199,10 +224,9 @@ class Follower:
     def _on_votequorum_nodelist(self, event: NodelistNotification) -> None:
         self._announced += 1
         if self._votequorum_alone:
-            joined = tuple(node for node in event.members if node not in self._members)
-            left = tuple(node for node in self._members if node not in event.members)
-            self._change(MembershipChanged(event.ring_id, event.members, joined, left))
-            self._members = event.members
+            joined = tuple(node for node in event.members if node not in self.members)
+            left = tuple(node for node in self.members if node not in event.members)
+            self._set_members(event.ring_id, event.members, joined, left)
 
     def _on_votequorum_quorum(self, event: QuorumNotification) -> None:
         self._announced += 1
@@ -248,15 +272,16 @@ class Follower:
         return status
 
     def _compare(self, status: ClusterStatus) -> None:
+        infos, own = self.infos, self.own
+        self._remember(status)
         self._set_quorate(status.quorate)
         for member in status.members:
             if member.info is not None:
-                self._compare_node(member.info, self._infos.get(member.node_id))
+                self._compare_node(member.info, infos.get(member.node_id))
         if status.info is not None:
             self._set_expected_votes(status.info.node_expected_votes)
-            if self._own is None or _votes(status.info) != _votes(self._own):
+            if own is None or _votes(status.info) != _votes(own):
                 self._change(VotesChanged(status.info))
-        self._remember(status)
 
     def _compare_node(self, now: NodeInfo, before: NodeInfo | None) -> None:
         if before is None or now.node_votes != before.node_votes:
@@ -267,23 +292,27 @@ class Follower:
 
     def _remember(self, status: ClusterStatus) -> None:
         # Nodes that left keep their entry: one that comes back as it was has not changed.
-        self._infos |= {member.node_id: member.info for member in status.members if member.info}
-        self._own = status.info
-        if status.info is not None:
-            self._expected_votes = status.info.node_expected_votes
+        self.infos = self.infos | {member.node_id: member.info for member in status.members if member.info}
+        self.own = status.info
 
     # --- passing on ---
 
+    def _set_members(
+        self, ring_id: RingId, members: tuple[int, ...], joined: tuple[int, ...], left: tuple[int, ...]
+    ) -> None:
+        self.ring_id, self.members = ring_id, members
+        self._change(MembershipChanged(ring_id, members, joined, left))
+
     def _set_quorate(self, quorate: bool) -> None:
         # corosync announces each membership's quorum, be it the same or not.
-        if quorate != self._quorate:
+        if quorate != self.quorate:
+            self.quorate = quorate
             self._change(QuorumChanged(quorate))
-            self._quorate = quorate
 
     def _set_expected_votes(self, expected_votes: int) -> None:
-        if expected_votes != self._expected_votes:
+        if expected_votes != self.expected_votes:
+            self.expected_votes = expected_votes
             self._change(ExpectedVotesChanged(expected_votes))
-            self._expected_votes = expected_votes
 
     def _change(self, change: Change) -> None:
         # Until the state of now is known, announcements only tell that it is another one.

@@ -1,0 +1,107 @@
+"""Descriptors run out, at each place where one is needed: an error, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.client.support import nothing_left
+from tests.real.daemon import Daemon
+from votequorum_ipc import CsError, Library, Quorum, Votequorum
+from votequorum_ipc.testing import simulated_cluster
+
+
+def descriptors_here() -> set[int]:
+    """The numbers of this process's descriptors, without the one that finds them out."""
+    numbers = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    return {number for number in numbers if Path(f"/proc/self/fd/{number}").exists()}
+
+
+@contextlib.contextmanager
+def room_for(descriptors: int) -> Iterator[None]:
+    """Within the block the process can open that many more descriptors."""
+    used = descriptors_here()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The limit is on the number, and the lowest free number is used.
+    free = [number for number in range(max(used) + descriptors + 2) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[descriptors], limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_connecting_with_too_few_descriptors_fails_cleanly_at_every_one_of_them(daemon: Daemon) -> None:
+    refusals = 0
+    while await is_refused(room_for(refusals)):
+        refusals += 1
+    # With sockets: the setup socket, an epoll, a mapping, and a socket each for messages and for events.
+    assert refusals >= {"shm": 8, "socket": 5}[daemon.config.transport]
+
+
+async def is_refused(limit: contextlib.AbstractContextManager[None]) -> bool:
+    """Whether connecting under a limit fails, as it should, or else works."""
+    with nothing_left(), limit:
+        try:
+            async with await Votequorum.initialize() as handle:
+                return (await handle.getinfo()).node_id != 1
+        except Library as error:
+            return "Too many open files" in str(error)
+
+
+async def test_a_descriptor_to_poll_that_cannot_be_had_is_an_error_and_the_handle_good(
+    daemon: Daemon,
+) -> None:
+    with nothing_left():
+        async with await Votequorum.initialize() as handle:
+            for descriptors in (0, 1):
+                with room_for(descriptors), pytest.raises(CsError, match="Too many open files"):
+                    handle.fileno()
+            assert handle.fileno() >= 0
+            await handle.trackstart()
+            await handle.next_event()
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_the_embedded_daemon_without_descriptors_serves_on(transport: str) -> None:
+    async with simulated_cluster(1, transport=transport) as cluster:  # type: ignore[arg-type]
+        served = await cluster.connect(1)
+        for descriptors in range(1, 8):
+            # In one process, client and daemon wait for the same descriptors.
+            with room_for(descriptors), trio.move_on_after(0.05), contextlib.suppress(CsError):
+                await cluster.connect(1)
+            assert (await served.getinfo()).node_id == 1
+        assert (await (await cluster.connect(1)).getinfo()).node_id == 1
+
+
+LIST = """
+import os
+
+for name in os.listdir("/proc/self/fd"):
+    try:
+        print(os.readlink(f"/proc/self/fd/{name}"))
+    except OSError:
+        pass  # the listing's own
+"""
+
+
+async def test_every_descriptor_is_closed_on_exec(daemon: Daemon) -> None:
+    before = descriptors_here()
+    given = daemon.connect("quorum")
+    given.set_inheritable(True)
+    async with await Votequorum.initialize() as handle, await Quorum.initialize(address=given):
+        handle.fileno()
+        ours = descriptors_here() - before
+        assert len(ours) >= 10
+        assert [one for one in ours if not fcntl.fcntl(one, fcntl.F_GETFD) & fcntl.FD_CLOEXEC] == []
+        child = await trio.run_process([sys.executable, "-c", LIST], capture_stdout=True, close_fds=False)
+        assert b"/dev/shm" not in child.stdout
+        assert b"eventpoll" not in child.stdout
+        assert b"socket:" not in child.stdout

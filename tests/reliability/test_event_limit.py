@@ -1,0 +1,102 @@
+"""Events that nobody takes: kept in order up to a limit, and beyond it a loud end, after what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from tests.client.support import MANY_VOTES, code_of, give_many_votes, nothing_left
+from tests.real.daemon import Daemon
+from tests.real.waiting import eventually_async
+from votequorum_ipc import (
+    CsErrorCode,
+    ExpectedVotesNotification,
+    NodelistNotification,
+    QueueFull,
+    QuorumNotification,
+    TrackFlags,
+    Votequorum,
+)
+from votequorum_ipc.ipc import exchange
+from votequorum_ipc.testing import simulated_cluster
+
+CHANGES = 3000
+
+
+def changes() -> Iterator[int]:
+    """Expected votes that each differ from the one before."""
+    return (MANY_VOTES + 2 + number % 50 for number in range(CHANGES))
+
+
+async def test_thousands_of_events_that_nobody_takes_are_all_kept_in_order(daemon: Daemon) -> None:
+    async with await Votequorum.initialize() as handle:
+        await give_many_votes(handle)
+        await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
+        for votes in changes():
+            await handle.setexpected(votes)  # whose waiting fetches the events
+        for votes in changes():
+            assert await handle.next_event() == ExpectedVotesNotification(7, votes)
+
+
+async def test_events_of_a_handle_that_nobody_waits_on_are_kept_by_the_daemon_and_none_is_lost(
+    daemon: Daemon,
+) -> None:
+    async with await Votequorum.initialize() as quiet, await Votequorum.initialize() as busy:
+        await give_many_votes(busy)
+        await quiet.trackstart(7, TrackFlags.CHANGES_ONLY)
+        for votes in changes():
+            await busy.setexpected(votes)
+        for votes in changes():
+            assert await quiet.next_event() == ExpectedVotesNotification(7, votes)
+
+
+async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_was_kept(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "EVENT_LIMIT", 50 * (40 + exchange._EVENT_OVERHEAD))
+    with nothing_left():
+        async with await Votequorum.initialize() as handle, await Votequorum.initialize() as busy:
+            await give_many_votes(handle)
+            await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
+            for votes in range(MANY_VOTES + 2, MANY_VOTES + 62):
+                await busy.setexpected(votes)
+            # A daemon whose client has given up lets it go: it does not go on trying.
+            await eventually_async(lambda: full(handle), otherwise="the queue is full")
+            await eventually_async(lambda: len(daemon.connections()) == 1, otherwise="the daemon has let go")
+            kept = [await handle.next_event() for _ in range(51)]
+            assert kept == [
+                ExpectedVotesNotification(7, votes) for votes in range(MANY_VOTES + 2, MANY_VOTES + 53)
+            ]
+            for call in (handle.next_event, handle.getinfo):
+                with pytest.raises(QueueFull, match="track anew"):
+                    await call()
+            assert (await busy.getinfo()).node_id == 1
+
+
+def full(handle: Votequorum) -> bool:
+    handle.connection.queued_events()
+    return "lost" in repr(handle.connection)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_membership_changes_by_the_thousand_keep_their_order_up_to_the_limit(
+    transport: Literal["shm", "socket"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "EVENT_LIMIT", 1 << 20)
+    async with simulated_cluster(3, transport=transport) as cluster:
+        handle = await cluster.connect(1)
+        await handle.trackstart()
+        while not full(handle):
+            cluster.reform(1)
+        kept = handle.connection.queued_events()
+        assert kept > 8000  # two for each change
+        rings = []
+        for number in range(kept):
+            event = await handle.next_event()
+            assert isinstance(event, QuorumNotification if number % 2 else NodelistNotification)
+            if isinstance(event, NodelistNotification):
+                rings.append(event.ring_id.seq)
+        assert rings == sorted(set(rings))
+        assert await code_of(handle.next_event()) == CsErrorCode.QUEUE_FULL

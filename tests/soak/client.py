@@ -1,0 +1,230 @@
+"""One node's user of the package: callers, trackers, a watcher and maybe a quorum device, in one process.
+
+Orders are lines on standard input: "check" ends everything that is connected, reports what is still held, and
+begins anew; an end of file does the same and then ends the process. Reports are lines of JSON on standard
+output: "check", "history", "watched", "violation".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from votequorum_ipc import (
+    CsError,
+    InfoFlags,
+    NodelistNotification,
+    Quorum,
+    QuorumNodelistNotification,
+    QuorumV1Notification,
+    TrackFlags,
+    Votequorum,
+    watch_quorum,
+)
+from votequorum_ipc.changes import MembershipChanged, QuorumChanged
+from votequorum_ipc.watch import Connected, Lost
+
+FEWEST_QUORATE = 2
+"""Of three nodes with a vote each, and maybe a device with one, two at least are in a quorate partition."""
+
+LONGEST_SYNC = 15.0
+"""Seconds that the synchronisation after a change may take; it waits 4 s for a device that is silent."""
+
+DEVICE = "soak"
+POLL_INTERVAL = 1.0
+
+
+def report(kind: str, **values: Any) -> None:
+    """Tell whoever started this process."""
+    print(json.dumps({"kind": kind, **values}), flush=True)
+
+
+class Client:
+    """Everything that runs at once, until it is cancelled."""
+
+    def __init__(self, *, device: bool) -> None:
+        self.counts: Counter[str] = Counter()
+        self.slowest = 0.0
+        self._too_few_since: float | None = None
+        self._roles: list[Callable[[], Awaitable[None]]] = [
+            *[self._call] * 3,
+            *[self._track] * 2,
+            self._watch,
+            *([self._be_device] if device else []),
+        ]
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for role in self._roles:
+                nursery.start_soon(self._again_and_again, role)
+
+    async def _again_and_again(self, role: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await role()
+            except CsError as error:
+                self.counts[f"{type(error).__name__}"] += 1
+            await trio.sleep(random.uniform(0.01, 0.2))
+
+    # --- calls ---
+
+    async def _call(self) -> None:
+        async with await Votequorum.initialize() as votequorum, await Quorum.initialize() as quorum:
+            while True:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(random.randrange(1, 6)):
+                        nursery.start_soon(self._one_call, partial(self._getinfo, votequorum))
+                    nursery.start_soon(self._one_call, quorum.getquorate)
+                # A call may have ended because the daemon is gone: find out, where it is.
+                votequorum.connection.queued_events()
+                await trio.sleep(random.uniform(0, 0.02))
+
+    async def _one_call(self, call: Callable[[], Awaitable[Any]]) -> None:
+        start = time.perf_counter()
+        with trio.move_on_after(random.choice([0.0005, 0.005, 5])) as scope, contextlib.suppress(CsError):
+            await call()
+            self.counts["calls answered"] += 1
+            self.slowest = max(self.slowest, time.perf_counter() - start)
+        if scope.cancelled_caught:
+            self.counts["calls cancelled"] += 1
+
+    async def _getinfo(self, votequorum: Votequorum) -> None:
+        info = await votequorum.getinfo()
+        if InfoFlags.QUORATE not in info.flags or info.total_votes >= info.quorum:
+            self._too_few_since = None
+            return
+        # While nodes synchronise, votes are those of the new membership and the flag that of the old one.
+        self.counts["answers amid a synchronisation"] += 1
+        self._too_few_since = self._too_few_since or time.monotonic()
+        if time.monotonic() - self._too_few_since > LONGEST_SYNC:
+            report("violation", text=f"quorate with {info.total_votes} of {info.quorum} votes: {info}")
+
+    # --- trackers ---
+
+    async def _track(self) -> None:
+        async with await Quorum.initialize() as quorum:
+            history: list[Any] = []
+            since = time.time()
+            lost = "closed"
+            try:
+                await quorum.trackstart()
+                async for event in quorum.events():
+                    history.append(self._noted(event))
+            except CsError as error:
+                lost = type(error).__name__
+                raise
+            finally:
+                until = time.time()
+                # What came before the end and was not taken yet belongs to it.
+                with contextlib.suppress(CsError):
+                    while (raw := quorum.connection.next_event_nowait()) is not None:
+                        history.append(self._noted(quorum._decode_event(raw)))
+                pid = quorum.connection.server_pid
+                report("history", pid=pid, since=since, until=until, ended=lost, events=history)
+
+    def _noted(self, event: object) -> list[Any]:
+        self.counts["events"] += 1
+        if isinstance(event, QuorumV1Notification):
+            if event.quorate and len(event.members) < FEWEST_QUORATE:
+                report("violation", text=f"quorate alone: {event}")
+            return ["quorum", str(event.ring_id), event.quorate, sorted(event.members)]
+        assert isinstance(event, QuorumNodelistNotification)
+        lists = [sorted(nodes) for nodes in (event.members, event.joined, event.left)]
+        return ["nodelist", str(event.ring_id), *lists]
+
+    async def _watch(self) -> None:
+        history: list[Any] = []
+        async with watch_quorum() as watcher:
+            try:
+                async for view in watcher:
+                    self.counts["views"] += 1
+                    match view.why:
+                        case Connected():
+                            history = [["connected", str(view.ring_id), bool(view.state)]]
+                        case Lost():
+                            self._report_watched(history, "lost")
+                            history = []
+                        case MembershipChanged(ring_id, members, joined, left):
+                            lists = [sorted(nodes) for nodes in (members, joined, left)]
+                            history.append(["nodelist", str(ring_id), *lists])
+                        case QuorumChanged(quorate):
+                            history.append(["turn", quorate])
+                            if quorate and len(view.members) < FEWEST_QUORATE:
+                                report("violation", text=f"watched to be quorate alone: {view}")
+            finally:
+                self._report_watched(history, "closed")
+
+    def _report_watched(self, history: list[Any], ended: str) -> None:
+        if history:
+            report("watched", until=time.time(), ended=ended, events=history)
+
+    # --- a quorum device ---
+
+    async def _be_device(self) -> None:
+        async with await Votequorum.initialize() as votequorum:
+            await votequorum.qdevice_register(DEVICE)
+            await votequorum.trackstart(flags=TrackFlags.CHANGES)
+            ring_id = None
+            while True:
+                with trio.move_on_after(POLL_INTERVAL):
+                    event = await votequorum.next_event()
+                    if isinstance(event, NodelistNotification):
+                        ring_id = event.ring_id
+                if ring_id is not None:
+                    await votequorum.qdevice_poll(DEVICE, True, ring_id)
+                    self.counts["polls"] += 1
+
+
+def holdings() -> dict[str, int]:
+    """What this process holds when it should hold nothing of a connection's."""
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return {
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "mappings": Path("/proc/self/maps").read_text().count("/dev/shm/qb-"),
+        "tasks": trio.lowlevel.current_statistics().tasks_living,
+        "kilobytes": int(rss.split()[1]),
+    }
+
+
+async def files_gone() -> bool:
+    """Whether the daemons remove this process's files, within a while."""
+    for _ in range(200):
+        if not list(Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")):
+            return True
+        await trio.sleep(0.05)
+    return False
+
+
+async def main(device: bool) -> None:
+    """Serve orders until there are no more."""
+    client = Client(device=device)
+    orders = trio.lowlevel.FdStream(os.dup(0))
+    order = b"begin"
+    report("began", pid=os.getpid())
+    while order:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            order = await orders.receive_some()
+            nursery.cancel_scope.cancel()
+        gone = await files_gone()
+        report("check", files_gone=gone, counts=client.counts, slowest=client.slowest, **holdings())
+        client.counts.clear()
+    await orders.aclose()
+
+
+if __name__ == "__main__":
+    trio.run(main, sys.argv[1:] == ["device"])

@@ -1,0 +1,136 @@
+"""A daemon's log as the events it must have sent, and whether a tracker's history is that.
+
+corosync logs "Members[...]" right before it sends a quorum notification. What a node list says it logs as
+"Sync members", "Sync joined" and "Sync left", before "A new membership" with its ring; it sends it early in
+the synchronization that follows, so that one whose synchronization was completed must have been sent, and one
+that another membership interrupted may have been. So from the log follows, for each corosync that ran, the
+list of events; a history must be a piece of it without gaps, from the state at its beginning to its end.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_LINE = re.compile(rb"^(\w{3} \d\d \d\d:\d\d:\d\d)\.(\d{3}) \w+ +\[(QUORUM|TOTEM |MAIN  )\] (.*)$")
+_STARTED = "Corosync Cluster Engine"
+_RING = re.compile(r"A new membership \((\w+\.\w+)\) was formed")
+_LIST = re.compile(r"(Members|Sync members|Sync joined|Sync left)\[\d+\]:([ \d]*)")
+_PRIMARY = "This node is within the primary component"
+_NOT_PRIMARY = "This node is within the non-primary component"
+_COMPLETED = "Completed service synchronization"
+
+MARGIN = 0.25
+"""Seconds by which the log's clock and the end of a history may differ."""
+
+
+@dataclass
+class Logged:
+    """An event that follows from the log."""
+
+    at: float
+    event: list[Any]
+    certain: bool
+
+
+@dataclass
+class Run:
+    """One corosync's events."""
+
+    quorum: list[Logged] = field(default_factory=list)
+    nodelists: list[Logged] = field(default_factory=list)
+    ring: str = "0.0"
+    primary: bool = False
+    sync: dict[str, list[int]] = field(default_factory=dict)
+
+    def read(self, at: float, text: str) -> None:
+        if found := _RING.search(text):
+            self.ring = found[1]
+            lists = [self.sync.get(name, []) for name in ("Sync members", "Sync joined", "Sync left")]
+            self.nodelists.append(Logged(at, ["nodelist", self.ring, *lists], certain=False))
+        elif found := _LIST.match(text):
+            self._read_list(at, found[1], sorted(int(node) for node in found[2].split()))
+        elif text.startswith((_PRIMARY, _NOT_PRIMARY)):
+            self.primary = text.startswith(_PRIMARY)
+        elif text.startswith(_COMPLETED):
+            self.nodelists[-1].certain = True
+
+    def _read_list(self, at: float, name: str, nodes: list[int]) -> None:
+        if name == "Members":
+            self.quorum.append(Logged(at, ["quorum", self.ring, self.primary, nodes], certain=True))
+            return
+        if name == "Sync members":
+            self.sync.clear()
+        self.sync[name] = nodes
+
+
+class Log:
+    """A node's log file, in which one corosync after another has written."""
+
+    def __init__(self, path: Path) -> None:
+        self.runs: list[Run] = []
+        self._path = path
+        self._offset = 0
+
+    def update(self) -> None:
+        """Read what is new."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        complete = new[: new.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            if found := _LINE.match(line):
+                self._read(_seconds(found[1], found[2]), found[4].decode())
+
+    def _read(self, at: float, text: str) -> None:
+        if _STARTED in text and "starting up" in text:
+            self.runs.append(Run())
+        elif self.runs:
+            self.runs[-1].read(at, text)
+
+
+def _seconds(text: bytes, milliseconds: bytes) -> float:
+    """A log's time, which has no year, as seconds since the epoch."""
+    year = time.localtime().tm_year
+    return (
+        time.mktime(time.strptime(f"{year} {text.decode()}", "%Y %b %d %H:%M:%S")) + int(milliseconds) / 1000
+    )
+
+
+def gap(history: Sequence[list[Any]], logged: Sequence[Logged], until: float, *, lost: bool) -> str | None:
+    """Why a history, whose first event is the state at its beginning, is no piece of the log; None if it is.
+
+    Where it ended because the daemon was `lost`, the daemon may have died between writing the log and sending
+    the event, or before the log was written out.
+    """
+    first, rest = history[0], history[1:]
+    reasons = []
+    for start in range(len(logged), -1, -1):
+        if start and logged[start - 1].event[1] != first[1]:
+            continue
+        reason = _gap_from(start, rest, logged, until, lost)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return f"{history} is nowhere in the log: {reasons[:3]}"
+
+
+def _gap_from(
+    start: int, rest: Sequence[list[Any]], logged: Sequence[Logged], until: float, lost: bool
+) -> str | None:
+    place = start
+    for event in rest:
+        while place < len(logged) and logged[place].event != event:
+            if logged[place].certain:
+                return f"from {start}: {event} instead of {logged[place].event}"
+            place += 1
+        if place == len(logged) and not lost:
+            return f"from {start}: {event} was not logged"
+        place += 1
+    missing = [one.event for one in logged[place:] if one.certain and one.at < until - MARGIN]
+    return f"from {start}: {missing} are missing at the end" if len(missing) > int(lost) else None

@@ -1,0 +1,95 @@
+"""What a soak counts; a display of it while it runs, where rich is installed; and the report at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Report:
+    """One soak, so far."""
+
+    minutes: float
+    seed: int
+    began: float = field(default_factory=time.monotonic)
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    checked: Counter[str] = field(default_factory=Counter)
+    memory: dict[str, list[int]] = field(default_factory=dict)
+    """Kilobytes of each client process, after each of its rounds."""
+    slowest: float = 0.0
+    """Seconds of the slowest call that was answered."""
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    def summary(self) -> str:
+        """One line for now."""
+        return (
+            f"round {self.rounds}, {self.faults.total()} faults, {self.counts['calls answered']:,} calls, "
+            f"{self.counts['events']:,} events, {self.checked['histories']:,} histories, "
+            f"{len(self.violations)} violations"
+        )
+
+    def text(self) -> str:
+        """The report, in Markdown."""
+        kept = {name: sizes for name, sizes in self.memory.items() if len(sizes) > 1}
+        growth = {name: f"{sizes[1]:,} to {sizes[-1]:,}" for name, sizes in kept.items()}
+        sections: dict[str, Mapping[str, object]] = {
+            "Faults": self.faults,
+            "Clients": self.counts,
+            "Compared": self.checked,
+            "Resident memory in KiB, after the second round and after the last": growth,
+        }
+        lines = [
+            f"{self.elapsed / 60:.1f} minutes, {self.rounds} rounds, Python {platform.python_version()}, "
+            f"seed {self.seed}; slowest answer {self.slowest:.2f} s",
+            "",
+        ]
+        for title, values in sections.items():
+            lines += [f"**{title}**", ""]
+            lines += [f"- {name}: {_figure(value)}" for name, value in sorted(values.items())]
+            lines.append("")
+        lines += ["**Violations**", ""]
+        lines += [f"- {violation}" for violation in self.violations] or ["none"]
+        return "\n".join(lines)
+
+
+def _figure(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@contextlib.contextmanager
+def display(report: Report) -> Iterator[None]:
+    """Within the block the terminal shows how far it is."""
+    try:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        yield
+        return
+    import threading
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    ended = threading.Event()
+    with Progress(*columns) as progress:
+        task = progress.add_task("soak", total=report.minutes * 60)
+
+        def show() -> None:
+            while not ended.wait(0.5):
+                progress.update(task, completed=report.elapsed, description=report.summary())
+
+        shower = threading.Thread(target=show)
+        shower.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            shower.join()

@@ -1,0 +1,58 @@
+"""A soak of less than a minute, in every run of the tests, and what its judgement rests on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from .chaos import soak
+from .history import Logged, gap
+from .report import Report
+
+
+@pytest.mark.timeout(240)
+def test_a_short_soak_ends_without_violations(real_corosync: None, tmp_path: Path) -> None:
+    report = Report(minutes=0.6, seed=random.randrange(1 << 32))
+    soak(report, tmp_path)
+    assert report.violations == [], report.text()
+    assert report.rounds >= 1
+    assert report.checked["histories"] > 5
+    assert report.checked["watched histories"] > 2
+
+
+LOG = [
+    Logged(float(number), ["quorum", f"1.{number}", True, [1, 2]], certain=number != 3) for number in range(6)
+]
+
+
+def events(*numbers: int) -> list[list[object]]:
+    return [LOG[number].event for number in numbers]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3, 4, 5), (2, 3, 4, 5), (2, 4, 5), (5,)])
+def test_a_piece_up_to_the_end_fits(numbers: tuple[int, ...]) -> None:
+    assert gap(events(*numbers), LOG, until=6, lost=False) is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost"),
+    [
+        ((1, 2, 4), False),  # the last one is missing
+        ((1, 2, 3), True),  # two are missing, where a daemon that died may owe one
+        ((0, 2, 4, 5), False),  # one is missing within
+        ((2, 2, 4, 5), False),  # one came twice
+        ((2, 4, 3, 5), False),  # two changed places
+    ],
+)
+def test_what_is_missing_repeated_or_out_of_order_does_not_fit(numbers: tuple[int, ...], lost: bool) -> None:
+    assert gap(events(*numbers), LOG, until=6, lost=lost)
+
+
+def test_what_a_lost_daemon_may_owe_fits() -> None:
+    assert gap(events(1, 2, 4), LOG, until=6, lost=True) is None
+    # It sent what it had no time to log.
+    assert gap([*events(4, 5), ["quorum", "1.6", True, [1]]], LOG, until=6, lost=True) is None
+    # What was logged after the end is nobody's.
+    assert gap(events(1, 2), LOG, until=3.5, lost=False) is None

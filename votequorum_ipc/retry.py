@@ -1,0 +1,52 @@
+"""Trying again, for callers who ask for it: `TryAgain` is never hidden otherwise.
+
+Strategy: pauses double from one attempt to the next, up to a limit, and each is shortened by up to a half by
+chance, so that nodes which were refused at the same time do not come back at the same time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import trio
+
+from .errors import TryAgain
+
+T = TypeVar("T")
+
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 1.0
+
+
+class Backoff:
+    """Pauses in seconds: each twice the one before, up to `most`, less up to a half by chance."""
+
+    def __init__(self, first: float = FIRST_PAUSE, most: float = LONGEST_PAUSE) -> None:
+        self._next = first
+        self._most = most
+
+    def pause(self) -> float:
+        """The length of the next pause."""
+        full = min(self._next, self._most)
+        self._next = full * 2
+        return full * random.uniform(0.5, 1)
+
+
+async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) -> T:
+    """Make a call, and again as long as the daemon answers `TryAgain`.
+
+    `deadline` is on trio's clock: `await retry(vq.getinfo, 1, deadline=trio.current_time() + 30)`. `TryAgain`
+    is raised where the next attempt would come after it; at least one is made. It does not cut short a call
+    that is under way: a daemon that hangs is for a cancel scope. Raises whatever else the call does.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return await call(*args)
+        except TryAgain:
+            pause = backoff.pause()
+            if trio.current_time() + pause > deadline:
+                raise
+        await trio.sleep(pause)
