@@ -2,8 +2,7 @@
 
 Strategy: requests and responses share one pair of connected datagram sockets, events have another; the setup
 socket only tells when the server is gone. The control block counts what was sent and not yet received, which
-the server takes for its queue length. Each count stands beside a flow control level in one aligned pair of
-words, which is how a `sem_t` begins, so the C library's semaphore operations count atomically there.
+the server takes for its queue length; see `ring.Count`.
 
 A request is counted before it is sent. The other way round, a fast server could lower the count first, and
 raising it from -1 would carry into the flow control level beside it.
@@ -22,13 +21,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
-from ..ring import SHM_DIRECTORY, Semaphore, check_platform, map_shared, open_shared_file
+from ..ring import SHM_DIRECTORY, Count, check_platform, map_shared, open_shared_file
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
 from .transport import EDGES
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
 _WORD: Final = struct.Struct("=i")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
@@ -64,7 +62,7 @@ class SocketTransport:
                 epoll.register(sock, EDGES)
             undo.pop_all()
         self._counts = [
-            Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
+            Count(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"))
             for way in ("request", "response", "event")
         ]
         self._uncounted = [0, 0, 0]
