@@ -6,8 +6,8 @@ off; early closes. After each sequence another client asks, once while the attac
 once after they have closed. A death, a hang or a refusal is a failure.
 
 The daemon is a throw-away one on a host of its own (`tests/real`), with a memory limit, and is started again
-when it has died. A failure on a daemon that has seen other sequences is tried again on a fresh one first; what
-does not repeat there is written to the log of unrepeated deaths, with all sequences before it.
+when it has died. A failure on a daemon that has seen other sequences is tried again on a fresh one first;
+what does not repeat there is written to the log of unrepeated deaths, with all sequences before it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from tests.real.host import Host
 from votequorum_ipc.errors import CsError, Timeout
 from votequorum_ipc.fuzzing.attack import Attacker, Close, Connect, Send, Step, is_served
 from votequorum_ipc.fuzzing.targets import Target
-from votequorum_ipc.strategies.attacks import attacks, without
+from votequorum_ipc.strategies.attacks import SERVICES, attacks, without
 
 DYING: Final = 3.0
 """Seconds that a daemon may take from its first missed answer to its end: it writes a black box first."""
 
 MEMORY: Final = 1 << 30
 """Bytes of address space that the daemon may use more than it does when it is ready."""
+
+NOTHING: Final = "nothing, this time and under strace"
 
 CASES_A_DAEMON: Final = 500
 
@@ -114,7 +116,8 @@ class Corosync:
         return None
 
     def _verdict(self, otherwise: type[CorosyncFailed], error: Exception) -> CorosyncFailed:
-        until = time.monotonic() + DYING
+        # One that hangs has had its time already.
+        until = time.monotonic() + (0.2 if otherwise is Hung else DYING)
         while self.daemon.alive and time.monotonic() < until:
             time.sleep(0.01)
         kind = otherwise if self.daemon.alive else Died
@@ -145,8 +148,12 @@ class Corosync:
         steps = without(case, self.known)
         features = what_matters(steps)
         self.known.add(features)
-        self.restart()
-        words = self.last_words(steps)
+        words = ""
+        for _ in range(3):
+            self.restart()
+            words = self.last_words(steps)
+            if NOTHING not in words:
+                break
         self.restart()
         return f"features: {sorted(features)}\n{words}"
 
@@ -162,13 +169,14 @@ class Corosync:
             finally:
                 strace.send_signal(signal.SIGINT)
         signals = [line for line in trace.read_text().splitlines() if "SIG" in line]
-        kind = type(failure).__name__ if failure else "nothing (under strace)"
+        kind = type(failure).__name__ if failure else NOTHING
         return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], self.daemon.log_tail(12)])
 
 
 def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
     """The features by which to know a failure again: those of damage, or else those of the requests."""
-    ordinary = {step.feature for step in steps if isinstance(step, Connect | Close)}
+    ordinary = {step.feature for step in steps if isinstance(step, Close)}
+    ordinary |= {Connect(0, service).feature for service in SERVICES}
     honest = {step.feature for step in steps if isinstance(step, Send) and step.feature == step.about}
     features = {step.feature for step in steps}
     return frozenset(features - ordinary - honest or features - ordinary or features)

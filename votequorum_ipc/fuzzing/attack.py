@@ -1,4 +1,5 @@
-"""What a client that keeps to nothing does, step by step, as values that can be drawn, shrunk and written down.
+"""What a client that keeps to nothing does, step by step, as values that can be drawn, shrunk and written
+down.
 
 Strategy: a step is a frozen dataclass with a method that performs it on an `Attacker`, which holds the
 connections by number. A step on a connection that is not there does nothing, so any part of a sequence is a
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import CsError
+from ..ipc import DEFAULT_MAX_MSG_SIZE
 from ..wire import votequorum
 from .raw import RawConnection, open_socket
 
@@ -65,7 +67,7 @@ class Connect:
 
     connection: int
     service: str
-    max_msg_size: int = 8192
+    max_msg_size: int = DEFAULT_MAX_MSG_SIZE
 
     def perform(self, attacker: Attacker) -> None:
         Close(self.connection).perform(attacker)
@@ -75,6 +77,8 @@ class Connect:
 
     @property
     def feature(self) -> str:
+        if self.max_msg_size < DEFAULT_MAX_MSG_SIZE:
+            return "a connection for small messages"
         return f"connect to {self.service}"
 
 

@@ -1,8 +1,9 @@
 """One connection to a libqb service, by plain blocking calls, on which everything can be done wrong.
 
-Strategy: it shakes hands honestly and maps what the server names, as the client in `ipc` does; after that each
-part can be used by itself: a chunk without a doorbell, a doorbell without a chunk, any word of the rings'
-headers, any file cut short. Nothing here protects the caller or the server; `ipc` is what programs use.
+Strategy: it shakes hands honestly and maps what the server names, as the client in `ipc` does; after that
+each part can be used by itself: a chunk without a doorbell, a doorbell without a chunk, any word of the
+rings' headers, any file cut short. Nothing here protects the caller or the server; `ipc` is what programs
+use.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ Ways = ("request", "response", "event")
 """The three directions of a connection, each with a ring, or with a pair of counters in the control block."""
 
 _LOOK_AGAIN: Final = 0.0002
-"""Seconds between looks for a response: shared memory has nothing to block on that is worth its price here."""
+"""Seconds between looks for a response: shared memory has nothing to block on that is worth its price here.
+"""
 
 
 class RawConnection:
     """An open connection. A context manager; `close` may come at any time."""
 
     def __init__(self, service: str, address: str | None = None, *, max_msg_size: int = 8192) -> None:
-        """Shake hands. `address` as in `ipc.connect`. Raises `CsError` for a refusal or what cannot be mapped,
-        `Timeout` when no answer comes within `deadline` seconds, OSError where nothing listens."""
+        """Shake hands. `address` as in `ipc.connect`. Raises `CsError` for a refusal or what cannot be
+        mapped, `Timeout` when no answer comes within `deadline` seconds, OSError where nothing listens.
+        """
         self.service = service
         self.socket = open_socket(service, address)
         self._stack = contextlib.ExitStack()
@@ -144,9 +147,9 @@ class RawConnection:
     def send(self, message: bytes, *, posts: int = 1, bells: int = 1, chunk_size: int | None = None) -> None:
         """Send a request, or something like it.
 
-        Over shared memory: put it into the ring, say in its chunk header that it has `chunk_size` bytes, raise
-        the semaphore `posts` times and send `bells` bytes on the setup socket. Over sockets: count `posts`
-        messages and send this one as a datagram. What finds no room is dropped.
+        Over shared memory: put it into the ring, say in its chunk header that it has `chunk_size` bytes,
+        raise the semaphore `posts` times and send `bells` bytes on the setup socket. Over sockets: count
+        `posts` messages and send this one as a datagram. What finds no room is dropped.
         """
         if self.over_shm:
             self._put(message, chunk_size)

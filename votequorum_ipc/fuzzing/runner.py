@@ -26,8 +26,8 @@ from .targets import Session, Target
 ROUND: Final = 500
 """Cases a round: few enough to look at the clock often, enough to be worth hypothesis's start."""
 
-SHRINKING: Final = 60.0
-"""Seconds to spend on making a failure smaller. Where a case costs a daemon, that is some twenty attempts."""
+SHRINKING: Final = 120.0
+"""Seconds to spend on making a failure smaller. Where a case costs a daemon, that is some forty attempts."""
 
 _PHASES: Final = (Phase.reuse, Phase.generate, Phase.shrink)
 

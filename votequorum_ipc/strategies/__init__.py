@@ -25,11 +25,22 @@ except ImportError as _error:
         "votequorum_ipc.strategies needs hypothesis: pip install 'votequorum-ipc[fuzz]'"
     ) from _error
 
+from .attacks import attacks
 from .calls import Call, call_sequences, calls
 from .clusters import Happening, cluster_configs, happenings
 from .handshakes import ServerScript, handshake_responses, server_scripts
 from .messages import AlmostValid, Frame, Lie, almost_valid, arbitrary, frames, valid
-from .rings import ControlLie, Read, RingLie, RingStep, Write, control_lies, ring_lies, ring_scripts
+from .rings import (
+    ControlLie,
+    Read,
+    RingLie,
+    RingStep,
+    Write,
+    control_lies,
+    ring_cuts,
+    ring_lies,
+    ring_scripts,
+)
 from .values import fields_of, texts, values_of
 
 __all__ = [
@@ -46,6 +57,7 @@ __all__ = [
     "Write",
     "almost_valid",
     "arbitrary",
+    "attacks",
     "call_sequences",
     "calls",
     "cluster_configs",
@@ -54,6 +66,7 @@ __all__ = [
     "frames",
     "handshake_responses",
     "happenings",
+    "ring_cuts",
     "ring_lies",
     "ring_scripts",
     "server_scripts",

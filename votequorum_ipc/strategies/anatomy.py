@@ -44,9 +44,7 @@ def places(layout: Layout, data: bytes) -> list[Place]:
     return list(_walk(layout.construct, data, 0, "", {}))
 
 
-def _walk(
-    struct: c.Struct, data: bytes, start: int, prefix: str, counts: dict[str, int]
-) -> Iterator[Place]:
+def _walk(struct: c.Struct, data: bytes, start: int, prefix: str, counts: dict[str, int]) -> Iterator[Place]:
     last = ""
     for field in struct.subcons:
         bare = field.subcon if isinstance(field, c.Renamed) else field

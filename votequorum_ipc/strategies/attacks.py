@@ -4,8 +4,8 @@ Strategy: a sequence begins with a connection or two, because most steps need on
 them valid or nearly so, among steps that damage what both sides share. `left_out` names features of steps
 that are not to be drawn: that is how a campaign goes on behind a defect that it has found already.
 
-Left out always: what a daemon is right to end for (cfg's requests to shut down or to kill a node), and message
-sizes beyond 1 MiB, which fill /dev/shm for everybody.
+Left out always: what a daemon is right to end for (cfg's requests to shut down or to kill a node), and
+message sizes beyond 1 MiB, which fill /dev/shm for everybody.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def connects() -> st.SearchStrategy[Connect]:
 def handshakes() -> st.SearchStrategy[Handshake]:
     """Connection requests that are not, cut short, or too long."""
     request = frames_of("setup", CONNECTION_REQUEST).map(
-        lambda frame: Frame(frame.service, frame.message, {"max_msg_size": frame.fields["max_msg_size"] % 8193})
+        lambda frame: Frame(
+            frame.service, frame.message, {"max_msg_size": frame.fields["max_msg_size"] % 8193}
+        )
     )
     data = st.one_of(almost_valid(request), request, arbitrary(64)).map(bytes_of).filter(_is_small)
     return st.builds(Handshake, st.sampled_from(SERVICES), data, st.booleans())

@@ -184,8 +184,10 @@ def _lie_in(frame: Frame, data: bytes, lie: Lie, place: Place) -> st.SearchStrat
     values: st.SearchStrategy[Any]
     match place.part:
         case Part.TEXT:
-            values = st.binary(min_size=1, max_size=1).filter(lambda byte: byte != b"\0").map(
-                lambda byte: byte * place.size
+            values = (
+                st.binary(min_size=1, max_size=1)
+                .filter(lambda byte: byte != b"\0")
+                .map(lambda byte: byte * place.size)
             )
         case Part.NAME_LENGTH:
             values = st.integers(MarName.LENGTH + 1, RANGES["H"][1])
@@ -193,8 +195,11 @@ def _lie_in(frame: Frame, data: bytes, lie: Lie, place: Place) -> st.SearchStrat
             values = st.binary(min_size=place.size, max_size=place.size)
         case _:
             values = integers(place.letter)
-    different = values.filter(lambda v: (v if isinstance(v, bytes) else _pack(place, v)) != there)
-    return different.map(lambda value: AlmostValid(frame, lie, place.name, value))
+
+    def differs(value: Any) -> bool:
+        return (value if isinstance(value, bytes) else _pack(place, value)) != there
+
+    return values.filter(differs).map(lambda value: AlmostValid(frame, lie, place.name, value))
 
 
 def _pack(place: Place, value: int) -> bytes:
