@@ -86,12 +86,13 @@ class Corosync:
         history = [*self.journal]
         self.restart()
         if not fresh:
-            failure, before = self.try_out(steps), failure
+            repeated = self.try_out(steps)
             self.restart()
-            if failure is None:
-                self._write_down(before, history)
-        if failure is not None:
-            raise failure
+            if repeated is None:
+                self._write_down(failure, history)
+                return
+            failure = repeated
+        raise failure
 
     def try_out(self, steps: tuple[Step, ...]) -> CorosyncFailed | None:
         """Perform the steps and see whether the daemon serves another client, before and after they end."""
@@ -183,7 +184,7 @@ def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
 
 
 def limit_memory(pid: int) -> None:
-    """Bound what a daemon may allocate from now on, and let it leave no core file: this is not its machine."""
+    """Bound what a daemon may allocate from now on, and let it leave no core file: others work here."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))

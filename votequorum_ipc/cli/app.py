@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "monitor": "monitor",
     "setexpected": "setexpected",
     "setvotes": "setvotes",
+    "fuzz": "fuzz",
 }
 """A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
 

@@ -12,12 +12,16 @@ import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..errors import CsError
 from ..ipc import DEFAULT_MAX_MSG_SIZE
 from ..wire import votequorum
 from .raw import RawConnection, open_socket
+
+PATIENCE: Final = 0.5
+"""Seconds that an attacker waits for a handshake: whether a daemon hangs is for another client to find out.
+"""
 
 
 class Attacker:
@@ -72,7 +76,7 @@ class Connect:
     def perform(self, attacker: Attacker) -> None:
         Close(self.connection).perform(attacker)
         attacker.connections[self.connection] = RawConnection(
-            self.service, attacker.address, max_msg_size=self.max_msg_size
+            self.service, attacker.address, max_msg_size=self.max_msg_size, deadline=PATIENCE
         )
 
     @property
@@ -230,7 +234,7 @@ class Close:
         return "close"
 
 
-PROBE = votequorum.GETINFO.encode(nodeid=0)
+PROBE: Final = votequorum.GETINFO.encode(nodeid=0)
 
 
 def is_served(address: str | None = None) -> Any:

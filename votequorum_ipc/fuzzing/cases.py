@@ -9,7 +9,7 @@ from ..strategies.calls import Call
 from ..strategies.clusters import Happening
 from ..strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
 from ..strategies.messages import AlmostValid, Frame, Lie
-from ..strategies.rings import ControlLie, Read, RingLie, Write
+from ..strategies.rings import ControlLie, Publish, Put, Read, RingLie, RingScript, Write
 from ..types import RingId
 from ..wire.votequorum import NodeEntry
 from .attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Truncate
@@ -36,9 +36,12 @@ __all__ = [
     "Poke",
     "PokeData",
     "Post",
+    "Publish",
+    "Put",
     "Read",
     "RingId",
     "RingLie",
+    "RingScript",
     "Say",
     "Send",
     "ServerScript",

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ..errors import CsError, Library, Timeout, error_from_errno
+from ..ipc import DEFAULT_MAX_MSG_SIZE
 from ..ipc.address import abstract, locate
 from ..ring import WORD, Ring
 from ..wire.setup import (
@@ -42,11 +43,20 @@ _LOOK_AGAIN: Final = 0.0002
 class RawConnection:
     """An open connection. A context manager; `close` may come at any time."""
 
-    def __init__(self, service: str, address: str | None = None, *, max_msg_size: int = 8192) -> None:
-        """Shake hands. `address` as in `ipc.connect`. Raises `CsError` for a refusal or what cannot be
-        mapped, `Timeout` when no answer comes within `deadline` seconds, OSError where nothing listens.
+    def __init__(
+        self,
+        service: str,
+        address: str | None = None,
+        *,
+        max_msg_size: int = DEFAULT_MAX_MSG_SIZE,
+        deadline: float = 5.0,
+    ) -> None:
+        """Shake hands. `address` as in `ipc.connect`; `deadline` is how many seconds the handshake, and each
+        call, may take. Raises `CsError` for a refusal or what cannot be mapped, `Timeout` when no answer
+        comes in time, OSError where nothing listens.
         """
         self.service = service
+        self.deadline = deadline
         self.socket = open_socket(service, address)
         self._stack = contextlib.ExitStack()
         self._stack.callback(self.socket.close)
@@ -59,9 +69,6 @@ class RawConnection:
         except BaseException:
             self._stack.close()
             raise
-
-    deadline: Final = 5.0
-    """Seconds that the handshake, and a call, may take."""
 
     def _receive_exactly(self) -> bytes:
         self.socket.settimeout(self.deadline)
@@ -259,7 +266,6 @@ def open_socket(service: str, address: str | None) -> socket.socket:
     target, _ = locate(service, address) if address else (abstract(service), service)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        sock.settimeout(RawConnection.deadline)
         sock.connect(target)
     except BaseException:
         sock.close()

@@ -8,14 +8,17 @@ that a replay needs. A target whose session can learn goes on behind its failure
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import runpy
+import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -26,10 +29,31 @@ from .targets import Session, Target
 ROUND: Final = 500
 """Cases a round: few enough to look at the clock often, enough to be worth hypothesis's start."""
 
+HANGING: Final = 60.0
+"""Seconds after which a case counts as failed because it does not end."""
+
 SHRINKING: Final = 120.0
 """Seconds to spend on making a failure smaller. Where a case costs a daemon, that is some forty attempts."""
 
 _PHASES: Final = (Phase.reuse, Phase.generate, Phase.shrink)
+
+
+class Hangs(AssertionError):
+    """A case did not end."""
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Hangs(f"not done after {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass
@@ -59,6 +83,7 @@ class _Run:
         self.failing: tuple[Any, BaseException] | None = None
         self._failed: dict[str, Exception] = {}
         self._shrink_until = 0.0
+        self._start = time.monotonic()
         self._database = DirectoryBasedExampleDatabase(directory / target.name / "examples")
 
     def round(self, session: Session, seed_: int, examples: int, until: float) -> None:
@@ -93,8 +118,10 @@ class _Run:
             if time.monotonic() > self._shrink_until:
                 return
         self.report.cases += 1
+        self.report.seconds = time.monotonic() - self._start
         try:
-            session.check(case)
+            with _alarm(HANGING):
+                session.check(case)
         except Exception as error:
             if not self._failed:
                 self._shrink_until = time.monotonic() + SHRINKING
@@ -115,8 +142,7 @@ def fuzz(
     """Run a target for so many minutes. The report names the failures, which are stored in `directory`."""
     run = _Run(target, directory, progress)
     seeds = random.Random(first_seed)
-    start = time.monotonic()
-    until = start + minutes * 60
+    until = time.monotonic() + minutes * 60
     with target.session() as session:
         while time.monotonic() < until:
             if _failed(run, session, seeds.getrandbits(32), until):
@@ -126,9 +152,7 @@ def fuzz(
                 run.report.failures.append(store(target.name, case, error, directory, words))
                 if not words:
                     break
-            run.report.seconds = time.monotonic() - start
             progress(run.report)
-    run.report.seconds = time.monotonic() - start
     return run.report
 
 
@@ -171,9 +195,7 @@ def store(target: str, case: Any, error: BaseException, directory: Path, words: 
     path.parent.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error, limit=-3))
     comment = "\n".join(f"# {line}".rstrip() for line in (words + "\n" + trace).strip().splitlines())
-    path.write_text(
-        f"{comment}\n\nfrom votequorum_ipc.fuzzing.cases import *  # noqa: F403\n\nCASE = {text}  # noqa: F405\n"
-    )
+    path.write_text(f"{comment}\n\nfrom votequorum_ipc.fuzzing.cases import *\n\nCASE = {text}\n")
     return name
 
 
@@ -183,7 +205,7 @@ def failure_path(target: str, name: str, directory: Path) -> Path:
 
 
 def replay(target: Target, name: str, directory: Path) -> None:
-    """Check a stored case again. Raises what fails; FileNotFoundError when there is no failure of the name."""
+    """Check a stored case again. Raises what fails; FileNotFoundError when none has that name."""
     path = failure_path(target.name, name, directory)
     if not path.is_file():
         raise FileNotFoundError(f"no failure {name!r} of {target.name} in {path.parent}")

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from hypothesis.strategies import SearchStrategy
 
-MODULES: Final = ("codec", "ring", "hostile_server", "hostile_client", "differential", "corosync")
+MODULES: Final = ("codec", "ring", "hostile_server", "corosync")
 """The modules of `fuzz` that have targets."""
 
 

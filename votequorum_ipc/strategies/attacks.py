@@ -70,7 +70,7 @@ def requests() -> st.SearchStrategy[Frame | AlmostValid | bytes]:
 def _with_known_keys() -> st.SearchStrategy[Frame]:
     cmap = valid(services=("cmap",), kinds=(Kind.REQUEST,)).filter(lambda frame: "key_name" in frame.fields)
     return st.builds(
-        lambda frame, key: Frame(frame.service, frame.message, {**frame.fields, "key_name": key}),
+        lambda frame, key: Frame("setup", frame.message, {**frame.fields, "key_name": key}),
         cmap,
         st.sampled_from(_KNOWN_KEYS),
     )

@@ -8,6 +8,7 @@ like its cause: `AlmostValid(Frame('votequorum', 'getinfo response', {...}), Lie
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,14 +117,29 @@ def valid(
     return st.sampled_from(layouts(services=services, kinds=kinds)).flatmap(lambda pair: frames_of(*pair))
 
 
+@functools.cache
 def frames_of(service: str, layout: Layout) -> st.SearchStrategy[Frame]:
     """Valid messages of one layout."""
     return fields_of(layout).map(lambda fields: Frame(service, str(layout), fields))
 
 
 def almost_valid(frame: st.SearchStrategy[Frame] | None = None) -> st.SearchStrategy[AlmostValid]:
-    """Messages with exactly one lie; what would be true by chance is not drawn."""
-    return (valid() if frame is None else frame).flatmap(_lies_about)
+    """Messages with exactly one lie. `frame` is what to lie about: by default all valid messages."""
+    return _almost_valid(valid() if frame is None else frame)
+
+
+@st.composite
+def _almost_valid(draw: st.DrawFn, frames: st.SearchStrategy[Frame]) -> AlmostValid:
+    frame = draw(frames)
+    data = frame.data
+    lies = [(lie, place) for place in places(frame.layout, data) if (lie := _lie_about(place))]
+    number = draw(st.integers(0, len(lies)))
+    if number == len(lies):
+        length = draw(st.integers(0, len(data) + 64))
+        return AlmostValid(frame, Lie.LENGTH, "length", length + (length == len(data)))
+    lie, place = lies[number]
+    value = draw(_values_for(place.part, place.size, place.letter))
+    return AlmostValid(frame, lie, place.name, _different(value, data, place))
 
 
 def arbitrary(max_size: int = 400) -> st.SearchStrategy[bytes]:
@@ -171,35 +187,24 @@ def _candidates(layout: Layout, data: bytes, lie: Lie) -> Iterator[Place]:
     return (place for place in places(layout, data) if _lie_about(place) is lie)
 
 
-def _lies_about(frame: Frame) -> st.SearchStrategy[AlmostValid]:
-    data = frame.data
-    found = [(_lie_about(place), place) for place in places(frame.layout, data)]
-    in_fields = [_lie_in(frame, data, lie, place) for lie, place in found if lie is not None]
-    lengths = st.integers(0, len(data) + 64).filter(lambda length: length != len(data))
-    return st.one_of([*in_fields, lengths.map(lambda n: AlmostValid(frame, Lie.LENGTH, "length", n))])
-
-
-def _lie_in(frame: Frame, data: bytes, lie: Lie, place: Place) -> st.SearchStrategy[AlmostValid]:
-    there = data[place.start : place.start + place.size]
-    values: st.SearchStrategy[Any]
-    match place.part:
+@functools.cache
+def _values_for(part: Part, size: int, letter: str) -> st.SearchStrategy[Any]:
+    match part:
         case Part.TEXT:
-            values = (
-                st.binary(min_size=1, max_size=1)
-                .filter(lambda byte: byte != b"\0")
-                .map(lambda byte: byte * place.size)
-            )
+            return st.integers(1, 255).map(lambda byte: bytes([byte]) * size)
         case Part.NAME_LENGTH:
-            values = st.integers(MarName.LENGTH + 1, RANGES["H"][1])
+            return st.integers(MarName.LENGTH + 1, RANGES["H"][1])
         case Part.PADDING:
-            values = st.binary(min_size=place.size, max_size=place.size)
-        case _:
-            values = integers(place.letter)
+            return st.binary(min_size=size, max_size=size)
+    return integers(letter)
 
-    def differs(value: Any) -> bool:
-        return (value if isinstance(value, bytes) else _pack(place, value)) != there
 
-    return values.filter(differs).map(lambda value: AlmostValid(frame, lie, place.name, value))
+def _different(value: int | bytes, data: bytes, place: Place) -> int | bytes:
+    """The value, or one that differs in a bit where that is what is there already."""
+    there = data[place.start : place.start + place.size]
+    if isinstance(value, bytes):
+        return value if value != there else bytes([value[0] ^ 1]) + value[1:]
+    return value if _pack(place, value) != there else value ^ 1
 
 
 def _pack(place: Place, value: int) -> bytes:

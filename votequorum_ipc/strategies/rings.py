@@ -49,11 +49,21 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Put(Write):
+    """The writer adds a message and does not announce it yet."""
+
+
+@dataclass(frozen=True)
+class Publish:
+    """The writer announces what it has put."""
+
+
+@dataclass(frozen=True)
 class Read:
     """The reader takes a message, if there is one."""
 
 
-RingStep = Write | Read
+RingStep = Write | Publish | Read
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,20 @@ class RingLie:
 
 
 @dataclass(frozen=True)
+class RingScript:
+    """What happens to one ring."""
+
+    max_msg_size: int
+    start: int
+    """The word at which both pointers stand at first, in words of any ring: to be taken modulo its length."""
+    steps: tuple[RingStep, ...]
+    lies: tuple[RingLie, ...] = ()
+    """What is then changed behind the backs of both ends."""
+    after: tuple[RingStep, ...] = ()
+    """What both ends do after that."""
+
+
+@dataclass(frozen=True)
 class ControlLie:
     """A word of the control block of the socket transport."""
 
@@ -79,20 +103,39 @@ class ControlLie:
     value: int
 
 
-def writes(max_msg_size: int) -> st.SearchStrategy[Write]:
-    """Messages that a ring for `max_msg_size` bytes may be given, a few of them too large."""
+def ring_steps(max_msg_size: int, most: int) -> st.SearchStrategy[tuple[RingStep, ...]]:
+    """What the two ends of a ring for `max_msg_size` bytes do in turn; a few messages are too large."""
     edges = [size for size in (0, 1, 3, 4, 5, max_msg_size - 1, max_msg_size) if 0 <= size <= max_msg_size]
-    return st.builds(Write, st.sampled_from(edges) | st.integers(0, max_msg_size + 8), st.integers(0, 255))
+    sizes = st.sampled_from(edges) | st.integers(0, max_msg_size + 8)
+    fills = st.integers(0, 255)
+    step: st.SearchStrategy[RingStep] = st.one_of(
+        st.builds(Read), st.builds(Write, sizes, fills), st.builds(Put, sizes, fills), st.builds(Publish)
+    )
+    return st.lists(step, max_size=most).map(tuple)
 
 
-def ring_scripts(most_steps: int = 60) -> st.SearchStrategy[tuple[int, tuple[RingStep, ...]]]:
-    """A ring's `max_msg_size`, and what its two ends do in turn."""
+def ring_scripts(most_steps: int = 40) -> st.SearchStrategy[RingScript]:
+    """Rings on which everybody is honest."""
+    return st.sampled_from(MESSAGE_SIZES).flatmap(
+        lambda size: st.builds(RingScript, st.just(size), _starts, ring_steps(size, most_steps))
+    )
 
-    def steps(max_msg_size: int) -> st.SearchStrategy[tuple[int, tuple[RingStep, ...]]]:
-        step = st.one_of(st.builds(Read), writes(max_msg_size))
-        return st.lists(step, max_size=most_steps).map(lambda steps: (max_msg_size, tuple(steps)))
 
-    return st.sampled_from(MESSAGE_SIZES).flatmap(steps)
+def damaged_ring_scripts(most_steps: int = 10) -> st.SearchStrategy[RingScript]:
+    """Rings on which somebody is not."""
+    return st.sampled_from(MESSAGE_SIZES).flatmap(
+        lambda size: st.builds(
+            RingScript,
+            st.just(size),
+            _starts,
+            ring_steps(size, most_steps),
+            st.lists(ring_lies(), min_size=1, max_size=4).map(tuple),
+            ring_steps(size, most_steps),
+        )
+    )
+
+
+_starts = st.just(0) | st.integers(0, 3071)
 
 
 def ring_lies(words: int = 3072) -> st.SearchStrategy[RingLie]:

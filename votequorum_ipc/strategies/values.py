@@ -7,6 +7,7 @@ have it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import construct as c
@@ -29,8 +30,9 @@ LONGEST_KEY: Final = MarName.LENGTH - 1
 """cmap keeps names as C strings in 256 bytes."""
 
 
+@functools.cache
 def integers(letter: str) -> st.SearchStrategy[int]:
-    """Numbers that a type of the struct module can hold; its edges, and those of smaller types, are likely."""
+    """Numbers that a type of the struct module can hold; the edges of it and of smaller ones are likely."""
     low, high = RANGES[letter]
     edges = {edge for pair in RANGES.values() for edge in pair} | {0, 1, 16, 24, 255, 256, 4096}
     return st.integers(low, high) | st.sampled_from(
@@ -70,6 +72,7 @@ def values_of(bare: c.Construct) -> st.SearchStrategy[Any]:
     raise TypeError(bare)
 
 
+@functools.cache
 def fields_of(layout: Layout) -> st.SearchStrategy[dict[str, Any]]:
     """The keywords of a layout's `encode`."""
     return st.fixed_dictionaries({name: values_of(bare) for name, bare in named_fields(layout).items()})
