@@ -13,6 +13,7 @@ what does not repeat there is written to the log of unrepeated deaths, with all 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import resource
 import signal
@@ -28,7 +29,7 @@ from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc.errors import CsError, Timeout
-from votequorum_ipc.fuzzing.attack import Attacker, Close, Connect, Send, Step, is_served
+from votequorum_ipc.fuzzing.attack import Attacker, Close, Connect, Send, Step, features, is_served
 from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.strategies.attacks import SERVICES, attacks, without
 
@@ -37,6 +38,12 @@ DYING: Final = 3.0
 
 MEMORY: Final = 1 << 30
 """Bytes of address space that the daemon may use more than it does when it is ready."""
+
+TRIALS: Final = 3
+"""How often to try what depends on who is faster."""
+
+SHORTENING: Final = 120.0
+"""Seconds to spend on leaving out steps, one after another."""
 
 NOTHING: Final = "nothing, this time and under strace"
 
@@ -64,14 +71,25 @@ class Refused(CorosyncFailed):
 class Corosync:
     """A session: one real daemon after the other."""
 
-    def __init__(self, daemon: Daemon, unrepeated: Path) -> None:
+    def __init__(self, daemon: Daemon, directory: Path) -> None:
+        """`directory` keeps what is known from one run to the next."""
         self.daemon = daemon
-        self.known: set[frozenset[str]] = set()
+        self._known_file = directory / "known.json"
+        self.known = self._read_known()
         """Combinations of features that make it fail."""
         self.journal: list[tuple[Step, ...]] = []
         """What this daemon has seen."""
-        self.unrepeated = unrepeated
-        self.deaths = 0
+        self.unrepeated = directory / "unrepeated.txt"
+
+    def _read_known(self) -> set[frozenset[str]]:
+        if not self._known_file.exists():
+            return set()
+        return {frozenset(combination) for combination in json.loads(self._known_file.read_text())}
+
+    def _write_known(self) -> None:
+        self._known_file.parent.mkdir(parents=True, exist_ok=True)
+        known = sorted(sorted(combination) for combination in self.known)
+        self._known_file.write_text(json.dumps(known, indent=1) + "\n")
 
     def check(self, case: tuple[Step, ...]) -> None:
         """Perform the steps, without known ones; raise `CorosyncFailed`."""
@@ -82,7 +100,6 @@ class Corosync:
         failure = self.try_out(steps)
         if failure is None:
             return
-        self.deaths += 1
         history = [*self.journal]
         self.restart()
         if not fresh:
@@ -144,19 +161,37 @@ class Corosync:
 
     # --- going on behind a failure ---
 
-    def learn(self, case: tuple[Step, ...]) -> str:
-        """Fail for this combination of features no more; gives the daemon's last words."""
-        steps = without(case, self.known)
-        features = what_matters(steps)
-        self.known.add(features)
+    def learn(self, case: tuple[Step, ...]) -> tuple[tuple[Step, ...], str]:
+        """Fail for this combination of features no more; gives the shortest sequence, and its last words."""
+        steps = self.shortened(without(case, self.known))
+        combination = what_matters(steps)
+        self.known.add(combination)
+        self._write_known()
         words = ""
-        for _ in range(3):
+        for _ in range(TRIALS):
             self.restart()
             words = self.last_words(steps)
             if NOTHING not in words:
                 break
         self.restart()
-        return f"features: {sorted(features)}\n{words}"
+        return steps, f"features: {sorted(combination)}\n{words}"
+
+    def shortened(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps without those that a fresh daemon fails without, as far as the time allows."""
+        until = time.monotonic() + SHORTENING
+        index = 0
+        while index < len(steps) and time.monotonic() < until:
+            fewer = steps[:index] + steps[index + 1 :]
+            if any(self._fails_afresh(fewer) for _ in range(TRIALS)):
+                steps = fewer
+            else:
+                index += 1
+        return steps
+
+    def _fails_afresh(self, steps: tuple[Step, ...]) -> bool:
+        if self.journal or not self.daemon.alive:
+            self.restart()
+        return self.try_out(steps) is not None
 
     def last_words(self, steps: tuple[Step, ...]) -> str:
         """Perform the steps under strace: the signals that the daemon got, then the end of its log."""
@@ -176,11 +211,16 @@ class Corosync:
 
 def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
     """The features by which to know a failure again: those of damage, or else those of the requests."""
-    ordinary = {step.feature for step in steps if isinstance(step, Close)}
-    ordinary |= {Connect(0, service).feature for service in SERVICES}
-    honest = {step.feature for step in steps if isinstance(step, Send) and step.feature == step.about}
-    features = {step.feature for step in steps}
-    return frozenset(features - ordinary - honest or features - ordinary or features)
+    of_steps = list(zip(steps, features(steps), strict=True))
+    ordinary = {Connect(0, service).feature for service in SERVICES} | {Close(0).feature}
+    requests = {feature for step, feature in of_steps if isinstance(step, Send) and not is_damage(step)}
+    found = {feature for _, feature in of_steps}
+    return frozenset(found - ordinary - requests or found - ordinary or found)
+
+
+def is_damage(step: Send) -> bool:
+    """Whether a request is announced in another way than it should be."""
+    return step.feature != step.about
 
 
 def limit_memory(pid: int) -> None:
@@ -199,7 +239,7 @@ def _session(transport: Literal["shm", "socket"]) -> Iterator[Corosync]:
         stack.callback(host.close)
         daemon = Daemon(host, Config(transport=transport, device=Device()), Path(directory))
         stack.callback(daemon.discard)
-        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}" / "unrepeated.txt")
+        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}")
         corosync.restart()
         yield corosync
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -132,6 +133,10 @@ class Send:
             return "more doorbells than chunks"
         return self.about if self.chunk_size is None else "a false chunk size"
 
+    def is_for(self, service: str) -> bool:
+        """Whether the bytes are a message of this service; others' mean something else there."""
+        return self.about.startswith(f"{service} ")
+
 
 @dataclass(frozen=True)
 class Bell:
@@ -232,6 +237,23 @@ class Close:
     @property
     def feature(self) -> str:
         return "close"
+
+
+def features(steps: Sequence[Step]) -> list[str]:
+    """The feature of each step; of a request that went to another service than it is made for, what it is
+    there: "cfg request 7"."""
+    services: dict[int, str] = {}
+    found = []
+    for step in steps:
+        feature = step.feature
+        if isinstance(step, Connect):
+            services[step.connection] = step.service
+        elif isinstance(step, Send) and feature == step.about:
+            service = services.get(step.connection, "nobody")
+            id_ = int.from_bytes(step.data[:4], sys.byteorder, signed=True)
+            feature = feature if step.is_for(service) else f"{service} request {id_}"
+        found.append(feature)
+    return found
 
 
 PROBE: Final = votequorum.GETINFO.encode(nodeid=0)

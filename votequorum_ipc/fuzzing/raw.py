@@ -266,6 +266,8 @@ def open_socket(service: str, address: str | None) -> socket.socket:
     target, _ = locate(service, address) if address else (abstract(service), service)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
+        # Without it the server may see nobody's credentials: see unix(7).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         sock.connect(target)
     except BaseException:
         sock.close()

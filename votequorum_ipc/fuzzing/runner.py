@@ -148,7 +148,7 @@ def fuzz(
             if _failed(run, session, seeds.getrandbits(32), until):
                 case, error = run.failing or (None, AssertionError("not reproduced"))
                 learn = getattr(session, "learn", None)
-                words = learn(case) if learn and case is not None else ""
+                case, words = learn(case) if learn and case is not None else (case, "")
                 run.report.failures.append(store(target.name, case, error, directory, words))
                 if not words:
                     break

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from hypothesis.strategies import SearchStrategy
 
-MODULES: Final = ("codec", "ring", "hostile_server", "corosync")
+MODULES: Final = ("codec", "ring", "hostile_server", "hostile_client", "corosync")
 """The modules of `fuzz` that have targets."""
 
 
@@ -31,8 +31,8 @@ class Session(Protocol):
 class LearningSession(Session, Protocol):
     """A session that can go on behind a failure."""
 
-    def learn(self, case: Any) -> str:
-        """Do not fail for this again. Gives what there is to say about it, for the report."""
+    def learn(self, case: Any) -> tuple[Any, str]:
+        """Do not fail for this again. Gives the case, smaller if may be, and what there is to say of it."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,19 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from ..fuzzing.attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Step, Truncate
+from ..fuzzing.attack import (
+    Bell,
+    Close,
+    Connect,
+    Handshake,
+    Poke,
+    PokeData,
+    Post,
+    Send,
+    Step,
+    Truncate,
+    features,
+)
 from ..fuzzing.raw import Ways
 from ..wire import Kind
 from ..wire.setup import CONNECTION_REQUEST, RING_HEADER
@@ -70,7 +82,7 @@ def requests() -> st.SearchStrategy[Frame | AlmostValid | bytes]:
 def _with_known_keys() -> st.SearchStrategy[Frame]:
     cmap = valid(services=("cmap",), kinds=(Kind.REQUEST,)).filter(lambda frame: "key_name" in frame.fields)
     return st.builds(
-        lambda frame, key: Frame("setup", frame.message, {**frame.fields, "key_name": key}),
+        lambda frame, key: Frame(frame.service, frame.message, {**frame.fields, "key_name": key}),
         cmap,
         st.sampled_from(_KNOWN_KEYS),
     )
@@ -159,8 +171,8 @@ def without(steps: tuple[Step, ...], left_out: set[frozenset[str]]) -> tuple[Ste
     """The steps without those that would complete a known combination of features."""
     kept: list[Step] = []
     seen: set[str] = set()
-    for step in steps:
-        now = seen | {step.feature}
+    for step, feature in zip(steps, features(steps), strict=True):
+        now = seen | {feature}
         if not any(known <= now for known in left_out):
             kept.append(step)
             seen = now
