@@ -23,11 +23,15 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from .targets import Session, Target
 
 ROUND: Final = 500
 """Cases a round: few enough to look at the clock often, enough to be worth hypothesis's start."""
+
+ROUND_OF_MACHINE: Final = 20
+"""The same for a state machine, a case of which is many steps."""
 
 HANGING: Final = 60.0
 """Seconds after which a case counts as failed because it does not end."""
@@ -54,6 +58,14 @@ def _alarm(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+STEPS: Final = 20
+"""Steps of a state machine in a case, at most."""
+
+_QUIET: Final = settings(
+    deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, print_blob=False
+)
 
 
 @dataclass
@@ -90,16 +102,13 @@ class _Run:
         """One hypothesis run. What failed last, which is the shrunk case, is in `failing`."""
         self.failing = None
         self._failed.clear()
+        how = settings(_QUIET, max_examples=examples, database=self._database, phases=_PHASES)
+        if self.target.machine is not None:
+            self._round_of_machine(session, seed_, how)
+            return
 
         @seed(seed_)
-        @settings(
-            max_examples=examples,
-            database=self._database,
-            deadline=None,
-            phases=_PHASES,
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
-        )
+        @settings(how)
         @given(self.target.cases)
         def property_holds(case: Any) -> None:
             if self.failing is None and time.monotonic() > until:
@@ -107,6 +116,23 @@ class _Run:
             self._check(session, case)
 
         property_holds()
+
+    def _round_of_machine(self, session: Session, seed_: int, how: settings) -> None:
+        assert self.target.machine is not None
+        cases: list[Any] = []
+
+        def ended(case: Any) -> None:
+            cases[:] = [case]
+            self.report.cases += 1
+            self.report.seconds = time.monotonic() - self._start
+            self.progress(self.report)
+
+        try:
+            run_machine(self.target.machine(session, ended), how, seed_)
+        except Exception as error:
+            # hypothesis ends with the shrunk case.
+            self.failing = cases[0], error
+            raise
 
     def _check(self, session: Session, case: Any) -> None:
         key = repr(case)
@@ -145,7 +171,8 @@ def fuzz(
     until = time.monotonic() + minutes * 60
     with target.session() as session:
         while time.monotonic() < until:
-            if _failed(run, session, seeds.getrandbits(32), until):
+            examples = ROUND if target.machine is None else ROUND_OF_MACHINE
+            if _failed(run, session, seeds.getrandbits(32), examples, until):
                 case, error = run.failing or (None, AssertionError("not reproduced"))
                 learn = getattr(session, "learn", None)
                 case, words = learn(case) if learn and case is not None else (case, "")
@@ -156,9 +183,9 @@ def fuzz(
     return run.report
 
 
-def _failed(run: _Run, session: Session, seed_: int, until: float) -> bool:
+def _failed(run: _Run, session: Session, seed_: int, examples: int, until: float) -> bool:
     try:
-        run.round(session, seed_, ROUND, until)
+        run.round(session, seed_, examples, until)
     except Exception:
         if run.failing is None:
             raise
@@ -168,20 +195,24 @@ def _failed(run: _Run, session: Session, seed_: int, until: float) -> bool:
 
 def run_examples(target: Target, session: Session, examples: int, seed_: int) -> None:
     """A fixed number of cases, without a corpus: for tests. Raises what fails, shrunk."""
+    how = settings(_QUIET, max_examples=examples, database=None)
+    if target.machine is not None:
+        run_machine(target.machine(session, lambda case: None), how, seed_)
+        return
 
     @seed(seed_)
-    @settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
+    @settings(how)
     @given(target.cases)
     def property_holds(case: Any) -> None:
         session.check(case)
 
     property_holds()
+
+
+def run_machine(machine: type[RuleBasedStateMachine], how: settings, seed_: int) -> None:
+    """Run a state machine. Raises what fails, shrunk."""
+    seed(seed_)(machine)
+    run_state_machine_as_test(machine, settings=settings(how, stateful_step_count=STEPS))
 
 
 # --- failures ---

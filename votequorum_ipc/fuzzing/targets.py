@@ -11,13 +11,14 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.strategies import SearchStrategy
 
-MODULES: Final = ("codec", "ring", "hostile_server", "hostile_client", "corosync")
+MODULES: Final = ("codec", "ring", "hostile_server", "hostile_client", "differential", "corosync")
 """The modules of `fuzz` that have targets."""
 
 
@@ -47,8 +48,9 @@ class Target:
     examples: int = 100
     """Cases in the normal tests, for each seed."""
     needs_corosync: bool = False
-    counters: dict[str, int] = field(default_factory=dict)
-    """What a session counts besides cases, for the report."""
+    machine: Callable[[Any, Callable[[Any], None]], type[RuleBasedStateMachine]] | None = None
+    """Where a state machine draws the cases step by step: makes one, of a session and a function that it
+    tells each whole case when it is over."""
 
 
 class NoCheckout(Exception):
