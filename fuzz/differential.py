@@ -74,11 +74,15 @@ class Side:
             if key not in self.handles:
                 self.handles[key] = await self._connect(call.service)
             arguments = dict(call.arguments)
-            if arguments.get("ring_id", NOW) is None:
-                arguments["ring_id"] = self.ring
+            if "ring_id" in arguments:
+                arguments["ring_id"] = self._ring_for(arguments["ring_id"])
             return await getattr(self.handles[key], call.method)(**arguments)
         except CsError as error:
             return type(error).__name__
+
+    def _ring_for(self, drawn: RingId | None) -> RingId:
+        """A ring id as this daemon counts; one that was drawn must not be that of now by chance."""
+        return self.ring if drawn is None else drawn._replace(seq=drawn.seq | 1 << 63)
 
     async def hang_up(self, service: str, number: int) -> None:
         """Close a connection, if it is open."""
