@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from tests.conftest import _cannot
+from tests.conftest import cannot
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import InfoFlags, NodeInfo, Quorum, QuorumV1Notification, TrackFlags, Votequorum
@@ -30,7 +30,7 @@ _STAMP = re.compile(r"^(\w{3} \d{2} \d{2}:\d{2}:\d{2}\.\d{3})")
 def need(program: str, package: str) -> None:
     """Skip, or fail where the machine was said to have everything, unless a program is there."""
     if shutil.which(program) is None:
-        _cannot(f"{program} is not installed (Debian's package {package})")
+        cannot(f"{program} is not installed (Debian's package {package})")
 
 
 async def yes(_: View) -> bool:
