@@ -153,6 +153,22 @@ async def test_flow_control_at_1_means_try_again_and_at_2_send(
         assert len(await connection.request(GETINFO)) == GETINFO_SIZE
 
 
+@pytest.mark.parametrize("noise", [1, 3, 4, 128, -1])
+async def test_requests_are_sent_whatever_stands_beside_their_count(
+    socket_daemon: Daemon, noise: int
+) -> None:
+    # A semaphore operation on the count would take the flow control level for waiters, and the count of
+    # responses for an order to wait, or to abort.
+    async with await connect("votequorum") as connection:
+        [directory] = socket_daemon.connections()
+        block = {"sent": 0, "flow_control": 2}
+        others = {"sent": noise, "flow_control": noise}
+        raw = CONTROL_BLOCK.build({"request": block, "response": others, "event": others})
+        (directory / "qb-control-votequorum").write_bytes(raw)
+        for _ in range(20):
+            assert len(await connection.request(GETINFO)) == GETINFO_SIZE
+
+
 async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
     connection: Connection, daemon: Daemon
 ) -> None:

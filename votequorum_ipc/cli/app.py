@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "qdevice": "qdevice",
     "serve": "serve",
     "demo": "demo",
+    "fuzz": "fuzz",
 }
 """A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
 

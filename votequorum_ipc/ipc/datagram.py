@@ -23,13 +23,12 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
-from ..ring import SHM_DIRECTORY, Semaphore, check_platform, map_shared, open_shared_file
+from ..ring import SHM_DIRECTORY, Count, check_platform, map_shared, open_shared_file
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
 from .transport import EDGES, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
 _WORD: Final = struct.Struct("=i")
 _REQUEST_SENT: Final = offset_of(CONTROL_BLOCK, "request", "sent")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
@@ -66,8 +65,7 @@ class SocketTransport:
                 epoll.register(sock, EDGES)
             undo.pop_all()
         self._counts = [
-            Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
-            for way in ("response", "event")
+            Count(self._mapping, offset_of(CONTROL_BLOCK, way, "sent")) for way in ("response", "event")
         ]
         self._uncounted = [0, 0]
         """Messages received before the server had counted them."""

@@ -163,6 +163,7 @@ def _refusal(service: str, where: str, number: int) -> CsError:
     elif number == errno.EMFILE:
         text = f"corosync has no file descriptors left for a connection on {where}"
     else:
-        name = errno.errorcode.get(number, str(number))
-        text = f"{where} refused the connection to {service!r}: {name} ({os.strerror(abs(number))})"
+        name = errno.errorcode.get(number)
+        why = f"{name} ({os.strerror(number)})" if name else f"error {number}, which is none of Linux's"
+        text = f"{where} refused the connection to {service!r}: {why}"
     return error_from_errno(number, text)
