@@ -38,7 +38,7 @@ def run(target: Target, session: Session, seed: int) -> None:
     try:
         run_examples(target, session, target.examples, seed, shrink=not target.name.startswith("corosync"))
     except CorosyncFailed as failure:
-        pytest.xfail(f"found in corosync, with seed {seed}: {failure}")
+        pytest.xfail(f"found in corosync, with seed {seed}: {str(failure).splitlines()[0]}")
 
 
 @pytest.mark.parametrize("seed", [FIXED_SEED, random.SystemRandom().getrandbits(32)], ids=["fixed", "fresh"])
