@@ -250,7 +250,7 @@ def _target(transport: Literal["shm", "socket"]) -> Target:
         property=__doc__ or "",
         cases=attacks(),
         session=lambda: _session(transport),
-        examples=25,
+        examples=20,
         needs_corosync=True,
     )
 

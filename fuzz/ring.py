@@ -24,6 +24,7 @@ from votequorum_ipc.errors import CsError
 from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.ring import WORD, Ring, chunk_words, ring_words
 from votequorum_ipc.strategies.rings import (
+    Fill,
     Publish,
     Put,
     Read,
@@ -47,17 +48,18 @@ class Model:
         self.published: collections.deque[bytes] = collections.deque()
         self.put: collections.deque[bytes] = collections.deque()
 
-    def has_room(self, size: int) -> bool:
-        """libqb keeps a word between the pointers free, and wants a word more than a chunk of whole words
-        takes.
+    def room(self) -> int:
+        """Bytes of the largest message that there is room for; negative where there is none for any.
+
+        libqb keeps a word between the pointers free, and wants a word more than a chunk of whole words takes.
         """
         used = sum(chunk_words(len(message)) for message in (*self.published, *self.put))
         free = self.words - used - 1 if used else self.words
-        return free * WORD >= size + 3 * WORD
+        return (free - 3) * WORD
 
     def write(self, message: bytes) -> bool:
         """Put a message, if there is room."""
-        if not self.has_room(len(message)):
+        if len(message) > self.room():
             return False
         self.put.append(message)
         return True
@@ -128,12 +130,16 @@ def _play(step: RingStep, writer: Ring, reader: Ring) -> bytes | bool | None:
         case Publish():
             writer.publish(1)
             return None
+        case Fill():
+            return writer.write(Write(abs(step.slack), step.fill).data)
         case Put():
             return writer.put(step.data)
     return writer.write(step.data)
 
 
 def _play_beside(step: RingStep, writer: Ring, reader: Ring, model: Model) -> None:
+    if isinstance(step, Fill):
+        step = Write(max(0, model.room() - step.slack), step.fill)
     match step:
         case Read():
             expected = model.published.popleft() if model.published else None

@@ -41,7 +41,8 @@ def command(name: str | None, minutes: float, seed: int | None, replay: str | No
     targets = _targets()
     if name is None:
         for target in targets.values():
-            click.echo(f"{target.name:16} {target.property.strip().splitlines()[0]}")
+            property_ = " ".join(target.property.strip().split("\n\n")[0].split())
+            click.echo(f"{target.name}\n    {property_}")
         return
     if name not in targets:
         raise click.UsageError(f"no target {name!r}; there are {', '.join(targets)}")

@@ -76,9 +76,12 @@ class ShmTransport:
             raise
 
     def receive(self) -> bytes | None:
+        # Before each touch, not once for all that is queued: a client may cut a file in between.
+        self._check_length(self._request)
         return self._request.read()
 
     def respond(self, message: bytes) -> bool:
+        self._check_length(self._response)
         return self._response.write(message)
 
     def notify(self, message: bytes) -> bool:

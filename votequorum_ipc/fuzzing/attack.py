@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ..errors import CsError
+from ..errors import CsError, CsErrorCode, error_from_code
 from ..ipc import DEFAULT_MAX_MSG_SIZE
-from ..wire import votequorum
+from ..wire import reply_error, votequorum
 from .raw import RawConnection, open_socket
 
 PATIENCE: Final = 0.5
@@ -260,6 +261,15 @@ PROBE: Final = votequorum.GETINFO.encode(nodeid=0)
 
 
 def is_served(address: str | None = None) -> Any:
-    """Whether another client gets an answer: the decoded getinfo. Raises `CsError` or OSError otherwise."""
+    """Whether another client gets an answer: the decoded getinfo. Raises `CsError` or OSError otherwise.
+
+    A daemon that says "try again", as it does while it synchronises, is asked again for as long as a call may
+    take.
+    """
     with RawConnection("votequorum", address) as connection:
-        return votequorum.GETINFO_RESPONSE.decode(connection.call(PROBE))
+        until = time.monotonic() + connection.deadline
+        while (error := reply_error(answer := connection.call(PROBE))) != CsErrorCode.OK:
+            if error != CsErrorCode.TRY_AGAIN or time.monotonic() > until:
+                raise error_from_code(error)
+            time.sleep(0.001)
+        return votequorum.GETINFO_RESPONSE.decode(answer)

@@ -9,7 +9,7 @@ from ..strategies.calls import Call
 from ..strategies.clusters import Happening
 from ..strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
 from ..strategies.messages import AlmostValid, Frame, Lie
-from ..strategies.rings import ControlLie, Publish, Put, Read, RingLie, RingScript, Write
+from ..strategies.rings import ControlLie, Fill, Publish, Put, Read, RingLie, RingScript, Write
 from ..types import RingId
 from ..wire.votequorum import NodeEntry
 from .attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Truncate
@@ -26,6 +26,7 @@ __all__ = [
     "Damage",
     "DeviceConfig",
     "Event",
+    "Fill",
     "Frame",
     "Handshake",
     "Happening",

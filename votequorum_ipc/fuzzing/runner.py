@@ -27,7 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from .targets import Session, Target
 
-ROUND: Final = 500
+ROUND: Final = 100
 """Cases a round: few enough to look at the clock often, enough to be worth hypothesis's start."""
 
 ROUND_OF_MACHINE: Final = 20
@@ -193,9 +193,10 @@ def _failed(run: _Run, session: Session, seed_: int, examples: int, until: float
     return False
 
 
-def run_examples(target: Target, session: Session, examples: int, seed_: int) -> None:
+def run_examples(target: Target, session: Session, examples: int, seed_: int, *, shrink: bool = True) -> None:
     """A fixed number of cases, without a corpus: for tests. Raises what fails, shrunk."""
-    how = settings(_QUIET, max_examples=examples, database=None)
+    phases = _PHASES if shrink else (Phase.generate,)
+    how = settings(_QUIET, max_examples=examples, database=None, phases=phases)
     if target.machine is not None:
         run_machine(target.machine(session, lambda case: None), how, seed_)
         return

@@ -9,9 +9,9 @@ handshakes  answers to a connection request, and what a server does with the con
 attacks     sequences of steps of a client that keeps to nothing, for a daemon to survive
 clusters    cluster configurations, and what happens to a cluster
 
-Everything drawn is a frozen dataclass whose `repr` is the Python that makes it again, so that a failure can
-be pasted, stored and replayed. Everything shrinks towards the shortest sequence of the simplest messages with
-the one lie that matters.
+Everything drawn is a frozen dataclass whose `repr` (but for a cluster configuration) is the Python that makes
+it again, so that a failure can be pasted, stored and replayed. Everything shrinks towards the shortest
+sequence of the simplest messages with the one lie that matters.
 
 Needs hypothesis: `pip install 'votequorum-ipc[fuzz]'`.
 """
@@ -32,6 +32,7 @@ from .handshakes import ServerScript, handshake_responses, server_scripts
 from .messages import AlmostValid, Frame, Lie, almost_valid, arbitrary, frames, valid
 from .rings import (
     ControlLie,
+    Fill,
     Publish,
     Put,
     Read,
@@ -51,6 +52,7 @@ __all__ = [
     "AlmostValid",
     "Call",
     "ControlLie",
+    "Fill",
     "Frame",
     "Happening",
     "Lie",

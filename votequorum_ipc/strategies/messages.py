@@ -132,12 +132,16 @@ def almost_valid(frame: st.SearchStrategy[Frame] | None = None) -> st.SearchStra
 def _almost_valid(draw: st.DrawFn, frames: st.SearchStrategy[Frame]) -> AlmostValid:
     frame = draw(frames)
     data = frame.data
-    lies = [(lie, place) for place in places(frame.layout, data) if (lie := _lie_about(place))]
-    number = draw(st.integers(0, len(lies)))
-    if number == len(lies):
+    where: dict[Lie, list[Place]] = {Lie.LENGTH: []}
+    for place in places(frame.layout, data):
+        if lie := _lie_about(place):
+            where.setdefault(lie, []).append(place)
+    # The kind first: else most lies would be about numbers, of which there are most.
+    lie = draw(st.sampled_from([lie for lie in Lie if lie in where]))
+    if lie is Lie.LENGTH:
         length = draw(st.integers(0, len(data) + 64))
-        return AlmostValid(frame, Lie.LENGTH, "length", length + (length == len(data)))
-    lie, place = lies[number]
+        return AlmostValid(frame, lie, "length", length + (length == len(data)))
+    place = draw(st.sampled_from(where[lie]))
     value = draw(_values_for(place.part, place.size, place.letter))
     return AlmostValid(frame, lie, place.name, _different(value, data, place))
 

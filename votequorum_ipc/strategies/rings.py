@@ -49,6 +49,14 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Fill:
+    """The writer adds a message that leaves as many bytes of room as `slack`, or wants as many too many."""
+
+    slack: int
+    fill: int
+
+
+@dataclass(frozen=True)
 class Put(Write):
     """The writer adds a message and does not announce it yet."""
 
@@ -63,7 +71,7 @@ class Read:
     """The reader takes a message, if there is one."""
 
 
-RingStep = Write | Publish | Read
+RingStep = Write | Fill | Publish | Read
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,11 @@ def ring_steps(max_msg_size: int, most: int) -> st.SearchStrategy[tuple[RingStep
     sizes = st.sampled_from(edges) | st.integers(0, max_msg_size + 8)
     fills = st.integers(0, 255)
     step: st.SearchStrategy[RingStep] = st.one_of(
-        st.builds(Read), st.builds(Write, sizes, fills), st.builds(Put, sizes, fills), st.builds(Publish)
+        st.builds(Read),
+        st.builds(Write, sizes, fills),
+        st.builds(Put, sizes, fills),
+        st.builds(Fill, st.integers(-13, 13), fills),
+        st.builds(Publish),
     )
     return st.lists(step, max_size=most).map(tuple)
 

@@ -1,9 +1,9 @@
 """A client counts requests that it does not send, and leaves: its answer goes to the client that comes next.
 
 Class: a response for one client is delivered to another, in front of the answer to its connection request,
-so that it is refused; in another run as the answer to its getinfo. It looks as if the daemon writes to the
-number of a descriptor that was closed and given to the new connection. Before that it serves nobody for up to
-three seconds, while it tries to connect to the socket of the client that has left.
+so that it is refused. It looks as if the daemon writes to the number of a descriptor that was closed and
+given to the new connection. Before that it serves nobody for up to three seconds, while it tries to connect
+to the socket of the client that has left.
 Reach: any user who may connect. Configuration: `system { qb_ipc_type: socket }`. Cost: one request.
 Whether it happens depends on who is faster.
 Last words: [QB] socket connect-on-send, once a second.

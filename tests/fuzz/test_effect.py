@@ -1,0 +1,139 @@
+"""The targets find what is wrong: each, shown a defect of the kind it is for, fails."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import construct as c
+import pytest
+
+from fuzz import codec, hostile_server, ring
+from votequorum_ipc import ring as ring_module
+from votequorum_ipc.errors import MessageError
+from votequorum_ipc.fuzzing.runner import run_examples
+from votequorum_ipc.ipc import exchange
+from votequorum_ipc.strategies.handshakes import Act, ServerScript
+from votequorum_ipc.strategies.messages import MESSAGES, almost_valid, frames_of
+from votequorum_ipc.strategies.values import named_fields
+from votequorum_ipc.wire import Layout
+from votequorum_ipc.wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
+
+SEED = 1
+
+
+def fails(module: Any, examples: int = 400) -> BaseException:
+    """What a target fails with."""
+    [target] = module.TARGETS
+    with target.session() as session, pytest.raises(BaseException) as caught:  # noqa: PT011
+        run_examples(target, session, examples, SEED, shrink=False)
+    return caught.value
+
+
+def test_codec_notices_a_text_that_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    getinfo = MESSAGES["votequorum", "getinfo response"]
+    decode = getinfo.decode
+
+    def careless(data: bytes) -> Any:
+        return decode(data[:-6] + bytes(6))
+
+    monkeypatch.setitem(getinfo.__dict__, "decode", careless)
+    monkeypatch.setattr(codec, "TARGETS", [_of_one_message(getinfo)])
+    assert isinstance(fails(codec), AssertionError)
+
+
+def _of_one_message(layout: Layout) -> Any:
+    [target] = codec.TARGETS
+    return replace(target, cases=almost_valid(frames_of("votequorum", layout)))
+
+
+def test_ring_notices_a_writer_that_leaves_no_word_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_module, "_MARGIN", ring_module._MARGIN - ring_module.WORD)
+    assert isinstance(fails(ring), AssertionError | MessageError)
+
+
+def test_ring_notices_a_reader_that_believes_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ring_module.Ring.read
+
+    def credulous(self: ring_module.Ring) -> bytes | None:
+        try:
+            return read(self)
+        except MessageError:
+            raise IndexError("read what is not there") from None
+
+    monkeypatch.setattr(ring_module.Ring, "read", credulous)
+    assert isinstance(fails(ring), IndexError)
+
+
+def test_hostile_server_notices_a_client_that_expects_only_what_it_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unexpected(Exception):
+        def __init__(self, message: str, **field: str) -> None:
+            super().__init__(message)
+
+    monkeypatch.setattr(exchange, "MessageError", Unexpected)
+    assert isinstance(fails(hostile_server), BaseExceptionGroup | Unexpected)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_an_honest_server_gives_every_client_what_it_asks_for(transport: Any) -> None:
+    for service in hostile_server.USES:
+        outcomes = hostile_server.meet(ServerScript(transport), service)
+        # Events are what nobody sends here.
+        assert set(outcomes) == {"done", "deadline"}
+        assert outcomes.count("deadline") == (2 if service == "votequorum" else 1)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_a_silent_server_leaves_the_client_its_deadline(transport: Any) -> None:
+    outcomes = hostile_server.meet(ServerScript(transport, actions=(Act.NEVER,)), "votequorum")
+    assert outcomes[0] == "deadline"
+
+
+# --- work linear in the input ---
+
+
+def opcodes(layout: Layout, data: bytes) -> int:
+    """How many steps the interpreter takes to decode."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += 1
+        return trace
+
+    decode = layout.decode
+    decode(data)  # what is made once is made now
+    sys.settrace(trace)
+    try:
+        decode(data)
+    finally:
+        sys.settrace(None)
+    return count
+
+
+@pytest.mark.parametrize("layout", [x for x in MESSAGES.values() if x.fixed_size is None], ids=str)
+def test_decoding_twice_as_much_takes_at_most_twice_as_many_steps(layout: Layout) -> None:
+    def message(size: int) -> bytes:
+        return layout.encode(**{name: filled(bare, size) for name, bare in named_fields(layout).items()})
+
+    steps = {size: opcodes(layout, message(size)) for size in (100, 200, 400)}
+    assert steps[400] - steps[200] <= 2 * (steps[200] - steps[100]) + 10
+
+
+def filled(bare: c.Construct, size: int) -> Any:
+    """A value of a field, as long as it can be told to be."""
+    match bare:
+        case ListOf():
+            return [filled(bare.subcon, size)] * size
+        case Tupled():
+            return (0,) * sum(bool(field.name) for field in bare.subcon.subcons)
+        case BytesOf() | RestOfMessage():
+            return bytes(size)
+        case CharArray() | MarName():
+            return ""
+    return 0

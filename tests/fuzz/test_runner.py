@@ -1,0 +1,200 @@
+"""Running a target against the clock: cases are counted, failures shrunk, stored, replayed, and learned
+from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from votequorum_ipc.cli import fuzz as command
+from votequorum_ipc.fuzzing import runner, targets
+from votequorum_ipc.fuzzing.runner import Report, fuzz, replay, run_examples
+from votequorum_ipc.fuzzing.targets import Target
+
+MOMENT = 0.02
+"""Minutes: 1.2 seconds."""
+
+
+class Bounded:
+    """A session in which numbers from 1000 on are failures."""
+
+    def __init__(self) -> None:
+        self.bound = 1000
+
+    def check(self, case: int) -> None:
+        if case >= self.bound:
+            raise ValueError(f"{case} is too much")
+
+
+class Learning(Bounded):
+    """The same, but it gets used to them."""
+
+    def learn(self, case: int) -> tuple[int, str]:
+        self.bound = case + 1000
+        return case, f"from now on {case} is fine"
+
+
+class Sturdy:
+    def check(self, case: int) -> None:
+        assert case >= 0
+
+
+def target(session: Callable[[], Any]) -> Target:
+    return Target(
+        "numbers", "Numbers are small.", st.integers(0, 10_000), lambda: contextlib.nullcontext(session())
+    )
+
+
+def test_a_run_without_failures_counts_its_cases(tmp_path: Path) -> None:
+    seen: list[int] = []
+    report = fuzz(
+        target(Sturdy), minutes=MOMENT, directory=tmp_path, progress=lambda report: seen.append(report.cases)
+    )
+    assert report.failures == []
+    assert seen == sorted(seen)
+    assert report.cases == seen[-1] > 0
+    assert report.rate > 0
+
+
+def test_a_failure_is_shrunk_stored_and_replayed_by_its_name(tmp_path: Path) -> None:
+    report = fuzz(target(Bounded), minutes=MOMENT, directory=tmp_path)
+    [name] = report.failures
+    text = runner.failure_path("numbers", name, tmp_path).read_text()
+    assert "ValueError: 1000 is too much" in text
+    assert text.endswith("CASE = 1000\n")
+    with pytest.raises(ValueError, match="1000 is too much"):
+        replay(target(Bounded), name, tmp_path)
+    replay(target(Sturdy), name, tmp_path)
+    with pytest.raises(FileNotFoundError, match="no failure 'other' of numbers"):
+        replay(target(Bounded), "other", tmp_path)
+
+
+def test_a_session_that_learns_goes_on_behind_its_failures(tmp_path: Path) -> None:
+    report = fuzz(target(Learning), minutes=MOMENT * 3, directory=tmp_path)
+    assert len(report.failures) > 1
+    text = runner.failure_path("numbers", report.failures[0], tmp_path).read_text()
+    assert text.startswith("# from now on 1000 is fine\n")
+
+
+def test_a_case_that_does_not_end_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        def check(self, case: int) -> None:
+            while case >= 100:
+                pass
+
+    monkeypatch.setattr(runner, "HANGING", 0.05)
+    monkeypatch.setattr(runner, "SHRINKING", 0.5)
+    report = fuzz(target(Endless), minutes=MOMENT, directory=tmp_path)
+    [name] = report.failures
+    assert "Hangs: not done after 0.05 seconds" in runner.failure_path("numbers", name, tmp_path).read_text()
+
+
+def test_the_same_seed_gives_the_same_cases() -> None:
+    class Recording:
+        def __init__(self) -> None:
+            self.cases: list[int] = []
+
+        def check(self, case: int) -> None:
+            self.cases.append(case)
+
+    recordings = [Recording(), Recording(), Recording()]
+    for recording, seed in zip(recordings, (1, 1, 2), strict=True):
+        run_examples(target(Recording), recording, 30, seed)
+    assert recordings[0].cases == recordings[1].cases != recordings[2].cases
+
+
+def machine(session: Bounded, ended: Callable[[Any], None]) -> type[RuleBasedStateMachine]:
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps: list[int] = []
+
+        @rule(number=st.integers(0, 10_000))
+        def add(self, number: int) -> None:
+            self.steps.append(number)
+            session.check(number)
+
+        def teardown(self) -> None:
+            ended(tuple(self.steps))
+
+    return Machine
+
+
+def test_the_steps_of_a_state_machine_are_a_case(tmp_path: Path) -> None:
+    whole = Target(
+        "steps",
+        "Numbers are small.",
+        st.nothing(),
+        lambda: contextlib.nullcontext(Bounded()),
+        machine=machine,
+    )
+    report = fuzz(whole, minutes=MOMENT, directory=tmp_path)
+    [name] = report.failures
+    assert runner.failure_path("steps", name, tmp_path).read_text().endswith("CASE = (1000,)\n")
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def only_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "find_targets", lambda: {"numbers": target(Bounded)})
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(command.command, arguments)
+
+
+def test_the_command_lists_the_targets_with_their_properties(only_numbers: None) -> None:
+    result = run()
+    assert result.exit_code == 0
+    assert result.output == "numbers\n    Numbers are small.\n"
+
+
+def test_the_command_names_what_failed_and_replays_it(only_numbers: None, tmp_path: Path) -> None:
+    result = run("numbers", "--minutes", str(MOMENT), "--seed", "5", "--corpus", str(tmp_path))
+    assert result.exit_code == 1
+    assert "numbers, seed 5" in result.stderr
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("failed: ")]
+    path = Path(line.removeprefix("failed: "))
+    assert path.read_text().endswith("CASE = 1000\n")
+    again = run("numbers", "--replay", path.stem, "--corpus", str(tmp_path))
+    assert again.exit_code == 1
+    assert again.output == f"{path.stem} fails still: ValueError: 1000 is too much\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("no-such",), "no target 'no-such'; there are numbers"),
+        (("numbers", "--replay", "none"), "no failure 'none' of numbers"),
+        (("numbers", "--minutes", "0"), "Invalid value for '--minutes'"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(only_numbers: None, arguments: tuple[str, ...], complaint: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_outside_of_a_checkout_the_command_says_where_the_targets_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(targets, "__file__", str(tmp_path / "a" / "b" / "targets.py"))
+    result = run("codec")
+    assert result.exit_code == 2
+    assert "the directory fuzz of a checkout" in result.stderr
+
+
+def test_a_report_has_a_rate() -> None:
+    assert Report("numbers", cases=10, seconds=4.0).rate == 2.5
+    assert Report("numbers").rate == 0.0
