@@ -1,6 +1,8 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
+# make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
 # make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
 # make lint     ruff and mypy only
+# make bench    measure, next to the C library and others; about two minutes (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
 # make clean    remove the virtual environment and caches
@@ -9,15 +11,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 MINUTES ?= 60
 SOAK_ARGS ?=
 # Tests wait for daemons more than they compute, so there may be more workers than CPUs.
 WORKERS ?= 3
 
-.PHONY: test soak lint format clean deps model-check
+.PHONY: demo test soak lint bench format clean deps model-check
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+demo: $(VENV)/.installed-cli
+	@$(BIN)/votequorum-ipc demo
 
 soak: $(VENV)/.installed deps
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
@@ -26,6 +32,9 @@ lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench deps
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -37,11 +46,23 @@ model-check: $(VENV)/.installed deps
 deps:
 	@tools/install-test-deps
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed-cli: $(VENV)/.python pyproject.toml
+	@echo "installing what the command needs into $(VENV), once"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed-cli
+
+$(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "votequorum_ipc needs Python 3.11 or newer; run: make test PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 clean:

@@ -259,8 +259,9 @@ def cmap(daemon: Daemon) -> list[Frame]:
         tape.step("unknown key", context, get, lambda: c.call("get", b"no.such.key", None, *about))
         _iterate(c, tape)
         _track(c, other, tape)
+        _write(c, tape)
         frames: list[Frame] = tape.frames
-    return frames
+    return frames + _another_map(daemon)
 
 
 def _iterate(c: CMap, tape: Tape) -> None:
@@ -295,8 +296,37 @@ def _track(c: CMap, other: CMap, tape: Tape) -> None:
     tape.step("the prefix", "done", _CMAP + "cmap_track_delete", lambda: c.call("track_delete", handle))
 
 
+def _write(c: CMap, tape: Tape) -> None:
+    key, number = b"example.number", ctypes.c_uint32(41)
+    tape.step("a number", "a key comes", _CMAP + "cmap_set_uint32", lambda: c.call("set_uint32", key, number))
+    context = "a key that only the configuration file sets: CS_ERR_ACCESS"
+    rename = lambda: c.set("totem.cluster_name", "another")  # noqa: E731
+    tape.step("read-only key", context, _CMAP + "cmap_set_string", rename)
+    tape.step("one more", "41 becomes 42", _CMAP + "cmap_inc", lambda: c.call("inc", key))
+    context = "only numbers can be adjusted: CS_ERR_INVALID_PARAM"
+    words = lambda: c.call("inc", b"quorum.provider")  # noqa: E731
+    tape.step("no number", context, _CMAP + "cmap_inc", words)
+    tape.step("a key", "the key goes", _CMAP + "cmap_delete", lambda: c.call("delete", key))
+    context = "there is no such key any more: CS_ERR_NOT_EXIST"
+    tape.step("no key", context, _CMAP + "cmap_delete", lambda: c.call("delete", key))
+
+
+class StatisticsMap(CMap):
+    """A handle on cmap's other map."""
+
+    def _open(self) -> int:
+        return int(self._library.cmap_initialize_map(ctypes.byref(self._handle), 1))  # CMAP_MAP_STATS
+
+
+def _another_map(daemon: Daemon) -> list[Frame]:
+    opening = ("statistics", "the handle is for the map of statistics", _CMAP + "cmap_initialize_map")
+    with taped(daemon, "cmap", StatisticsMap, opening) as (_, tape):
+        frames: list[Frame] = tape.frames
+    return frames
+
+
 class CCfg:
-    """libcfg, for two of its calls."""
+    """libcfg, for some of its calls."""
 
     def __init__(self) -> None:
         self._cfg = ctypes.CDLL("libcfg.so.7")
@@ -334,5 +364,18 @@ def cfg(daemon: Daemon) -> list[Frame]:
         call = "libcfg, corosync_cfg_get_node_addrs"
         tape.step("this node", "the addresses of the node itself, by 0", call, ask(0))
         tape.step("unknown node", "there is no node 99: CS_ERR_NOT_EXIST", call, ask(99))
+        status = ctypes.create_string_buffer(1 << 13)
+
+        def look(nodeid: int, version: int = 1) -> Callable[[], int]:
+            about = (ctypes.c_uint(nodeid), ctypes.c_int(version), status)
+            return lambda: int(c.call("node_status_get", *about))
+
+        call = "libcfg, corosync_cfg_node_status_get"
+        tape.step("this node", "the links of a node to itself", call, look(1))
+        call = "libcfg, corosync_cfg_trackstart"
+        tape.step("shutdowns", "tracking starts", call, lambda: c.call("trackstart", ctypes.c_uint8(0)))
+        tape.step(
+            "shutdowns", "no more events", "libcfg, corosync_cfg_trackstop", lambda: c.call("trackstop")
+        )
         frames: list[Frame] = tape.frames
     return frames

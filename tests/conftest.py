@@ -31,7 +31,7 @@ StartDaemon = Callable[[Config], Daemon]
 StartCluster = Callable[[Config], Cluster]
 
 
-def _cannot(reason: str) -> NoReturn:
+def cannot(reason: str) -> NoReturn:
     """Skip for a reason, or fail where the machine was said to have everything."""
     if os.environ.get("REQUIRE_COROSYNC") == "1":
         pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
@@ -44,7 +44,7 @@ def real_corosync() -> None:
     # Not every root's PATH has the directories that Debian installs corosync and ip in.
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     if reason := requirements.missing():
-        _cannot(reason)
+        cannot(reason)
     leftovers.reap()
 
 
@@ -60,7 +60,7 @@ def _unless_unbuildable(build: Callable[[], Cluster]) -> Cluster:
     try:
         return build()
     except SwitchError as error:
-        _cannot(f"no network can be built between hosts: {error}")
+        cannot(f"no network can be built between hosts: {error}")
 
 
 def _visited(pool: DaemonPool, transport: Literal["shm", "socket"]) -> Iterator[Daemon]:

@@ -19,6 +19,7 @@ import trio
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist
 from .handle import Handle
 from .ipc import Address, connect
+from .types import ValueType
 from .wire import cmap as wire
 from .wire.layout import encode_text
 
@@ -33,32 +34,12 @@ KEYNAME_MAXLEN: Final = 255
 _CLEANUP_SECONDS: Final = 1.0
 """How long a cancelled iteration may take to give its iterator back."""
 
-_GET_RESPONSE_HEADER: Final = 40
-
 _USUAL_ROOM: Final = 256
 """Bytes offered for a value at first; longer ones take a second question."""
 
 _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
-    ("track_delete", CsErrorCode.NOT_EXIST): "nothing is tracked under this number",
 }
-
-
-class ValueType(enum.IntEnum):
-    """A value's type (CMAP_VALUETYPE_* in cmap.h)."""
-
-    INT8 = 1
-    UINT8 = 2
-    INT16 = 3
-    UINT16 = 4
-    INT32 = 5
-    UINT32 = 6
-    INT64 = 7
-    UINT64 = 8
-    FLOAT = 9
-    DOUBLE = 10
-    STRING = 11
-    BINARY = 12
 
 
 _NUMBERS: Final = {
@@ -130,7 +111,7 @@ class Cmap(Handle[KeyChange]):
         answer = await self._call(
             wire.GET,
             wire.GET_RESPONSE,
-            response_size=_GET_RESPONSE_HEADER + room,
+            response_size=wire.GET_RESPONSE.least_size + room,
             key_name=_key_name(key),
             value_len=room,
         )
@@ -238,7 +219,7 @@ def encode_value(kind: ValueType, value: Value) -> bytes:
         if kind is ValueType.BINARY and isinstance(value, bytes):
             return value
         if kind is ValueType.STRING and isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape") + b"\0"
+            return encode_text(value, "cmap value") + b"\0"
         return _NUMBERS[kind].pack(value)
     except (KeyError, struct.error) as error:
         raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error

@@ -82,30 +82,35 @@ _sem_trywait: Final = _libc.sem_trywait
 _SEM_COUNTS: Final = 8
 """Bytes of a `sem_t` that hold its value and who waits, in glibc and musl on 64 bits."""
 
-_SEM_SETTINGS: Final = 8
-"""Bytes behind them that stay as `sem_init` left them: how to wake who waits."""
+
+def _shared_settings() -> bytes:
+    """What `sem_init` puts behind them and nobody changes: how to wake who waits in another process."""
+    semaphore = ctypes.create_string_buffer(SEM_T_SIZE)
+    _libc.sem_init(semaphore, 1, 0)
+    return semaphore.raw[_SEM_COUNTS : 2 * _SEM_COUNTS]
+
+
+_SEM_SETTINGS: Final = _shared_settings()
 
 
 class Semaphore:
     """A process-shared `sem_t` in a mapping of ours, worked on by the process's own C library."""
 
-    def __init__(self, mapping: mmap.mmap, offset: int, size: int = SEM_T_SIZE) -> None:
+    def __init__(self, mapping: mmap.mmap, offset: int) -> None:
         # The export pins the mapping, so that its address stays good until `release`.
-        self._pin: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * size).from_buffer(mapping, offset)
+        pinned = (ctypes.c_char * SEM_T_SIZE).from_buffer(mapping, offset)
+        self._pin: ctypes.Array[ctypes.c_char] | None = pinned
         self._address = ctypes.addressof(self._pin)
-        self._settings = b""
 
     def create(self) -> None:
         """Set it up, shared between processes, at 0."""
         _libc.sem_init(self._address, 1, 0)
-        self._settings = ctypes.string_at(self._address + _SEM_COUNTS, _SEM_SETTINGS)
 
     def post(self) -> bool:
         """Raise it by one. False when it is at its maximum, or no semaphore at all."""
-        if self._settings:
-            # The C library aborts the process when it finds settings there that the kernel does not know, as
-            # whoever shares the memory may have put there. What is put there after this still would do it.
-            ctypes.memmove(self._address + _SEM_COUNTS, self._settings, len(self._settings))
+        # The C library aborts the process, or waits for ever, when it finds other settings there, as whoever
+        # shares the memory may have put there. What is put there after this still would do it.
+        ctypes.memmove(self._address + _SEM_COUNTS, _SEM_SETTINGS, len(_SEM_SETTINGS))
         return bool(_sem_post(self._address) == 0)
 
     def try_wait(self) -> bool:
@@ -117,6 +122,26 @@ class Semaphore:
         value = ctypes.c_int()
         _libc.sem_getvalue(self._address, ctypes.byref(value))
         return value.value
+
+    def release(self) -> None:
+        """Let go of the mapping. No other method may be called afterwards."""
+        self._pin = None
+
+
+class Count:
+    """An aligned int32 in shared memory, with another one behind it, that the other side raises and we lower.
+
+    To lower it atomically, the two words are a semaphore. To raise it they are not: sem_post would take the
+    second word for the number of waiters, and wake them as the words behind that say.
+    """
+
+    def __init__(self, mapping: mmap.mmap, offset: int) -> None:
+        self._pin: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * 8).from_buffer(mapping, offset)
+        self._address = ctypes.addressof(self._pin)
+
+    def try_wait(self) -> bool:
+        """Lower it by one if it is above 0. False when it is 0."""
+        return bool(_sem_trywait(self._address) == 0)
 
     def release(self) -> None:
         """Let go of the mapping. No other method may be called afterwards."""

@@ -20,18 +20,28 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import trio
 
-from .cluster import ClusterConfig
+from .cluster import ClusterConfig, DeviceConfig, NodeConfig
 from .daemon.access import Access
 from .daemon.server import Server, TransportName, open_server
 from .daemon.simulation import Simulation
 from .handle import Handle
 from .quorum import Quorum
 from .votequorum import Votequorum
+
+__all__ = [
+    "ClusterConfig",
+    "DeviceConfig",
+    "NodeConfig",
+    "SimulatedCluster",
+    "configuration",
+    "simulated_cluster",
+]
 
 _numbers = itertools.count(1)
 
@@ -52,7 +62,8 @@ class SimulatedCluster(Simulation):
 
     def address(self, nodeid: int = 1) -> str:
         """Where a node's services are: for the `address` of any client, and for the command's option."""
-        self.config.node(nodeid)
+        if nodeid not in self.config.nodeids:
+            raise ValueError(f"no such node: {nodeid}")
         return f"{self._prefix}-{nodeid}-{{service}}"
 
     async def connect(self, node: int = 1, **callbacks: Any) -> Votequorum:
@@ -95,7 +106,7 @@ async def simulated_cluster(
     unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
     """
     if config is None:
-        config = _configuration(nodes, options)
+        config = configuration(nodes, options)
     elif options:
         raise TypeError(f"config says it all: {', '.join(options)} cannot be given besides")
     async with open_server(transport=transport, access=access) as server:
@@ -107,7 +118,10 @@ async def simulated_cluster(
             await cluster.aclose()
 
 
-def _configuration(nodes: int | Iterable[int], options: dict[str, Any]) -> ClusterConfig:
+def configuration(
+    nodes: int | Iterable[int], options: Mapping[str, Any] = MappingProxyType({})
+) -> ClusterConfig:
+    """The configuration of so many nodes, or of these ids, called node1, node2, ...; a vote each."""
     config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
     named = tuple(dataclasses.replace(node, name=f"node{node.nodeid}") for node in config.nodes)
     return dataclasses.replace(config, nodes=named)

@@ -76,6 +76,23 @@ class QuorumType(enum.IntEnum):
     SET = 1
 
 
+class ValueType(enum.IntEnum):
+    """The type of a value in cmap (CMAP_VALUETYPE_* in cmap.h)."""
+
+    INT8 = 1
+    UINT8 = 2
+    INT16 = 3
+    UINT16 = 4
+    INT32 = 5
+    UINT32 = 6
+    INT64 = 7
+    UINT64 = 8
+    FLOAT = 9
+    DOUBLE = 10
+    STRING = 11
+    BINARY = 12
+
+
 class RingId(NamedTuple):
     """One membership of the cluster: the node that leads it, and a sequence that grows with each one.
 
@@ -125,9 +142,8 @@ class NodeInfo(NamedTuple):
 class QuorumNotification:
     """votequorum: the cluster gained or lost quorum, or a membership change ended (message 3).
 
-    `context` is what `trackstart` was given, except that the notification at the end of a membership
-    change carries it as well. `nodes` are all nodes ever seen, with their states, and the quorum device
-    of this node if one is registered.
+    `context` is what `trackstart` was given. `nodes` are all nodes ever seen, with their states, and the
+    quorum device of this node if one is registered.
     """
 
     context: int

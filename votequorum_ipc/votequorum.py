@@ -78,7 +78,9 @@ _HINTS: Final = {
 _STATES: Final = {int(state): state for state in NodeState}
 """Several times faster than calling the enumeration, which matters in lists of hundreds of nodes."""
 
-_EXTRA_INFO_RESPONSE_SIZE: Final = 28 + QDEVICE_EXTRA_INFO_MAXSIZE
+_EXTRA_INFO_RESPONSE_SIZE: Final = (
+    wire.QDEVICE_GET_EXTRA_INFO_RESPONSE.least_size + QDEVICE_EXTRA_INFO_MAXSIZE
+)
 
 
 class Votequorum(Handle[VotequorumEvent]):
@@ -256,7 +258,8 @@ def _device_name(name: str) -> str:
 
 def _quorum_notification(raw: bytes) -> QuorumNotification:
     event = wire.QUORUM_NOTIFICATION.decode(raw)
-    nodes = tuple(Node(nodeid, _STATES.get(state) or NodeState(state)) for nodeid, state in event.node_list)
+    entries = ((nodeid, _STATES.get(state) or NodeState(state)) for nodeid, state in event.node_list)
+    nodes = tuple(map(Node._make, entries))
     return QuorumNotification(event.context, bool(event.quorate), nodes)
 
 

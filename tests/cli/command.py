@@ -27,11 +27,11 @@ def votequorum_ipc(daemon: Daemon, *arguments: str) -> Result:
     return daemon.run([*COMMAND, *arguments], env=ENVIRONMENT)
 
 
-def without_daemon(*arguments: str) -> Result:
-    """Run the command right here."""
+def without_daemon(*arguments: str, typed: str = "") -> Result:
+    """Run the command right here, with this on its standard input."""
     argv = [*COMMAND, *arguments]
     return subprocess.run(
-        argv, capture_output=True, text=True, timeout=DEADLINE, env=ENVIRONMENT, check=False
+        argv, input=typed, capture_output=True, text=True, timeout=DEADLINE, env=ENVIRONMENT, check=False
     )
 
 

@@ -27,7 +27,7 @@ from votequorum_ipc.cli.lines import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.status import ClusterStatus, Member
 
-from .command import status
+from .command import status, without_daemon
 
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 BLOCKS: dict[str, str] = dict(re.findall(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE))
@@ -128,6 +128,15 @@ def test_what_a_change_prints_is_documented(command: str, shape: dict[str, int],
     assert BLOCKS[f"votequorum-ipc {command}"] == f"{text}\n"
     documented = json.loads(BLOCKS[f"votequorum-ipc {command} --json"])
     assert {**shape, "time": documented["time"]} == documented
+
+
+def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:
+    [(command, text)] = [block for block in BLOCKS.items() if "serve" in block[0]]
+    typed = re.match(r"printf '(.*)' \| votequorum-ipc serve --prefix try$", command)
+    assert typed
+    lines = typed[1].replace("\\n", "\n")
+    result = without_daemon("serve", "--prefix", f"try-{worker_id}", typed=lines)
+    assert result.stdout.replace(f"try-{worker_id}", "try") == text
 
 
 def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:

@@ -65,32 +65,75 @@ def states(events: list[object]) -> dict[int, NodeState]:
     return dict(last.nodes)
 
 
+class Told:
+    """What one node's events have told, from `trackstart` on."""
+
+    def __init__(self) -> None:
+        self.events: list[NodelistNotification | QuorumNotification] = []
+
+    async def listen(self, handle: Votequorum) -> None:
+        async for event in handle.events():
+            assert isinstance(event, NodelistNotification | QuorumNotification)
+            self.events.append(event)
+
+    def membership(self) -> tuple[RingId, tuple[int, ...]] | None:
+        """The membership of now; None until the quorum notification that ends the change to it."""
+        if len(self.events) < 2 or not isinstance(self.events[-1], QuorumNotification):
+            return None
+        last = [event for event in self.events if isinstance(event, NodelistNotification)][-1]
+        return last.ring_id, last.members
+
+    def quorum(self) -> QuorumNotification:
+        event = self.events[-1]
+        assert isinstance(event, QuorumNotification)
+        return event
+
+
+async def until_told(told: dict[int, Told], nodeids: tuple[int, ...]) -> RingId:
+    """Wait until these nodes have been told of one membership, theirs. A busy cluster may take detours."""
+
+    def agreed() -> set[tuple[RingId, tuple[int, ...]] | None] | None:
+        memberships = {told[nodeid].membership() for nodeid in nodeids}
+        [first, *more] = memberships
+        return memberships if first is not None and not more and first[1] == nodeids else None
+
+    [membership] = await eventually_async(agreed, otherwise=lambda: f"{nodeids}: {told}") or [None]
+    assert membership is not None
+    return membership[0]
+
+
 async def test_a_partition_and_its_healing_arrive_on_every_node(cluster3: Cluster) -> None:
-    async with on_every_node(cluster3) as handles:
+    async with on_every_node(cluster3) as handles, trio.open_nursery() as nursery:
+        told = {nodeid: Told() for nodeid in ALL}
         for nodeid, handle in handles.items():
             await handle.trackstart(context=nodeid)
-            assert rings(await until_members(handle, ALL)) != []
+            nursery.start_soon(told[nodeid].listen, handle)
+        whole = await until_told(told, ALL)
 
         cluster3.partition([1], [2, 3])
-        alone = await until_members(handles[1], (1,))
-        together = {nodeid: await until_members(handles[nodeid], (2, 3)) for nodeid in (2, 3)}
-        assert states(alone) == {1: NodeState.MEMBER, 2: NodeState.DEAD, 3: NodeState.DEAD}
-        assert [event.quorate for event in (alone[-1], together[2][-1])] == [False, True]  # type: ignore[attr-defined]
-        assert states(together[2]) == {1: NodeState.DEAD, 2: NodeState.MEMBER, 3: NodeState.MEMBER}
-        assert rings(together[2])[-1] == rings(together[3])[-1]
-        assert rings(together[2])[-1] != rings(alone)[-1]
+        alone = await until_told(told, (1,))
+        together = await until_told(told, (2, 3))
+        assert alone != together
+        assert min(alone.seq, together.seq) > whole.seq
+        member, dead = NodeState.MEMBER, NodeState.DEAD
+        assert dict(told[1].quorum().nodes) == {1: member, 2: dead, 3: dead}
+        for nodeid in (2, 3):
+            assert dict(told[nodeid].quorum().nodes) == {1: dead, 2: member, 3: member}
+        assert [told[nodeid].quorum().quorate for nodeid in ALL] == [False, True, True]
 
         cluster3.heal()
-        healed = {nodeid: await until_members(handles[nodeid], ALL) for nodeid in ALL}
-        for nodeid, events in healed.items():
-            assert {event.context for event in events} <= {0, nodeid}  # type: ignore[attr-defined]
-            assert states(events) == dict.fromkeys(ALL, NodeState.MEMBER)
-            assert isinstance(events[-1], QuorumNotification)
-            assert events[-1].quorate
-        assert len({rings(events)[-1] for events in healed.values()}) == 1
-        before = max(rings(alone)[-1].seq, rings(together[2])[-1].seq)
-        assert rings(healed[1])[-1].seq > before
+        healed = await until_told(told, ALL)
+        assert healed.seq > max(alone.seq, together.seq)
+        for nodeid in ALL:
+            assert dict(told[nodeid].quorum().nodes) == dict.fromkeys(ALL, member)
+            assert told[nodeid].quorum().quorate
+            assert {event.context for event in told[nodeid].events} == {nodeid}
+            rings = [
+                event.ring_id for event in told[nodeid].events if isinstance(event, NodelistNotification)
+            ]
+            assert [ring.seq for ring in rings] == sorted({ring.seq for ring in rings})
         assert (await handles[1].getinfo()).flags == InfoFlags.QUORATE
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_quorum_service_tells_who_left_and_who_joined(cluster3: Cluster) -> None:
@@ -98,21 +141,28 @@ async def test_the_quorum_service_tells_who_left_and_who_joined(cluster3: Cluste
         quorum = await Quorum.initialize()
     async with quorum:
         await quorum.trackstart(TrackFlags.CHANGES_ONLY)
-        seen: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = []
+        members = set(ALL)
+        left: list[int] = []
+        joined: list[int] = []
         quorate: list[bool] = []
         cluster3.isolate(1)
         with trio.fail_after(DEADLINE):
             async for event in quorum.events():
                 if isinstance(event, QuorumNodelistNotification):
-                    seen.append((event.members, event.joined, event.left))
+                    # A node may be in both lists: it has left and joined again in between.
+                    members = members - set(event.left) | set(event.joined)
+                    assert members == set(event.members)
+                    left += event.left
+                    joined += event.joined
                 elif isinstance(event, QuorumV1Notification):
                     quorate.append(event.quorate)
                     if event.members == (1,):
                         cluster3.heal()
-                    elif event.members == ALL:
+                    elif event.members == ALL and left:
                         break
-        assert seen == [((1,), (), (2, 3)), (ALL, (2, 3), ())]
-        assert quorate[0] is False
+        assert {2, 3} <= set(left)
+        assert {2, 3} <= set(joined)
+        assert False in quorate
         assert quorate[-1] is True
         assert await quorum.getquorate() is True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.conftest import cannot
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
 
 from .differential import Verdict, compare
@@ -37,10 +38,9 @@ DEVICE = DeviceConfig(votes=1, timeout=DEVICE_TIMEOUT, sync_timeout=DEVICE_SYNC_
 
 @pytest.fixture(scope="module", autouse=True)
 def vqsim_available() -> None:
-    """Skip where vqsim cannot run."""
-    reason = why_unavailable()
-    if reason:
-        pytest.skip(f"corosync-vqsim: {reason}")
+    """Skip where vqsim cannot run, or fail where it must."""
+    if reason := why_unavailable():
+        cannot(f"corosync-vqsim: {reason}")
 
 
 def all_up(config: ClusterConfig, *steps: Step) -> Scenario:

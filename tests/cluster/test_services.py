@@ -13,7 +13,6 @@ from votequorum_ipc.cluster import (
     GetInfo,
     GetQuorate,
     GetType,
-    IcmapType,
     ModelGetType,
     NodeConfig,
     QdeviceGetExtraInfo,
@@ -43,6 +42,7 @@ from votequorum_ipc.types import (
     QuorumV1Notification,
     RingId,
     TrackFlags,
+    ValueType,
 )
 
 from .bench import (
@@ -470,11 +470,11 @@ def runtime(cluster: Cluster, nodeid: int) -> dict[str, RuntimeValue]:
 
 def test_a_plain_node_publishes_what_votequorum_publishes() -> None:
     assert runtime(cluster_of(3), 2) == {
-        "this_node_id": RuntimeValue(IcmapType.UINT32, 2),
-        "ev_barrier": RuntimeValue(IcmapType.UINT32, 3),
-        "two_node": RuntimeValue(IcmapType.UINT8, 0),
-        "lowest_node_id": RuntimeValue(IcmapType.UINT32, 1),
-        "highest_node_id": RuntimeValue(IcmapType.UINT32, 3),
+        "this_node_id": RuntimeValue(ValueType.UINT32, 2),
+        "ev_barrier": RuntimeValue(ValueType.UINT32, 3),
+        "two_node": RuntimeValue(ValueType.UINT8, 0),
+        "lowest_node_id": RuntimeValue(ValueType.UINT32, 1),
+        "highest_node_id": RuntimeValue(ValueType.UINT32, 3),
     }
 
 
@@ -487,14 +487,14 @@ def test_a_node_that_was_never_quorate_knows_no_lowest_node() -> None:
 def test_wait_for_all_publishes_whether_it_waits() -> None:
     cluster = Cluster(ClusterConfig.of(2, two_node=True))
     cluster.up(1)
-    assert runtime(cluster, 1)["wait_for_all_status"] == RuntimeValue(IcmapType.UINT8, 1)
+    assert runtime(cluster, 1)["wait_for_all_status"] == RuntimeValue(ValueType.UINT8, 1)
     cluster.up(2)
-    assert runtime(cluster, 1)["wait_for_all_status"] == RuntimeValue(IcmapType.UINT8, 0)
+    assert runtime(cluster, 1)["wait_for_all_status"] == RuntimeValue(ValueType.UINT8, 0)
 
 
 def test_the_other_options_publish_their_keys() -> None:
     breaker = runtime(cluster_of(2, auto_tie_breaker=(2, 1), expected_votes_tracking=True), 1)
-    assert breaker["atb_type"] == RuntimeValue(IcmapType.UINT32, 3)
-    assert breaker["ev_tracking_barrier"] == RuntimeValue(IcmapType.UINT32, 2)
+    assert breaker["atb_type"] == RuntimeValue(ValueType.UINT32, 3)
+    assert breaker["ev_tracking_barrier"] == RuntimeValue(ValueType.UINT32, 2)
     device = runtime(cluster_of(2, device=DeviceConfig(votes=1)), 1)
-    assert device["qdevice_can_operate"] == RuntimeValue(IcmapType.UINT8, 1)
+    assert device["qdevice_can_operate"] == RuntimeValue(ValueType.UINT8, 1)

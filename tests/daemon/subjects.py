@@ -14,7 +14,7 @@ from typing import Literal
 
 import trio
 
-from tests.real.config import Config
+from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc import Votequorum
@@ -72,10 +72,16 @@ def as_model(config: Config) -> ClusterConfig:
             for node in config.nodes
         ),
         auto_tie_breaker=parse_tie_breaker(bool(tie_breaker), None if node is None else str(node)),
-        device=None if device is None else DeviceConfig(device.model, device.votes),
+        device=None if device is None else _device(device),
         cluster_name="votequorum-ipc-test",
         **flags,  # type: ignore[arg-type]
     )
+
+
+def _device(device: Device) -> DeviceConfig:
+    timeouts = {"timeout": device.timeout, "sync_timeout": device.sync_timeout}
+    given = {name: value for name, value in timeouts.items() if value is not None}
+    return DeviceConfig(device.model, device.votes, **given)
 
 
 @contextlib.asynccontextmanager

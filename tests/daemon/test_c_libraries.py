@@ -58,7 +58,7 @@ def taken(handle: CVotequorum | CQuorum, number: int) -> list[tuple[Any, ...]]:
         events.extend(handle.take())
         return len(events) >= number
 
-    eventually(enough, within=10, otherwise=lambda: f"{number} events; these came: {events}")
+    eventually(enough, otherwise=lambda: f"{number} events; these came: {events}")
     return [_without_sequence(event) for event in events]
 
 
@@ -70,9 +70,7 @@ def until_expected(vq: CVotequorum, expected_votes: int) -> Answers:
         events.extend(vq.take())
         return ("expectedvotes", 7, expected_votes) in events
 
-    eventually(
-        said, within=10, otherwise=lambda: f"{expected_votes} votes are expected; these came: {events}"
-    )
+    eventually(said, otherwise=lambda: f"{expected_votes} votes are expected; these came: {events}")
     info = vq.getinfo()
     return [info, *events, *vq.take()]
 
@@ -125,7 +123,7 @@ def a_device() -> Answers:
 
 def settled(vq: CVotequorum, condition: Callable[[dict[str, Any]], object]) -> object:
     """getinfo, once what was asked for has gone round the cluster."""
-    eventually(lambda: condition(vq.getinfo()[1]), within=10, otherwise=lambda: f"settled: {vq.getinfo()}")
+    eventually(lambda: condition(vq.getinfo()[1]), otherwise=lambda: f"settled: {vq.getinfo()}")
     return vq.getinfo()
 
 

@@ -72,6 +72,15 @@ def delivered(handle: Handle[Any]) -> list[Any]:
     return found
 
 
+PAUSED = 2
+"""The flow control level at which a client's requests wait (QB_IPCS_RATE_OFF_2)."""
+
+
+def flow_control(handle: Handle[Any]) -> int:
+    """What the daemon tells a client."""
+    return handle.connection._transport.flow_control()
+
+
 async def refused(error: type[Exception], call: Any) -> None:
     with pytest.raises(error):
         await call
@@ -237,8 +246,10 @@ async def test_while_a_device_holds_a_change_up_only_votequorum_answers(pair: Si
         for _ in range(10):
             await vq.getinfo()
         assert answers == []
+        assert (flow_control(quorum), flow_control(vq)) == (PAUSED, 0)
         await polled(vq)
     assert answers == [True]
+    assert flow_control(quorum) == 0
 
 
 # --- quorum ---
@@ -285,7 +296,23 @@ async def test_keys_can_be_read_listed_and_followed(cluster: SimulatedCluster) -
         assert delivered(cmap) == []
 
 
-async def test_an_operator_can_end_the_wait_for_all(transport: Transport) -> None:
+async def test_a_key_is_what_it_is_now_however_often_it_was_read(cluster: SimulatedCluster) -> None:
+    async with await Cmap.initialize(address=cluster.address(1)) as cmap:
+        for change, status in ((cluster.kill, "left"), (cluster.up, "joined")):
+            change(3)
+            for _ in range(2):
+                assert await cmap.get("runtime.members.3.status") == status
+        assert await cmap.get("runtime.members.3.join_count") == 2
+
+
+async def test_only_flags_that_cmap_has_can_be_tracked(cluster: SimulatedCluster) -> None:
+    async with await Cmap.initialize(address=cluster.address(1)) as cmap:
+        for flags in (16, 32 | TrackType.ADD, 1 << 30):
+            await refused(InvalidParam, cmap.track_add("totem.", TrackType(flags)))
+
+
+@pytest.mark.parametrize("value", [1, 7])
+async def test_an_operator_can_end_the_wait_for_all(transport: Transport, value: int) -> None:
     from votequorum_ipc.ipc import connect
     from votequorum_ipc.wire import cmap as cmap_wire
 
@@ -294,7 +321,7 @@ async def test_an_operator_can_end_the_wait_for_all(transport: Transport) -> Non
         cluster.up(1, 2)
         quorum = await cluster.connect_quorum(1)
         assert not await quorum.getquorate()
-        order = cmap_wire.SET.encode(key_name="quorum.cancel_wait_for_all", type=2, value=b"\1")
+        order = cmap_wire.SET.encode(key_name="quorum.cancel_wait_for_all", type=2, value=bytes([value]))
         async with await connect("cmap", address=cluster.address(1)) as cmap:
             assert cmap_wire.SET_RESPONSE.decode(await cmap.request(order)).error == 1
         assert await quorum.getquorate()

@@ -71,9 +71,6 @@ WRITES: tuple[Argv, ...] = (
 )
 """Changes, in an order in which some are refused."""
 
-SETTLING = 10.0
-"""Seconds that a real cluster may take until it shows what has happened to it."""
-
 PAIR = (Node(1), Node(2, address="127.0.0.2", name="beta", votes=2))
 
 
@@ -93,7 +90,7 @@ async def _print(host: Host, argv: Argv, seen: dict[Host, Printed]) -> None:
 
 async def compare_settled(real: Daemon, ours: Host, *commands: Argv) -> None:
     """The same for commands that can be repeated, with time for what a real cluster still works on."""
-    deadline = trio.current_time() + SETTLING
+    deadline = trio.current_time() + DEADLINE
     while True:
         try:
             return await compare(real, ours, *commands)

@@ -12,6 +12,7 @@ from typing import Literal
 import pytest
 import trio
 
+from tests.real.waiting import DEADLINE
 from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
 from votequorum_ipc.daemon import Access, Client, Credentials, Server, Service, limits, open_server
 from votequorum_ipc.ipc import connect
@@ -103,7 +104,7 @@ async def test_events_wait_for_a_client_that_does_not_read_and_keep_their_order(
         for event in sent:
             echo.clients[0].notify(event)
         assert await connection.request(message(24)) == message(24)
-        with trio.fail_after(10):
+        with trio.fail_after(DEADLINE):
             assert [await connection.next_event() for _ in sent] == sent
 
 
@@ -166,7 +167,7 @@ async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
         async with await connect("flood", address=ADDRESS) as connection:
             for _ in range(3):
                 assert await connection.request(message(24)) == message(8000, 1)
-                with trio.fail_after(10):
+                with trio.fail_after(DEADLINE):
                     assert [await connection.next_event() for _ in range(100)] == [message(8000, 2)] * 100
 
 

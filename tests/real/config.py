@@ -53,6 +53,8 @@ class Device:
     """Milliseconds between two polls before the device counts as dead; corosync takes 10,000."""
     sync_timeout: int | None = None
     """The same while the membership synchronises; corosync takes 30,000."""
+    options: Mapping[str, str | int] = field(default_factory=dict)
+    """What the subsection of the model has, for who reads it: votequorum does not."""
 
     def section(self) -> Section:
         pairs = {
@@ -61,7 +63,8 @@ class Device:
             "timeout": self.timeout,
             "sync_timeout": self.sync_timeout,
         }
-        return [(key, value) for key, value in pairs.items() if value is not None]
+        own: Section = [(self.model, _pairs(self.options))] if self.options else []
+        return [(key, value) for key, value in pairs.items() if value is not None] + own
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import construct as c
 import pytest
 
-from tests.conftest import _cannot
+from tests.conftest import cannot
 from votequorum_ipc.types import (
     QDEVICE_MAX_NAME_LEN,
     QDEVICE_NODEID,
@@ -87,7 +87,7 @@ def c_values(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> d
     """What a C compiler makes of the expressions."""
     compiler = shutil.which("cc") or shutil.which("gcc") or ""
     if not compiler:
-        _cannot("no C compiler is installed (Debian's package gcc)")
+        cannot("no C compiler is installed (Debian's package gcc)")
     directory: Path = tmp_path_factory.mktemp("c")
     lines = [f'    printf("%lld\\n", (long long)({expression}));' for expression in EXPECTED]
     source = directory / "values.c"

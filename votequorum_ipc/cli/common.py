@@ -6,7 +6,8 @@ import contextlib
 import datetime
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
@@ -19,6 +20,24 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 FAILED: Final = 1
 """The exit code for an error of corosync, and of `status` for a node without quorum."""
+
+
+class Subcommands(click.Group):
+    """A group whose subcommands are imported when they are asked for."""
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        """`modules`: a subcommand, and the module of this package whose `command` it is."""
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._modules:
+            return None
+        command: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
+        return command
 
 
 def options(function: FunctionT) -> FunctionT:

@@ -47,7 +47,7 @@ from votequorum_ipc.cluster.config import (
     effective_rules,
     parse_tie_breaker,
 )
-from votequorum_ipc.cluster.effects import IcmapType, RuntimeValue
+from votequorum_ipc.cluster.effects import RuntimeValue
 from votequorum_ipc.cluster.messages import (
     Conn,
     ConnectionClosed,
@@ -87,7 +87,6 @@ __all__ = [
     "GetInfo",
     "GetQuorate",
     "GetType",
-    "IcmapType",
     "ModelGetType",
     "Node",
     "NodeConfig",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from votequorum_ipc.cluster.messages import Conn, Multicast, Output
+from votequorum_ipc.types import ValueType
 
 NANOSECONDS = 1_000_000_000
 """Virtual time is a whole number of nanoseconds inside, so that ten tenths are a second."""
@@ -26,17 +27,10 @@ class Timer(enum.IntEnum):
     QDEVICE = 1
 
 
-class IcmapType(enum.IntEnum):
-    """The type of a cmap value, with corosync's numbers (cs_cmap_value_type_t)."""
-
-    UINT8 = 2
-    UINT32 = 6
-
-
 class RuntimeValue(NamedTuple):
     """A value under `runtime.votequorum.`, with the type corosync stores it as."""
 
-    type: IcmapType
+    type: ValueType
     value: int
 
 
@@ -75,11 +69,11 @@ class Effects:
 
     def publish8(self, name: str, value: int) -> None:
         """Set a uint8 under `runtime.votequorum.`."""
-        self.runtime[f"runtime.votequorum.{name}"] = RuntimeValue(IcmapType.UINT8, int(value))
+        self.runtime[f"runtime.votequorum.{name}"] = RuntimeValue(ValueType.UINT8, int(value))
 
     def publish32(self, name: str, value: int) -> None:
         """Set a uint32 under `runtime.votequorum.`."""
-        self.runtime[f"runtime.votequorum.{name}"] = RuntimeValue(IcmapType.UINT32, value)
+        self.runtime[f"runtime.votequorum.{name}"] = RuntimeValue(ValueType.UINT32, value)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from ..ring import check_platform, create_shared_file, map_shared
 from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of, word_of
 from .access import Credentials
 from .directory import Directory
+from .limits import MAX_BATCH
 from .transport import ARRIVALS, ROOM
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
@@ -50,6 +51,8 @@ class DatagramTransport:
         self._setup = setup
         self._client = client
         self._connected: set[socket.socket] = set()
+        self._may_have_more = False
+        """Whether strangers' messages took all the time that there was for the client's."""
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             directory = Directory(client, setup.fileno())
@@ -85,7 +88,7 @@ class DatagramTransport:
             raise MessageError(f"truncated to {self._mapping.size()} bytes", field="control file")
 
     def receive(self) -> bytes | None:
-        while True:
+        for _ in range(MAX_BATCH):
             try:
                 message, ancillary, _, _ = self._requests.recvmsg(
                     self.max_msg_size + 1,
@@ -95,7 +98,11 @@ class DatagramTransport:
                 # Nothing is here, or the client is gone, which the setup socket tells for certain.
                 return None
             if self._is_clients(ancillary):
-                break
+                return self._checked(message)
+        self._may_have_more = True
+        return None
+
+    def _checked(self, message: bytes) -> bytes:
         if not 0 < len(message) <= self.max_msg_size:
             raise MessageError(f"not within 1 to {self.max_msg_size} bytes", field="datagram.size")
         return message
@@ -128,7 +135,8 @@ class DatagramTransport:
         return True
 
     def settle(self, answered: int) -> bool:
-        return False
+        again, self._may_have_more = self._may_have_more, False
+        return again
 
     def discard(self) -> bool:
         try:

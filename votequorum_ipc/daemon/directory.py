@@ -36,9 +36,10 @@ class Directory:
     def hand_over(self) -> None:
         """Make the client the owner of all that is in it, and of itself. Raises OSError where we may not."""
         Path(self.path).chmod(_MODE)
-        if self._owner != (os.geteuid(), os.getegid()):
-            for file in os.scandir(self.path):
-                os.chown(file.path, *self._owner, follow_symlinks=False)
+        uid, _ = self._owner
+        if uid != os.geteuid():
+            for name in os.listdir(self.path):  # noqa: PTH208
+                os.chown(self.file(name), *self._owner, follow_symlinks=False)
             # Last, as from here on every path in it is the client's to replace.
             os.chown(self.path, *self._owner, follow_symlinks=False)
 

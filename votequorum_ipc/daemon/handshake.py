@@ -17,7 +17,7 @@ from .access import Credentials
 from .limits import MAX_MAX_MSG_SIZE, MIN_MAX_MSG_SIZE
 from .transport import Transport
 
-_REQUEST_SIZE = CONNECTION_REQUEST.fixed_size or 0
+_REQUEST_SIZE = CONNECTION_REQUEST.least_size
 _UCRED_SIZE = int(UCRED.sizeof())
 
 

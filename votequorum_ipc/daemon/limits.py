@@ -21,7 +21,8 @@ HANDSHAKE_SECONDS: Final = 10.0
 """How long a client may take to say what it wants."""
 
 MAX_BATCH: Final = 50
-"""Requests of one client that are answered before the others have their turn (libqb's MAX_RECV_MSGS)."""
+"""Requests of one client that are answered before the others have their turn (libqb's MAX_RECV_MSGS); and
+messages of strangers to one client's socket that are thrown away before that."""
 
 MAX_QUEUED_BYTES: Final = 1 << 20
 """Bytes of events that wait for one client to make room. A client that lets more gather is dropped."""

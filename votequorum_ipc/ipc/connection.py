@@ -137,9 +137,10 @@ class Connection:
         self._exchange.event_waiters.append(waiter)
         try:
             await self._wait(waiter)
-        finally:
-            if not waiter.ready:
-                self._exchange.event_waiters.remove(waiter)
+        except BaseException:
+            self._exchange.stop_waiting(waiter)
+            self._note_readiness()
+            raise
         if waiter.event is None:
             self._check_usable()
             raise AssertionError("woken without an event on a good connection")

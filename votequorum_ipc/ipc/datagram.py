@@ -1,12 +1,13 @@
 """The socket transport: a datagram a message, and a small control block in shared memory.
 
 Strategy: requests and responses share one pair of connected datagram sockets, events have another; the setup
-socket only tells when the server is gone. The control block counts what was sent and not yet received, which
-the server takes for its queue length. Each count stands beside a flow control level in one aligned pair of
-words, which is how a `sem_t` begins, so the C library's semaphore operations count atomically there.
+socket only tells when the server is gone. The control block counts what was sent and not yet received.
 
-A request is counted before it is sent. The other way round, a fast server could lower the count first, and
-raising it from -1 would carry into the flow control level beside it.
+What came is counted down as the C library lowers a semaphore: a count and the flow control level beside it
+are laid out as a `sem_t` begins. What is sent cannot be counted up that way, because raising one may go on to
+use what stands behind it, which is another count here. But nobody else touches the count of requests while
+none is unanswered, so it is set then, for the first request, and left alone for those behind it: the server,
+which takes it for its queue length, then reads those one by one. Too high a count would make it wait in vain.
 
 Sources: libqb's lib/ipc_socket.c; `protocol_specs/libqb-ipc.md`.
 """
@@ -22,14 +23,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
-from ..ring import SHM_DIRECTORY, Semaphore, check_platform, map_shared, open_shared_file
+from ..ring import SHM_DIRECTORY, Count, check_platform, map_shared, open_shared_file
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
 from .transport import EDGES, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_PAIR_SIZE: Final = offset_of(CONTROL_BLOCK, "response")
 _WORD: Final = struct.Struct("=i")
+_REQUEST_SENT: Final = offset_of(CONTROL_BLOCK, "request", "sent")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
 _DATAGRAM_OVERHEAD: Final = 1024
@@ -64,11 +65,11 @@ class SocketTransport:
                 epoll.register(sock, EDGES)
             undo.pop_all()
         self._counts = [
-            Semaphore(self._mapping, offset_of(CONTROL_BLOCK, way, "sent"), _PAIR_SIZE)
-            for way in ("request", "response", "event")
+            Count(self._mapping, offset_of(CONTROL_BLOCK, way, "sent")) for way in ("response", "event")
         ]
-        self._uncounted = [0, 0, 0]
+        self._uncounted = [0, 0]
         """Messages received before the server had counted them."""
+        self._unanswered = 0
         # The server drops a response that its socket cannot hold; its buffer is of the same size as ours.
         self.response_room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
 
@@ -89,21 +90,28 @@ class SocketTransport:
         return len(messages)
 
     def _send(self, message: bytes) -> bool:
-        self._counts[0].post()
+        first = not self._unanswered
+        if first:
+            _WORD.pack_into(self._mapping, _REQUEST_SENT, 1)
         try:
             self._socket.send(message)
         except OSError as error:
-            self._counts[0].try_wait()
+            if first:
+                _WORD.pack_into(self._mapping, _REQUEST_SENT, 0)
             if isinstance(error, BlockingIOError):
                 return False
             raise Library(f"the daemon has ended this connection: {error.strerror}") from error
+        self._unanswered += 1
         return True
 
     def receive(self) -> bytes | None:
-        return self._receive(1, self._socket)
+        response = self._receive(0, self._socket)
+        if response is not None:
+            self._unanswered -= 1
+        return response
 
     def receive_event(self) -> bytes | None:
-        return self._receive(2, self.event_socket)
+        return self._receive(1, self.event_socket)
 
     def _receive(self, way: int, sock: socket.socket) -> bytes | None:
         try:

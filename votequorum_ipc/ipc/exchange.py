@@ -109,6 +109,14 @@ class Exchange:
         if call in self.unsent:
             self.unsent.remove(call)
 
+    def stop_waiting(self, waiter: EventWaiter) -> None:
+        """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
+        if not waiter.ready:
+            self.event_waiters.remove(waiter)
+        elif waiter.event is not None:
+            self.events.appendleft(waiter.event)
+            self._hand_out_events()
+
     def fail(self, error: CsError) -> None:
         """End everything that waits; a copy of the error for each."""
         self.error = error

@@ -83,7 +83,7 @@ async def _open(service: str, address: Address) -> tuple[socket.socket, str]:
         sock.connect(target)
     except OSError as error:
         sock.close()
-        raise _unreachable(service, where, error) from error
+        raise _unreachable(service, address, where, error) from error
     return sock, where
 
 
@@ -129,14 +129,18 @@ def _credentials_pid(value: bytes) -> int:
 # --- Refusals, each with the next step in it ---
 
 
-def _unreachable(service: str, where: str, error: OSError) -> CsError:
+def _unreachable(service: str, address: Address, where: str, error: OSError) -> CsError:
     number = error.errno or 0
     if number in (errno.ECONNREFUSED, errno.ENOENT):
-        text = (
-            f"corosync is not running here: nothing listens on {where}, where its {service!r} service "
-            f"would be. Start it (systemctl start corosync), or give the address of another daemon"
+        if address is None:
+            return Library(
+                f"corosync is not running here: nothing listens on {where}. Start it (systemctl start "
+                f"corosync); or, to try things out, a simulated cluster (votequorum-ipc serve)"
+            )
+        return Library(
+            f"nothing listens on {where}: is the daemon of this address running? ({{service}} in an "
+            f"address stands for the service's name, here {service!r})"
         )
-        return Library(text)
     if number == errno.EAGAIN:
         return error_from_errno(number, f"{where} has no room for another connection now: try again")
     return error_from_errno(number, f"cannot connect to {where}: {error.strerror}")
@@ -150,15 +154,16 @@ def _refusal(service: str, where: str, number: int) -> CsError:
     if number == errno.EACCES:
         uid, gid = os.getuid(), os.getgid()  # what the kernel vouches for
         text = (
-            f"{where} refuses uid {uid}, gid {gid}. Run as root, or allow this user with "
-            f"'uidgid {{ uid: {uid} }}' in corosync.conf or a file in /etc/corosync/uidgid.d, "
-            f"then 'corosync-cfgtool -R'"
+            f"{where} refuses uid {uid}, gid {gid}. Run as root, or allow this user: 'uidgid {{', "
+            f"'uid: {uid}' and '}}', each on its own line, in corosync.conf or a file in "
+            f"/etc/corosync/uidgid.d, then 'corosync-cfgtool -R'"
         )
     elif number == errno.EAGAIN:
         text = f"corosync is still starting and does not take connections on {where} yet: try again"
     elif number == errno.EMFILE:
         text = f"corosync has no file descriptors left for a connection on {where}"
     else:
-        name = errno.errorcode.get(number, str(number))
-        text = f"{where} refused the connection to {service!r}: {name} ({os.strerror(abs(number))})"
+        name = errno.errorcode.get(number)
+        why = f"{name} ({os.strerror(number)})" if name else f"error {number}, which is none of Linux's"
+        text = f"{where} refused the connection to {service!r}: {why}"
     return error_from_errno(number, text)

@@ -67,19 +67,16 @@ LOCAL_GET_RESPONSE = response(
     c.Padding(4),
 )
 
-
-def _link(number: int) -> tuple[c.Construct, ...]:
-    """`struct corosync_knet_link_status_v1`, the item `number` of an array; its names end with the number."""
-    return (
-        f"enabled_{number}" / c.Int8un,
-        f"connected_{number}" / c.Int8un,
-        f"dynconnected_{number}" / c.Int8un,
-        c.Padding(1),
-        f"mtu_{number}" / c.Int32un,
-        f"src_ipaddr_{number}" / CharArray(MAX_HOST_LEN),
-        f"dst_ipaddr_{number}" / CharArray(MAX_HOST_LEN),
-    )
-
+LINK_STATUS = c.Struct(
+    "enabled" / c.Int8un,
+    "connected" / c.Int8un,
+    "dynconnected" / c.Int8un,
+    c.Padding(1),
+    "mtu" / c.Int32un,
+    "src_ipaddr" / CharArray(MAX_HOST_LEN),
+    "dst_ipaddr" / CharArray(MAX_HOST_LEN),
+)
+"""`struct corosync_knet_link_status_v1`: 520 bytes."""
 
 NODESTATUSGET_RESPONSE = response(
     "nodestatusget",
@@ -94,8 +91,9 @@ NODESTATUSGET_RESPONSE = response(
     "onwire_max" / c.Int8un,
     "onwire_ver" / c.Int8un,
     c.Padding(2),
-    *(field for number in range(MAX_LINKS) for field in _link(number)),
+    "link_status" / RestOfMessage(),
 )
+"""`link_status` is `MAX_LINKS` times `LINK_STATUS`."""
 
 NODESTATUSGET_ERROR = response(
     "nodestatusget error",

@@ -3,8 +3,8 @@
 Strategy: `Layout` holds a construct `Struct` that reads like the C header it mirrors, paddings included. From
 its fields it derives, the first time it is used, two small functions on top of the `struct` module: `decode`
 (bytes to a named tuple) and `encode`. They exist because construct's interpreter takes some twenty times
-longer; a property test holds both implementations equal. Nobody writes an offset down: `table` walks the same
-declaration to print the specification.
+longer; a property test holds both implementations equal. Nobody writes an offset down: the specification's
+tables are printed from the same declaration.
 
 Trust: `size` is compared with the bytes that are there before anything else, each count with `size` before
 it is believed. Whatever is wrong is a `MessageError` that names the field.
@@ -16,9 +16,9 @@ import enum
 import functools
 import struct
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import construct as c
 
@@ -169,14 +169,6 @@ def name_to_mar(text: str, field: str) -> bytes:
 # --- Walking a declaration ------------------------------------------------------------------------------
 
 
-class Field(NamedTuple):
-    """One field of a declaration as the specification shows it. `offset` is None behind a list."""
-
-    name: str
-    type: str
-    offset: int | None
-
-
 def _bare(subcon: c.Construct) -> c.Construct:
     return subcon.subcon if isinstance(subcon, c.Renamed) else subcon
 
@@ -193,17 +185,9 @@ def fixed_size(subcon: c.Construct) -> int | None:
         return None
 
 
-def fields(subcon: c.Struct, prefix: str = "", base: int | None = 0) -> Iterator[Field]:
-    """The named fields of a declaration with their offsets, nested structs flattened as "ring_id.seq"."""
-    offset = base
-    for field in subcon.subcons:
-        bare = _bare(field)
-        if isinstance(bare, Tupled):
-            yield from fields(bare.subcon, f"{prefix}{field.name}.", offset)
-        elif field.name:
-            yield Field(prefix + field.name, type_name(bare), offset)
-        size = fixed_size(field)
-        offset = None if offset is None or size is None else offset + size
+def struct_format(fields: Iterable[c.Construct]) -> str:
+    """Integers and padding in the struct module's letters, without a byte order."""
+    return "".join(field.subcon.fmtstr[-1] if field.name else f"{field.sizeof()}x" for field in fields)
 
 
 _INTEGERS = {
@@ -226,7 +210,8 @@ def type_name(subcon: c.Construct) -> str:
         case ListOf():
             return f"{type_name(subcon.subcon)}[{subcon.count_field}]"
         case Tupled():
-            return "{" + ", ".join(f"{f.type} {f.name}" for f in fields(subcon.subcon)) + "}"
+            nested = (f"{type_name(f.subcon)} {f.name}" for f in subcon.subcon.subcons if f.name)
+            return "{" + ", ".join(nested) + "}"
         case BytesOf():
             return f"bytes[{subcon.count_field}]"
         case RestOfMessage():
@@ -234,11 +219,6 @@ def type_name(subcon: c.Construct) -> str:
         case c.Bytes():
             return f"bytes[{subcon.length}]"
     raise TypeError(f"no field type of a message: {subcon!r}")
-
-
-def table(subcon: c.Struct) -> list[Field]:
-    """All named fields of a declaration, for the specification."""
-    return list(fields(subcon))
 
 
 # --- Messages -------------------------------------------------------------------------------------------
@@ -279,6 +259,11 @@ class Layout:
         return fixed_size(self.construct)
 
     @functools.cached_property
+    def least_size(self) -> int:
+        """The message's `size` when all its lists are empty."""
+        return sum(fixed_size(field) or 0 for field in self.construct.subcons)
+
+    @functools.cached_property
     def decode(self) -> Callable[[bytes], Any]:
         """Bytes to a named tuple.
 
@@ -297,7 +282,7 @@ class Layout:
         return derive_encode(self)
 
 
-_RESPONSE_HEADER_STRUCT = struct.Struct("=i4xi4xi4x")
+_RESPONSE_HEADER_STRUCT = struct.Struct("=" + struct_format(RESPONSE_HEADER))
 
 
 def reply_error(data: bytes) -> int:
@@ -306,14 +291,15 @@ def reply_error(data: bytes) -> int:
     It counts before the id: what the daemon did not accept is answered with a bare header of id 0.
     """
     if len(data) < _RESPONSE_HEADER_STRUCT.size:
-        raise MessageError(f"{len(data)} bytes cannot hold a header of 24", field="response.size")
+        size = _RESPONSE_HEADER_STRUCT.size
+        raise MessageError(f"{len(data)} bytes cannot hold a header of {size}", field="response.size")
     _, size, error = _RESPONSE_HEADER_STRUCT.unpack_from(data)
     if size != len(data):
         raise MessageError(f"says {size}, but {len(data)} bytes are there", field="response.size")
     return int(error)
 
 
-_MESSAGE_ID_STRUCT = struct.Struct("=i")
+_MESSAGE_ID_STRUCT = struct.Struct("=" + struct_format(REQUEST_HEADER[:1]))
 
 
 def message_id(data: bytes) -> int:

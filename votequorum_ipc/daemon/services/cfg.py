@@ -19,17 +19,8 @@ _LOOPBACK_MTU: Final = 65535
 _MTU: Final = 1397
 """What knet finds on an Ethernet link, and for a node's link to itself."""
 
-_ONWIRE: Final = {"onwire_min": 0, "onwire_max": 1, "onwire_ver": 1}
-"""The versions of its own protocol that knet 1.24 speaks."""
-
-_NO_LINK: Final = {
-    "enabled": 0,
-    "connected": 0,
-    "dynconnected": 0,
-    "mtu": 0,
-    "src_ipaddr": "",
-    "dst_ipaddr": "",
-}
+_ONWIRE: Final = dict.fromkeys(("onwire_min", "onwire_max", "onwire_ver"), 0)
+"""The versions of knet's own protocol, which corosync 3.1.7 as Debian builds it does not ask for."""
 
 
 class CfgService(NodeService):
@@ -66,7 +57,11 @@ class CfgService(NodeService):
             return
         own = request.nodeid == self.node.nodeid
         reachable = own or self.node.reaches(request.nodeid)
-        links = self._links(theirs, own, reachable)
+        ours = self._addresses(self.node.nodeid)
+        links = [
+            _link(source, target, reachable, _LOOPBACK_MTU if own else _MTU)
+            for source, target in zip(ours, theirs, strict=False)
+        ]
         response = wire.NODESTATUSGET_RESPONSE.encode(
             version=request.version,
             nodeid=request.nodeid,
@@ -74,23 +69,9 @@ class CfgService(NodeService):
             remote=0,
             external=0,
             **_ONWIRE,
-            **{f"{name}_{at}": value for at, link in enumerate(links) for name, value in link.items()},
+            link_status=b"".join(links).ljust(wire.MAX_LINKS * wire.LINK_STATUS.sizeof(), b"\0"),
         )
         client.respond(response)
-
-    def _links(self, theirs: tuple[str, ...], own: bool, reachable: bool) -> list[dict[str, Any]]:
-        links = [
-            {
-                "enabled": 1,
-                "connected": int(reachable),
-                "dynconnected": 0,
-                "mtu": _LOOPBACK_MTU if own else _MTU,
-                "src_ipaddr": source,
-                "dst_ipaddr": target,
-            }
-            for source, target in zip(self._addresses(self.node.nodeid), theirs, strict=False)
-        ]
-        return links + [dict(_NO_LINK)] * (wire.MAX_LINKS - len(links))
 
     def _trackstart(self, client: Client, request: Any) -> None:
         # It announces shutdowns that cfg asks for, and nobody can ask for one here.
@@ -106,6 +87,20 @@ class CfgService(NodeService):
         (wire.TRACKSTART, _trackstart),
         (wire.TRACKSTOP, _trackstop),
     )
+
+
+def _link(source: str, target: str, connected: bool, mtu: int) -> bytes:
+    raw: bytes = wire.LINK_STATUS.build(
+        {
+            "enabled": 1,
+            "connected": int(connected),
+            "dynconnected": 0,
+            "mtu": mtu,
+            "src_ipaddr": source,
+            "dst_ipaddr": target,
+        },
+    )
+    return raw
 
 
 def _packed(text: str) -> tuple[int, bytes]:

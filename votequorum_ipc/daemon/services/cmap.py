@@ -1,8 +1,9 @@
 """The cmap service: a node's keys, to read, iterate over and follow; one can be written, to end wait_for_all.
 
-Strategy: the keys are what the configuration says, and what the model shows at that moment. Nothing is told
-when a key changes: after each input to the cluster the keys of now are compared with those of before, if
-anybody follows them. Source: exec/cmap.c and exec/icmap.c of corosync 3.1.7.
+Strategy: the keys are what the configuration says, and what the model shows; they are put together when
+somebody asks, and kept until the next input to the cluster. Nothing is told when a key changes: after each
+input the keys of now are compared with those of before, if anybody follows them. Source: exec/cmap.c and
+exec/icmap.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from ...cmap import TrackType, ValueType
+from ...cmap import TrackType
 from ...errors import CsErrorCode
+from ...types import ValueType
 from ...wire import cmap as wire
 from ..limits import MAX_HANDLES
 from ..service import Client, Route, routes
@@ -23,7 +25,8 @@ from .node import NodeService, NodeView
 CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
 """The key that an operator sets to 1 (votequorum(5))."""
 
-_ALL_TRACK_TYPES: Final = TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | TrackType.PREFIX
+_ALL_TRACK_TYPES: Final = int(TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | TrackType.PREFIX)
+"""A number: the complement of all flags of an enumeration has none of the bits that are no flag."""
 
 
 @dataclass
@@ -61,13 +64,15 @@ class CmapService(NodeService):
         self._configured = configured(node.config, node.nodeid, node.transport)
         self._members = Members(node.config)
         self._clients: dict[Client, _State] = {}
-        self._before: Keys | None = None
-        """The keys as they were when trackers were last told; None while there are none."""
+        self._known: Keys | None = None
+        """The keys since the last change, if anybody has asked for them."""
 
     def keys(self) -> Keys:
         """All keys of now, in cmap's order."""
-        now = self._configured | self._members.keys() | runtime(self.node.runtime)
-        return dict(sorted(now.items()))
+        if self._known is None:
+            now = self._configured | self._members.keys() | runtime(self.node.runtime)
+            self._known = dict(sorted(now.items()))
+        return self._known
 
     def connected(self, client: Client) -> None:
         self._clients[client] = _State()
@@ -79,10 +84,10 @@ class CmapService(NodeService):
 
     def changed(self) -> None:
         self._members.update(self.node.members)
-        if self._before is None:
+        before, self._known = self._known, None
+        if before is None or not any(state.trackers for state in self._clients.values()):
             return
-        before, now = self._before, self.keys()
-        self._before = now if any(state.trackers for state in self._clients.values()) else None
+        now = self.keys()
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 self._tell(key, before.get(key), now.get(key))
@@ -104,7 +109,8 @@ class CmapService(NodeService):
             handle = next(state.handles)
             kinds = TrackType(request.track_type)
             state.trackers[handle] = _Tracker(request.key_name, kinds, request.track_inst_handle)
-            self._before = self.keys() if self._before is None else self._before
+            # What its first change will be compared with.
+            self.keys()
         client.respond(wire.TRACK_ADD_RESPONSE.encode(error=error, track_handle=handle))
 
     def _track_delete(self, client: Client, request: Any) -> None:
@@ -119,7 +125,7 @@ class CmapService(NodeService):
         key = self.keys().get(request.key_name)
         room = request.value_len
         error = CsErrorCode.OK
-        if _GET_RESPONSE_HEADER + room > client.max_msg_size:
+        if wire.GET_RESPONSE.least_size + room > client.max_msg_size:
             error = CsErrorCode.NO_MEMORY
         elif key is None:
             error = CsErrorCode.NOT_EXIST
@@ -172,12 +178,12 @@ class CmapService(NodeService):
 
     def _set(self, client: Client, request: Any) -> None:
         error = CsErrorCode.ACCESS
-        one = Key.of(ValueType.UINT8, 1)
         if request.key_name == CANCEL_WAIT_FOR_ALL:
             error = CsErrorCode.OK
-            # votequorum acts on it and puts it back to 0 itself.
+            # votequorum acts on any number above 0, and puts it back to 0 itself.
             self._configured[CANCEL_WAIT_FOR_ALL] = Key.of(ValueType.UINT8, 0)
-            if Key(request.type, request.value) == one:
+            self.changed()
+            if request.type == ValueType.UINT8 and any(request.value):
                 self.node.cancel_wait_for_all()
         client.respond(wire.SET_RESPONSE.encode(error=error))
 
@@ -199,9 +205,6 @@ class CmapService(NodeService):
         (wire.TRACK_DELETE, _track_delete),
         (wire.SET_CURRENT_MAP, _set_current_map),
     )
-
-
-_GET_RESPONSE_HEADER: Final = len(wire.GET_RESPONSE.encode(value_len=0, type=0, value=b""))
 
 
 def _notification(number: int, key: str, change: TrackType, old: Key | None, new: Key | None) -> bytes:

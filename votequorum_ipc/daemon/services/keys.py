@@ -10,9 +10,10 @@ import ipaddress
 from typing import Final, NamedTuple
 
 from ... import cluster
-from ...cmap import Value, ValueType, encode_value
-
-PROVIDER: Final = "corosync_votequorum"
+from ...cluster.config import DEFAULT_LAST_MAN_STANDING_WINDOW, MAX_UINT32
+from ...cluster.corosync_conf import PROVIDER
+from ...cmap import Value, encode_value
+from ...types import ValueType
 
 _LOOPBACK: Final = ipaddress.IPv4Address("127.0.0.0")
 _LOOPBACK_NODES: Final = 1 << 24
@@ -74,7 +75,7 @@ def _quorum(config: cluster.ClusterConfig) -> tuple[_Row, ...]:
     numbers: _Values = {
         "expected_votes": config.expected_votes,
         "last_man_standing_window": _unless(
-            config.last_man_standing_window, cluster.ClusterConfig.of(1).last_man_standing_window
+            config.last_man_standing_window, DEFAULT_LAST_MAN_STANDING_WINDOW
         ),
     }
     texts: _Values = {"provider": PROVIDER, "auto_tie_breaker_node": _tie_breaker_node(tie_breaker)}
@@ -152,7 +153,6 @@ class Members:
 def runtime(values: dict[str, cluster.RuntimeValue]) -> Keys:
     """The keys that votequorum has set while it runs."""
     return {
-        name: Key.of(type_, value & (0xFF if type_ is ValueType.UINT8 else 0xFFFFFFFF))
-        for name, (number, value) in values.items()
-        for type_ in [ValueType(number)]
+        name: Key.of(type_, value & (0xFF if type_ is ValueType.UINT8 else MAX_UINT32))
+        for name, (type_, value) in values.items()
     }

@@ -13,9 +13,6 @@ from ..service import Client, Handler, Service
 
 Event = VotequorumEvent | QuorumEvent
 
-UINT32 = 0xFFFFFFFF
-"""votequorum counts in uint32 and lets it wrap; the model's numbers do not."""
-
 
 class NodeView(Protocol):
     """A node of a simulated cluster, as its services see it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from ... import cluster
+from ...cluster.config import MAX_UINT32
 from ...errors import CsErrorCode
 from ...types import (
     ExpectedVotesNotification,
@@ -18,7 +19,7 @@ from ...types import (
 )
 from ...wire import votequorum as wire
 from ..service import Route, routes
-from .node import UINT32, Event, ModelService, ask
+from .node import Event, ModelService, ask
 
 _NO_INFO: Final = NodeInfo(0, NodeState(0), 0, 0, 0, 0, 0, InfoFlags(0), 0, "")
 
@@ -54,17 +55,18 @@ class VotequorumService(ModelService):
 
 
 def _getinfo(info: NodeInfo, error: CsErrorCode) -> bytes:
+    # votequorum counts in uint32 and lets it wrap; the model's numbers do not.
     return wire.GETINFO_RESPONSE.encode(
         error=error,
         nodeid=info.node_id,
         state=info.node_state,
         votes=info.node_votes,
-        expected_votes=info.node_expected_votes & UINT32,
-        highest_expected=info.highest_expected & UINT32,
-        total_votes=info.total_votes & UINT32,
-        quorum=info.quorum & UINT32,
+        expected_votes=info.node_expected_votes & MAX_UINT32,
+        highest_expected=info.highest_expected & MAX_UINT32,
+        total_votes=info.total_votes & MAX_UINT32,
+        quorum=info.quorum & MAX_UINT32,
         flags=info.flags,
-        qdevice_votes=info.qdevice_votes & UINT32,
+        qdevice_votes=info.qdevice_votes & MAX_UINT32,
         qdevice_name=info.qdevice_name,
     )
 
@@ -80,7 +82,7 @@ def _quorum(event: QuorumNotification) -> bytes:
 def _expected_votes(event: ExpectedVotesNotification) -> bytes:
     return wire.EXPECTEDVOTES_NOTIFICATION.encode(
         context=event.context,
-        expected_votes=event.expected_votes & UINT32,
+        expected_votes=event.expected_votes & MAX_UINT32,
     )
 
 

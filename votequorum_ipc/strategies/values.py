@@ -1,28 +1,43 @@
-"""Hypothesis strategies for the fields of any message, derived from its declaration."""
+"""Values for the fields of any message, by the type that the construct declaration gives them.
+
+Strategy: one function from a declared type to a strategy, and one that puts a layout's fields together.
+Numbers come from the whole range of their type, its edges and small numbers more often than chance would
+have it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, Final
 
 import construct as c
 from hypothesis import strategies as st
 
-from votequorum_ipc.wire import SERVICES, Layout
-from votequorum_ipc.wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
+from ..wire import Layout
+from ..wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
 
-LAYOUTS = [layout for layouts in SERVICES.values() for layout in layouts]
-NAMES = [f"{service}: {layout}" for service, layouts in SERVICES.items() for layout in layouts]
-
-RANGES = {
+RANGES: Final = {
     letter: (-(1 << size * 8 - 1), (1 << size * 8 - 1) - 1) if letter.islower() else (0, (1 << size * 8) - 1)
     for size, letters in {1: "bB", 2: "hH", 4: "lL", 8: "qQ"}.items()
     for letter in letters
 }
 """What each integer type of the struct module can hold."""
 
-MOST_ITEMS = 40
-LONGEST_KEY = 255
+MOST_ITEMS: Final = 40
+"""Items of a list, or bytes of a tail, in one message."""
+
+LONGEST_KEY: Final = MarName.LENGTH - 1
 """cmap keeps names as C strings in 256 bytes."""
+
+
+@functools.cache
+def integers(letter: str) -> st.SearchStrategy[int]:
+    """Numbers that a type of the struct module can hold; the edges of it and of smaller ones are likely."""
+    low, high = RANGES[letter]
+    edges = {edge for pair in RANGES.values() for edge in pair} | {0, 1, 16, 24, 255, 256, 4096}
+    return st.integers(low, high) | st.sampled_from(
+        sorted((edge for edge in edges if low <= edge <= high), key=lambda edge: (abs(edge), edge < 0)),
+    )
 
 
 def texts(most_bytes: int) -> st.SearchStrategy[str]:
@@ -39,10 +54,10 @@ def named_fields(layout: Layout) -> dict[str, c.Construct]:
 
 
 def values_of(bare: c.Construct) -> st.SearchStrategy[Any]:
-    """Values of one field."""
+    """Values of one field, by its declared type. Raises `TypeError` for a type that no message has."""
     match bare:
         case c.FormatField():
-            return st.integers(*RANGES[bare.fmtstr[-1]])
+            return integers(bare.fmtstr[-1])
         case CharArray():
             return texts(bare.length - 1)
         case MarName():
@@ -57,13 +72,7 @@ def values_of(bare: c.Construct) -> st.SearchStrategy[Any]:
     raise TypeError(bare)
 
 
+@functools.cache
 def fields_of(layout: Layout) -> st.SearchStrategy[dict[str, Any]]:
     """The keywords of a layout's `encode`."""
     return st.fixed_dictionaries({name: values_of(bare) for name, bare in named_fields(layout).items()})
-
-
-def messages() -> st.SearchStrategy[tuple[Layout, dict[str, Any]]]:
-    """A message of any service, and its fields."""
-    return st.sampled_from(LAYOUTS).flatmap(
-        lambda layout: fields_of(layout).map(lambda fields: (layout, fields)),
-    )

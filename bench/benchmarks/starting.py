@@ -1,0 +1,77 @@
+"""Starting: what an import adds, and the whole command."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from ..measure import absolute, of_rounds
+from ..registry import LeftOutError, Result, Row, at_most, benchmark
+from ..side import ROOT, Side
+from ..stage import Stage
+
+_TIMED = "from time import perf_counter_ns as now\n{before}\nstart = now()\n{timed}\nprint(now() - start)"
+_BASE = "import trio, construct"
+
+
+@benchmark(
+    Row(
+        "import.package",
+        "import votequorum_ipc beyond import trio, construct",
+        "ms",
+        at_most(15),
+        against=_BASE,
+    ),
+    Row("import.names", "from votequorum_ipc import Votequorum, Quorum beyond the same", "ms", against=_BASE),
+)
+def imports(stage: Stage) -> Iterator[Result]:
+    """Importing, each time in a fresh interpreter; and what trio and construct take in one."""
+    cases = {
+        "package": (_BASE, "import votequorum_ipc"),
+        "names": (_BASE, "from votequorum_ipc import Votequorum, Quorum"),
+        _BASE: ("", _BASE),
+    }
+    given = stage.alternate({name: functools.partial(_import, *case) for name, case in cases.items()})
+    rounds = of_rounds(given, lambda times: times[0], scale=1e-6)
+    for name in ("package", "names"):
+        yield absolute(f"import.{name}", {"ours": rounds[name], _BASE: rounds[_BASE]}, "ms")
+
+
+def _import(before: str, timed: str) -> list[int]:
+    code = _TIMED.format(before=before, timed=timed)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    return [int(done.stdout)]
+
+
+@benchmark(
+    Row("command.time", "votequorum-ipc status, the whole command", "ms", at_most(250), against="quorumtool"),
+    Row("command.memory", "the same, largest memory", "MiB", at_most(40), against="quorumtool"),
+)
+def command(stage: Stage) -> Iterator[Result]:
+    """The command's status, and corosync-quorumtool -s."""
+    if importlib.util.find_spec("votequorum_ipc.cli") is None:
+        raise LeftOutError("there is no command yet")
+    site, launcher = stage.corosync, [sys.executable, "-m", "bench.launcher"]
+    argv = {
+        "ours": [sys.executable, "-m", "votequorum_ipc", "status"],
+        "quorumtool": ["corosync-quorumtool", "-s"],
+    }
+    with (
+        site.start("votequorum-ipc status", [*launcher, *argv["ours"]]) as ours,
+        site.start("corosync-quorumtool", [*launcher, *argv["quorumtool"]]) as quorumtool,
+    ):
+        given = stage.alternate(
+            {"ours": functools.partial(_run, ours), "quorumtool": functools.partial(_run, quorumtool)},
+        )
+    yield absolute("command.time", of_rounds(given, lambda one: one[0], scale=1e-6), "ms")
+    yield absolute("command.memory", of_rounds(given, lambda one: one[1], scale=1 / 1024), "MiB")
+
+
+def _run(side: Side) -> list[int]:
+    """The median of three."""
+    numbers = side.ask("run", 3)
+    return [int(statistics.median(numbers[::2])), int(statistics.median(numbers[1::2]))]

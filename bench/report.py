@@ -1,0 +1,122 @@
+"""What a run gave, as a table and as JSON.
+
+A run is the outcome of each benchmark: results by row, and why rows have none. The JSON has every round's
+figure, so that whoever doubts a median can look at what it is the median of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from .registry import Benchmark, Result, Row
+
+_VERDICTS: Final = {True: "[green]holds[/]", False: "[red]does not[/]", None: ""}
+
+
+@dataclass
+class Run:
+    """Benchmarks that were run, and what came out."""
+
+    machine: dict[str, str]
+    rounds: int
+    calls: int
+    results: dict[str, Result] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Row: reason."""
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, benchmark: Benchmark, results: list[Result], reason: str | None) -> None:
+        """Take what a benchmark gave; `reason` says why it gave no more."""
+        self.rows += benchmark.rows
+        self.results |= {result.key: result for result in results}
+        for row in benchmark.rows:
+            if row.key not in self.results:
+                self.left_out[row.key] = reason or "not measured"
+
+    def verdict(self, row: Row) -> bool | None:
+        """Whether a row's goal holds; None where there is no goal or no result."""
+        result = self.results.get(row.key)
+        return None if result is None or row.goal is None else row.goal.holds(result.value)
+
+
+def print_table(run: Run, console: Console) -> None:
+    """The table, its goals and verdicts; below it what was left out, and the machine."""
+    table = Table(
+        title=f"{run.rounds} rounds of {run.calls} calls; medians of paired ratios, quartiles in brackets"
+    )
+    table.add_column("what", min_width=30)
+    for column in ("goal", "measured", "", "ours", "against"):
+        table.add_column(column, justify="right" if column in ("goal", "measured") else "left")
+    for row in run.rows:
+        table.add_row(*_cells(run, row))
+    console.print(table)
+    for reason in dict.fromkeys(run.left_out.values()):
+        rows = [key for key, why in run.left_out.items() if why == reason]
+        console.print(f"left out: {', '.join(rows)}: {reason}", markup=False)
+    console.print("; ".join(f"{name} {value}" for name, value in run.machine.items()), markup=False)
+
+
+def _cells(run: Run, row: Row) -> Iterator[str]:
+    result = run.results.get(row.key)
+    yield row.what
+    yield f"{'≤' if row.goal.kind == 'at most' else '≥'} {row.goal.limit:g} {row.unit}" if row.goal else ""
+    if result is None:
+        yield from ("left out", "", "", "")
+        return
+    spread = f" [{_number(result.low)}, {_number(result.high)}]" if result.low != result.high else ""
+    yield f"{_number(result.value)} {row.unit}{spread}".replace("[", r"\[")
+    yield _VERDICTS[run.verdict(row)]
+    yield _side(result, "ours")
+    yield ", ".join(f"{name} {_side(result, name)}" for name in result.sides if name != "ours")
+
+
+def _side(result: Result, name: str) -> str:
+    return f"{_number(result.sides[name])} {result.unit}".strip()
+
+
+def _number(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """Everything, for `bench/results`."""
+    return {
+        "machine": run.machine,
+        "rounds": run.rounds,
+        "calls": run.calls,
+        "rows": [_row_as_json(run, row) for row in run.rows],
+    }
+
+
+def _row_as_json(run: Run, row: Row) -> dict[str, Any]:
+    described: dict[str, Any] = {"key": row.key, "what": row.what, "unit": row.unit}
+    if row.goal:
+        described["goal"] = {row.goal.kind: row.goal.limit}
+    result = run.results.get(row.key)
+    if result is None:
+        return {**described, "left out": run.left_out[row.key]}
+    measured = dataclasses.asdict(result) | {"unit of sides": result.unit}
+    return described | {"holds": run.verdict(row)} | {k: v for k, v in measured.items() if k not in described}
+
+
+def write_json(run: Run, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(_rounded(as_json(run)), indent=1) + "\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits of each number: the rest is noise, and makes files long."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,54 @@
+"""A vote while a web service says 200: python http_endpoint.py https://witness.example/alive
+
+Protects from: a node that cannot reach what it is there for, or a part of the cluster that somebody wants to
+stop from outside, by letting the service say something else than 200.
+
+Does not protect from: a split in which both sides reach the service and it says 200 to both. In a cluster of
+two nodes BOTH GO ON then. The service can exclude that, if it says 200 to one part only: the request names
+the node and the members of its part.
+"""
+
+from __future__ import annotations
+
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from functools import partial
+
+import trio
+
+from votequorum_ipc.qdevice import View, run_qdevice
+
+SECONDS = 3.0
+"""How long the service may take for each step of its answer."""
+
+
+class Endpoint:
+    """The decision. One request at a time: an old one that hangs leaves no room for another."""
+
+    def __init__(self, url: str) -> None:
+        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError(f"no http address: {url}")
+        self._url = url
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    async def __call__(self, view: View) -> bool:
+        query = urllib.parse.urlencode({"node": view.node_id, "members": ",".join(map(str, view.members))})
+        ask = partial(_says_200, f"{self._url}?{query}")
+        return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._one_at_a_time)
+
+
+def _says_200(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+
+
+if __name__ == "__main__":
+    # After the argument that is told above there may be the address of a daemon that is not corosync.
+    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    trio.run(partial(run_qdevice, "witness", Endpoint(target), address=address))

@@ -1,0 +1,32 @@
+"""A vote while the gateway answers pings: python ping_gateway.py 192.0.2.1
+
+Protects from: the node whose own link to the network is dead. It loses its vote and with it quorum, while the
+node that can still be reached from outside goes on.
+
+Does not protect from: a split in which both sides reach the gateway, because only the link between the nodes
+is cut. Both have the vote then, and in a cluster of two nodes BOTH GO ON. So use it with something exclusive
+beside it, or where the nodes have no way to each other but through the gateway.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+
+import trio
+
+from votequorum_ipc.qdevice import View, run_qdevice
+
+
+async def ping_gateway(gateway: str, _: View) -> bool:
+    """Whether one ping is answered within a second (ping of iputils)."""
+    command = ["ping", "-n", "-q", "-c", "1", "-W", "1", "--", gateway]
+    done = await trio.run_process(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    # After the argument that is told above there may be the address of a daemon that is not corosync.
+    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    trio.run(partial(run_qdevice, "gateway", partial(ping_gateway, target), address=address))

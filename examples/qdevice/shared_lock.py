@@ -1,0 +1,70 @@
+"""A vote for whoever holds a lock on a shared file: python shared_lock.py /shared/quorum.lock
+
+Protects from: two nodes that both go on when they cannot hear each other. One of them has the lock, and keeps
+it for as long as its process runs and the file system holds it to be alive. For TWO NODES: corosync counts
+the device's vote on the node that casts it only, so in a part of two or more nodes all would need the lock.
+
+Does not protect from: a file system that gives the lock to the other node while this one still believes to
+have it, as NFS does after its lease, when this node is cut off from the server; or whose locks are local to
+each node (NFS with local_lock, many FUSE file systems). Of GFS2 and OCFS2, the locks are themselves in the
+hands of the cluster, which waits for quorum. If any of that is yours, use a lease. While the holder is alive
+but cut off from everybody, the other node does not go on: that takes fencing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import trio
+
+from votequorum_ipc.qdevice import View, run_qdevice
+
+
+class SharedLock:
+    """The decision. Once it has the lock it keeps it, to the end of the process or of `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    async def __call__(self, _: View) -> bool:
+        # A file system that hangs holds a thread, and no second one begins.
+        return await trio.to_thread.run_sync(
+            self._is_mine, abandon_on_cancel=True, limiter=self._one_at_a_time
+        )
+
+    def close(self) -> None:
+        """Give the lock up."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _is_mine(self) -> bool:
+        if self._file is None:
+            self._file = self._path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if not self._has_the_name(self._file):
+            self.close()
+        return self._file is not None
+
+    def _has_the_name(self, file: IO[bytes]) -> bool:
+        # Whoever replaces the file gets a lock of its own: only that of the file with the name counts.
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+if __name__ == "__main__":
+    # After the argument that is told above there may be the address of a daemon that is not corosync.
+    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    trio.run(partial(run_qdevice, "lock", SharedLock(Path(target)), address=address))

@@ -1,0 +1,258 @@
+"""Whatever a client does that the daemon has let in, corosync lives, and serves its other clients within 5 s.
+
+A case is a sequence of steps: connections to votequorum, quorum, cmap and cfg; valid and malformed requests;
+chunks, doorbells and counters that do not fit together; damage to what both sides share; handshakes broken
+off; early closes. After each sequence another client asks, once while the attacker's connections are open and
+once after they have closed. A death, a hang or a refusal is a failure.
+
+The daemon is a throw-away one on a host of its own (`tests/real`), with a memory limit, and is started again
+when it has died. A failure on a daemon that has seen other sequences is tried again on a fresh one first;
+what does not repeat there is written to the log of unrepeated deaths, with all sequences before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.real import leftovers
+from tests.real.config import Config, Device
+from tests.real.daemon import Daemon
+from tests.real.host import Host
+from votequorum_ipc.errors import CsError, Timeout
+from votequorum_ipc.fuzzing.attack import Attacker, Close, Connect, Send, Step, features, is_served
+from votequorum_ipc.fuzzing.targets import Target
+from votequorum_ipc.strategies.attacks import SERVICES, attacks, without
+
+DYING: Final = 3.0
+"""Seconds that a daemon may take from its first missed answer to its end: it writes a black box first."""
+
+MEMORY: Final = 1 << 30
+"""Bytes of address space that the daemon may use more than it does when it is ready."""
+
+TRIALS: Final = 3
+"""How often to try what depends on who is faster."""
+
+SHORTENING: Final = 120.0
+"""Seconds to spend on leaving out steps, one after another."""
+
+NOTHING: Final = "nothing, this time and under strace"
+
+CASES_A_DAEMON: Final = 500
+
+_OBEYED: Final = re.compile(r"was shut down by sysadmin|Killed by node")
+
+
+class CorosyncFailed(AssertionError):
+    """The daemon did not stand a sequence."""
+
+
+class Died(CorosyncFailed):
+    """It is dead."""
+
+
+class Hung(CorosyncFailed):
+    """It lives, and answers nobody."""
+
+
+class Refused(CorosyncFailed):
+    """It lives, and refuses another client."""
+
+
+class Corosync:
+    """A session: one real daemon after the other."""
+
+    def __init__(self, daemon: Daemon, directory: Path) -> None:
+        """`directory` keeps what is known from one run to the next."""
+        self.daemon = daemon
+        self._known_file = directory / "known.json"
+        self.known = self._read_known()
+        """Combinations of features that make it fail."""
+        self.journal: list[tuple[Step, ...]] = []
+        """What this daemon has seen."""
+        self.unrepeated = directory / "unrepeated.txt"
+
+    def _read_known(self) -> set[frozenset[str]]:
+        if not self._known_file.exists():
+            return set()
+        return {frozenset(combination) for combination in json.loads(self._known_file.read_text())}
+
+    def _write_known(self) -> None:
+        self._known_file.parent.mkdir(parents=True, exist_ok=True)
+        known = sorted(sorted(combination) for combination in self.known)
+        self._known_file.write_text(json.dumps(known, indent=1) + "\n")
+
+    def check(self, case: tuple[Step, ...]) -> None:
+        """Perform the steps, without known ones; raise `CorosyncFailed`."""
+        steps = without(case, self.known)
+        if len(self.journal) >= CASES_A_DAEMON or not self.daemon.alive:
+            self.restart()
+        fresh = not self.journal
+        failure = self.try_out(steps)
+        if failure is None:
+            return
+        history = [*self.journal]
+        self.restart()
+        if not fresh:
+            repeated = self.try_out(steps)
+            self.restart()
+            if repeated is None:
+                self._write_down(failure, history)
+                return
+            failure = repeated
+        raise failure
+
+    def try_out(self, steps: tuple[Step, ...]) -> CorosyncFailed | None:
+        """Perform the steps and see whether the daemon serves another client, before and after they end."""
+        self.journal.append(steps)
+        attacker = Attacker()
+        with self.daemon.namespace():
+            try:
+                attacker.perform(steps)
+                failure = self._probe()
+            finally:
+                attacker.close()
+            failure = failure or self._probe()
+        return None if failure and self._obeyed() else failure
+
+    def _probe(self) -> CorosyncFailed | None:
+        try:
+            is_served()
+        except Timeout as error:
+            return self._verdict(Hung, error)
+        except (CsError, OSError) as error:
+            return self._verdict(Refused, error)
+        return None
+
+    def _verdict(self, otherwise: type[CorosyncFailed], error: Exception) -> CorosyncFailed:
+        # One that hangs has had its time already.
+        until = time.monotonic() + (0.2 if otherwise is Hung else DYING)
+        while self.daemon.alive and time.monotonic() < until:
+            time.sleep(0.01)
+        kind = otherwise if self.daemon.alive else Died
+        return kind(f"{error!r}{self.daemon.log_tail(15)}")
+
+    def _obeyed(self) -> bool:
+        return not self.daemon.alive and bool(_OBEYED.search(self.daemon.log_tail(30)))
+
+    def restart(self) -> None:
+        """A fresh daemon."""
+        self.daemon.discard()
+        self.daemon.log.unlink(missing_ok=True)
+        self.daemon.start()
+        self.daemon.wait_ready()
+        limit_memory(self.daemon.pid)
+        self.journal = []
+
+    def _write_down(self, failure: CorosyncFailed, history: list[tuple[Step, ...]]) -> None:
+        self.unrepeated.parent.mkdir(parents=True, exist_ok=True)
+        with self.unrepeated.open("a") as file:
+            print(f"# {type(failure).__name__}: {failure}".replace("\n", "\n# "), file=file)
+            print(f"HISTORY = {history!r}\n", file=file)
+
+    # --- going on behind a failure ---
+
+    def learn(self, case: tuple[Step, ...]) -> tuple[tuple[Step, ...], str]:
+        """Fail for this combination of features no more; gives the shortest sequence, and its last words."""
+        steps = self.shortened(without(case, self.known))
+        combination = what_matters(steps)
+        self.known.add(combination)
+        self._write_known()
+        words = ""
+        for _ in range(TRIALS):
+            self.restart()
+            words = self.last_words(steps)
+            if NOTHING not in words:
+                break
+        self.restart()
+        return steps, f"features: {sorted(combination)}\n{words}"
+
+    def shortened(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps without those that a fresh daemon fails without, as far as the time allows."""
+        until = time.monotonic() + SHORTENING
+        index = 0
+        while index < len(steps) and time.monotonic() < until:
+            fewer = steps[:index] + steps[index + 1 :]
+            if any(self._fails_afresh(fewer) for _ in range(TRIALS)):
+                steps = fewer
+            else:
+                index += 1
+        return steps
+
+    def _fails_afresh(self, steps: tuple[Step, ...]) -> bool:
+        if self.journal or not self.daemon.alive:
+            self.restart()
+        return self.try_out(steps) is not None
+
+    def last_words(self, steps: tuple[Step, ...]) -> str:
+        """Perform the steps under strace: the signals that the daemon got, then the end of its log."""
+        trace = self.daemon.directory / "strace"
+        argv = ["strace", "-f", "-p", str(self.daemon.pid), "-e", "trace=none", "-o", str(trace)]
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as strace:
+            assert strace.stderr
+            strace.stderr.readline()  # "attached"
+            try:
+                failure = self.try_out(steps)
+            finally:
+                strace.send_signal(signal.SIGINT)
+        signals = [line for line in trace.read_text().splitlines() if "SIG" in line]
+        kind = type(failure).__name__ if failure else NOTHING
+        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], self.daemon.log_tail(12)])
+
+
+def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
+    """The features by which to know a failure again: those of damage, or else those of the requests."""
+    of_steps = list(zip(steps, features(steps), strict=True))
+    ordinary = {Connect(0, service).feature for service in SERVICES} | {Close(0).feature}
+    requests = {feature for step, feature in of_steps if isinstance(step, Send) and not is_damage(step)}
+    found = {feature for _, feature in of_steps}
+    return frozenset(found - ordinary - requests or found - ordinary or found)
+
+
+def is_damage(step: Send) -> bool:
+    """Whether a request is announced in another way than it should be."""
+    return step.feature != step.about
+
+
+def limit_memory(pid: int) -> None:
+    """Bound what a daemon may allocate from now on, and let it leave no core file: others work here."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MEMORY
+    resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+    resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def _session(transport: Literal["shm", "socket"]) -> Iterator[Corosync]:
+    leftovers.reap()
+    with tempfile.TemporaryDirectory(prefix="fuzz-corosync-") as directory, contextlib.ExitStack() as stack:
+        host = Host(Path(directory))
+        stack.callback(host.close)
+        daemon = Daemon(host, Config(transport=transport, device=Device()), Path(directory))
+        stack.callback(daemon.discard)
+        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}")
+        corosync.restart()
+        yield corosync
+
+
+def _target(transport: Literal["shm", "socket"]) -> Target:
+    return Target(
+        name=f"corosync-{transport}",
+        property=__doc__ or "",
+        cases=attacks(),
+        session=lambda: _session(transport),
+        examples=25,
+        needs_corosync=True,
+    )
+
+
+TARGETS = [_target("shm"), _target("socket")]

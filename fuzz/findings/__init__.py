@@ -1,0 +1,1 @@
+"""What fuzzing found. See README.md."""

@@ -1,0 +1,57 @@
+"""`votequorum-ipc demo` plays by itself, and what it shows is what clients of a simulated cluster see."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+
+import trio
+from rich.console import Console
+
+from votequorum_ipc.cli.demo import CODE, FIRST_ACT, SECOND_ACT, Stage, demo
+
+from .command import without_daemon
+
+
+def test_without_a_terminal_it_prints_plain_lines_that_tell_the_story_in_order() -> None:
+    result = without_daemon("demo", "--pace", "0.2")
+    assert (result.returncode, result.stderr) == (0, "")
+    story = result.stdout
+    assert "\x1b" not in story
+    scenes = re.split(r"\n\[ *[\d.]+ s\] ", story)[1:]
+    assert [scene.splitlines()[0] for scene in scenes] == [scene.text for scene in (*FIRST_ACT, *SECOND_ACT)]
+    crash, second_crash, back = scenes[1], scenes[2], scenes[3]
+    assert "node 1: quorate, votes 2, quorum 2" in crash
+    assert "node 3: gone" in crash
+    assert "node 1: NOT QUORATE, votes 1, quorum 2" in second_crash
+    assert "node 1: quorate, votes 2, quorum 2" in back
+    cut, device, saved = scenes[5], scenes[8], scenes[9]
+    assert "node 1: NOT QUORATE, votes 1, quorum 2" in cut
+    assert "node 2: quorate, votes 2, quorum 2" in cut
+    assert "node 1: quorate, votes 5, quorum 3" in device
+    assert "node 1: quorate, votes 3, quorum 3" in saved
+    assert "NOT QUORATE" not in saved
+    assert CODE in story
+
+
+def test_in_a_terminal_it_redraws_a_panel() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=40)
+    trio.run(demo, console, 0.05)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+    assert "corosync's quorum, simulated" in text
+    assert "NO, quorum lost" in text
+    assert "yes, quorate with its device" in text
+
+
+def test_only_changes_are_shown() -> None:
+    shown: list[int] = []
+    stage = Stage(on_change=lambda nodeid, info: shown.append(nodeid))
+    for _ in range(2):
+        stage.saw(1, None)
+    assert shown == [1]
+
+
+def test_the_program_that_it_prints_is_python() -> None:
+    ast.parse(CODE)

@@ -1,0 +1,353 @@
+"""`votequorum-ipc serve`: a process that clients take for corosync, obeying what is typed into it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.daemon.subjects import comparable
+from tests.real.config import Config, Device, Node
+from tests.real.host import Host
+from tests.real.waiting import DEADLINE, eventually
+from votequorum_ipc import Votequorum
+from votequorum_ipc.cli.script import DEVICE_NAME
+
+from .command import COMMAND, ENVIRONMENT, without_daemon
+
+CONF = """
+totem {
+    cluster_name: from-a-file
+    token: 3000
+}
+nodelist {
+    node {
+        nodeid: 4
+        name: four
+        quorum_votes: 2
+    }
+    node {
+        nodeid: 7
+        name: seven
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    wait_for_all: 1
+}
+"""
+
+
+class Served:
+    """A running `serve`, with its standard input in our hands."""
+
+    def __init__(self, argv: Sequence[str], directory: Path) -> None:
+        self._output = directory / "serve.out"
+        self._errors = directory / "serve.err"
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=output, stderr=errors, env=ENVIRONMENT, text=True
+            )
+
+    def __enter__(self) -> Self:
+        try:
+            eventually(lambda: "serving" in self.output(), otherwise=self.errors)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def say(self, line: str) -> list[str]:
+        """Type a line; the lines that it prints for the nodes, after it was carried out."""
+        before = len(self._shown())
+        assert self._stdin.write(line + "\n")
+        self._stdin.flush()
+        nodes = len({shown.split()[1] for shown in self._shown()})
+        eventually(
+            lambda: len(self._shown()) >= before + nodes, otherwise=lambda: self.output() + self.errors()
+        )
+        return self._shown()[-nodes:]
+
+    def complain(self, line: str) -> str:
+        """Type a line that makes no sense; what it says."""
+        before = self.errors().count("\n")
+        self._stdin.write(line + "\n")
+        self._stdin.flush()
+        eventually(lambda: self.errors().count("\n") > before, otherwise=self.output)
+        return self.errors().splitlines()[-1]
+
+    def wait(self) -> int:
+        """Block until it has ended; the exit code."""
+        return self.process.wait(DEADLINE)
+
+    def close_input(self) -> None:
+        """No more lines."""
+        self._stdin.close()
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    def _shown(self) -> list[str]:
+        return [line for line in self.output().splitlines() if "  partition " in line]
+
+    @property
+    def _stdin(self) -> IO[str]:
+        assert self.process.stdin
+        return self.process.stdin
+
+    def _end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._stdin.close()
+
+
+@pytest.fixture
+def prefix(tmp_path: Path, worker_id: str) -> str:
+    """Names that no other test uses."""
+    return f"test-{worker_id}-{tmp_path.name}"
+
+
+@pytest.fixture
+def served(tmp_path: Path, prefix: str) -> Iterator[Served]:
+    """Three nodes under names of their own."""
+    with Served([*COMMAND, "serve", "--prefix", prefix], tmp_path) as served:
+        yield served
+
+
+def status(prefix: str, node: str = "") -> dict[str, Any]:
+    result = without_daemon("status", "--json", "--address", f"@{prefix}{node}-{{service}}")
+    shape: dict[str, Any] = json.loads(result.stdout)
+    return shape
+
+
+def quorate(lines: list[str]) -> list[bool | None]:
+    return [None if line.endswith("down") else "NOT QUORATE" not in line for line in lines]
+
+
+def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
+    assert quorate(served.say("show")) == [True, True, True]
+    assert quorate(served.say("down 3")) == [True, True, None]
+    assert quorate(served.say("down 2")) == [False, None, None]
+    assert quorate(served.say("up 2,3")) == [True, True, True]
+    assert quorate(served.say("split 1:1")) == [False, True, True]
+    assert quorate(served.say("move 1:2")) == [True, True, False]
+    assert quorate(served.say("join 0 1   # a comment")) == [True, True, True]
+    assert quorate(served.say("down 1,3")) == [None, False, None]
+    assert quorate(served.say("up 2:1 3")) == [False, True, True]
+    lines = served.say("SHOW")
+    assert [line.split()[3] for line in lines] == ["2", "0", "0"]
+    assert lines[1].endswith("members 2 3")
+    assert "votes 2 of 3, quorum 2" in lines[1]
+
+
+def test_clients_see_what_is_typed_at_the_addresses_that_it_prints(served: Served, prefix: str) -> None:
+    assert f"node 1: --address '@{prefix}-{{service}}'" in served.output()
+    assert f"node 3: --address '@{prefix}-3-{{service}}'" in served.output()
+    assert [member["name"] for member in status(prefix)["members"]] == ["node1", "node2", "node3"]
+    served.say("split 1:1")
+    assert status(prefix)["quorate"] is False
+    assert status(prefix, "-2")["quorate"] is True
+    assert without_daemon("status", "--address", f"@{prefix}-{{service}}").returncode == 1
+    served.say("down 1")
+    assert without_daemon("status", "--address", f"@{prefix}-{{service}}").returncode == 1
+
+
+def test_a_quorum_device_comes_and_goes(tmp_path: Path, prefix: str) -> None:
+    conf = tmp_path / "corosync.conf"
+    text = CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }")
+    conf.write_text(text)
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]
+    with Served(argv, tmp_path) as served:
+        served.say("down 7")
+        assert status(prefix)["quorate"] is False
+        assert quorate(served.say("qdevice on 4")) == [True, None]
+        shape = status(prefix)
+        assert shape["quorate"] is True
+        assert shape["qdevice"]["name"] == "simulated"
+        assert quorate(served.say("qdevice off 4")) == [False, None]
+        assert status(prefix)["qdevice"] is None
+        assert "node 7 is down" in served.complain("qdevice on 7")
+
+
+def test_a_device_that_may_not_vote_says_why_and_ends_nothing_else(served: Served) -> None:
+    for _ in range(2):
+        assert "node 1: quorum.device.model is not set" in served.complain("qdevice on 1")
+    assert quorate(served.say("show")) == [True, True, True]
+
+
+async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_started_again(
+    tmp_path: Path, prefix: str
+) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }"))
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]
+    with Served(argv, tmp_path) as served:
+        served.say("qdevice on 4")
+        async with await Votequorum.initialize(address=f"@{prefix}-{{service}}") as vq:
+            await vq.qdevice_unregister(DEVICE_NAME)
+        eventually(lambda: "quorum device of node 4: " in served.errors(), otherwise=served.errors)
+        assert quorate(served.say("qdevice on 4")) == [True, True]
+        assert status(prefix)["qdevice"]["name"] == DEVICE_NAME
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("fly 1", "'fly' is none of the words; help shows them"),
+        ("up", "which nodes?"),
+        ("up 9", "there is no node 9; there are 1, 2, 3"),
+        ("down one", "'one' is not the number of a node"),
+        ("split 1", "split takes PARTITION:NODE"),
+        ("split a:1", "'a' is not the number of a partition"),
+        ("join 0", "join takes two partitions or more"),
+        ("join 0 5", "there is no partition 5"),
+        ("qdevice maybe 1", "qdevice takes on or off"),
+        ("qdevice on", "which nodes?"),
+        ("\x1b[31m", "'\\x1b[31m' is none of the words"),
+    ],
+)
+def test_a_line_that_makes_no_sense_says_so_and_changes_nothing(
+    served: Served, line: str, complaint: str
+) -> None:
+    before = served.say("show")
+    assert complaint.replace("\\\\", "\\") in served.complain(line).replace("\\\\", "\\")
+    assert served.say("show") == before
+
+
+def test_help_shows_every_word(served: Served) -> None:
+    served.process.stdin.write("Help\n")  # type: ignore[union-attr]
+    served.say("show")
+    for word in ("up", "down", "split", "join", "qdevice", "show", "help", "exit"):
+        assert f"\n  {word} " in served.output()
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "q"])
+def test_exit_ends_it_and_leaves_nothing(served: Served, word: str) -> None:
+    pid = served.process.pid
+    served.process.stdin.write(word + "\n")  # type: ignore[union-attr]
+    served.process.stdin.flush()  # type: ignore[union-attr]
+    assert served.wait() == 0
+    assert not list(Path("/dev/shm").glob(f"qb-{pid}-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_peace(served: Served, number: signal.Signals) -> None:
+    served.process.send_signal(number)
+    assert served.wait() == 0
+    assert served.errors() == ""
+
+
+def test_it_goes_on_when_its_input_ends(served: Served, prefix: str) -> None:
+    served.close_input()
+    for _ in range(3):
+        assert status(prefix)["quorate"] is True
+    assert served.process.poll() is None
+
+
+def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
+    served: Served, tmp_path: Path, prefix: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    with Served([*COMMAND, "serve", "--nodes", "1", "--prefix", f"{prefix}-b"], tmp_path / "other"):
+        assert len(status(prefix)["members"]) == 3
+        assert len(status(f"{prefix}-b")["members"]) == 1
+    refused = without_daemon("serve", "--prefix", prefix)
+    assert refused.returncode == 1
+    assert f"the abstract socket '{prefix}-votequorum' is in use: is corosync" in refused.stderr
+
+
+def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config())
+    refused = daemon.run([*COMMAND, "serve"], env=ENVIRONMENT)
+    assert refused.returncode == 1
+    assert "the abstract socket 'votequorum' is in use: is corosync" in refused.stderr
+    assert daemon.answers()
+
+
+@pytest.mark.parametrize("ipc", ["shm", "socket"])
+def test_corosyncs_own_programs_take_it_for_corosync(
+    start_daemon: StartDaemon, host_for_serve: Host, tmp_path: Path, ipc: str
+) -> None:
+    config = Config(nodes=(Node(1),), transport=ipc, device=Device(votes=1))  # type: ignore[arg-type]
+    real = start_daemon(config)
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(config.render(tmp_path))
+    argv = host_for_serve.command([*COMMAND, "serve", "--config", str(conf)])
+    with Served(argv, tmp_path) as served:
+        assert "node 1: corosync's own names" in served.output()
+        assert "not simulated: totem.version" in served.errors()
+        for tool in (
+            ["corosync-quorumtool", "-s"],
+            ["corosync-quorumtool", "-l", "-p"],
+            ["corosync-quorumtool", "-e", "1"],
+            ["corosync-quorumtool", "-n", "1", "-v", "3"],
+            ["corosync-quorumtool", "-s"],
+            ["corosync-cmapctl", "-g", "quorum.provider"],
+        ):
+            here, there = (on.run(tool) for on in (host_for_serve, real.host))
+            assert here.returncode == there.returncode
+            assert comparable(here.stdout.encode()) == comparable(there.stdout.encode())
+            assert here.stderr == there.stderr
+
+
+@pytest.fixture
+def host_for_serve(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host without corosync: the well-known names are free there."""
+    host = Host(tmp_path_factory.mktemp("host"))
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
+    tmp_path: Path, prefix: str
+) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF)
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf), "--node", "7"]
+    with Served(argv, tmp_path) as served:
+        assert served.errors() == "not simulated: totem.token\n"
+        shape = status(prefix)
+        assert shape["node_id"] == 7
+        votes = [(member["name"], member["votes"]) for member in shape["members"]]
+        assert votes == [("four", 2), ("seven", 1)]
+        assert "WAIT_FOR_ALL" in shape["votequorum"]["flags"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--nodes", "0"), "0 is not in the range"),
+        (("--nodes", "3", "--node", "4"), "--node 4: the cluster has 1, 2, 3"),
+        (("--config", "/no/such/file"), "does not exist"),
+        (("--nodes", "3", "--config", "FILE"), "--config says it all"),
+        (("--device", "1", "--config", "FILE"), "--config says it all"),
+        (("--config", "BROKEN"), "line 1: neither a section nor"),
+    ],
+)
+def test_wrong_usage_is_said_and_exits_with_2(
+    tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    (tmp_path / "FILE").write_text(CONF)
+    (tmp_path / "BROKEN").write_text("nonsense\n")
+    paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN")}
+    result = without_daemon("serve", *(paths.get(argument, argument) for argument in arguments))
+    assert result.returncode == 2
+    assert complaint in " ".join(result.stderr.split())

@@ -1,0 +1,103 @@
+"""A corosync.conf becomes the configuration that a real corosync takes from it, or says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.subjects import as_model
+from tests.real.cluster import three_nodes
+from tests.real.config import Config, Device, Node
+from votequorum_ipc.cluster import ConfigurationError, TieBreaker
+from votequorum_ipc.cluster.corosync_conf import parse_corosync_conf
+
+IGNORED = """
+totem {
+    token: 1000
+    cluster_name: c
+}
+logging {
+    debug: on
+    logger_subsys {
+        subsys: QUORUM
+        debug: on
+    }
+}
+quorum {
+    provider: corosync_votequorum
+    color: red
+}
+"""
+
+NODES = "nodelist {\n  node {\n    nodeid: 1\n  }\n  node {\n    nodeid: 2\n  }\n}\n"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        Config(nodes=three_nodes(), device=Device(votes=2)),
+        Config(nodes=(Node(1, votes=3), Node(7, name="seven", votes=0)), quorum={"two_node": 1}),
+        Config(
+            nodes=three_nodes(),
+            quorum={"last_man_standing": 1, "last_man_standing_window": 500, "wait_for_all": 0},
+        ),
+        Config(nodes=three_nodes(), quorum={"auto_tie_breaker": 1, "auto_tie_breaker_node": "2 3"}),
+        Config(quorum={"expected_votes": 5, "allow_downscale": 1}),
+    ],
+)
+def test_a_file_that_real_daemons_take_reads_as_the_same_cluster(config: Config) -> None:
+    conf = parse_corosync_conf(config.render(Path("/state")))
+    assert conf.cluster == as_model(config)
+    assert conf.ipc_type == config.transport
+
+
+def test_what_has_no_effect_on_a_simulated_cluster_is_named_once() -> None:
+    conf = parse_corosync_conf(NODES + IGNORED)
+    assert conf.cluster.cluster_name == "c"
+    assert conf.ignored == (
+        "totem.token",
+        "logging.debug",
+        "logging.logger_subsys.subsys",
+        "logging.logger_subsys.debug",
+    )
+    assert conf.unknown == ("quorum.color",)
+
+
+def test_comments_blank_lines_and_spaces_mean_nothing() -> None:
+    text = "# a comment\n\n  quorum   {\n\n  two_node:1  \n # wait_for_all: 1\n}\n" + NODES
+    conf = parse_corosync_conf(text)
+    assert (conf.cluster.two_node, conf.cluster.wait_for_all) == (True, None)
+    assert conf.cluster.nodeids == (1, 2)
+
+
+def test_who_may_connect_is_listed_as_written() -> None:
+    text = NODES + "uidgid {\n uid: 33\n}\nuidgid {\n gid: haclient\n uid: hacluster\n}\n"
+    conf = parse_corosync_conf(text)
+    assert (conf.uids, conf.gids) == (("33", "hacluster"), ("haclient",))
+
+
+def test_a_device_without_a_model_is_none_and_a_tie_breaker_is_off_unless_asked_for() -> None:
+    conf = parse_corosync_conf(NODES + "quorum {\n auto_tie_breaker_node: 1\n device {\n votes: 1\n }\n}\n")
+    assert conf.cluster.device is None
+    assert conf.cluster.auto_tie_breaker is TieBreaker.NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nodelist {\n  node\n}\n", "line 2: neither a section nor"),
+        ("}\n", "line 1: a closing brace too many"),
+        ("quorum {\n", "'quorum' is not closed"),
+        ("quorum {\n two_node: 1\n}\n", "no nodelist section"),
+        ("nodelist {\n node {\n name: a\n }\n}\n", "has no nodeid"),
+        ("nodelist {\n node {\n nodeid: one\n }\n}\n", "nodeid is a number of 0 or more, not 'one'"),
+        (NODES + "quorum {\n two_node: 2\n}\n", "two_node is 0 or 1"),
+        (NODES + "quorum {\n provider: corosync_ykd\n}\n", "only corosync_votequorum can be simulated"),
+        (NODES + "system {\n qb_ipc_type: mq\n}\n", "qb_ipc_type is 'mq'"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        parse_corosync_conf(text)

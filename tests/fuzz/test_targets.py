@@ -1,0 +1,36 @@
+"""Every fuzz target, for as many cases as the normal tests have time for: from a fixed seed, and a fresh
+one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from votequorum_ipc.fuzzing.runner import run_examples
+from votequorum_ipc.fuzzing.targets import Session, Target, find_targets
+
+TARGETS = find_targets()
+FIXED_SEED = 20261120
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Target:
+    found = TARGETS[request.param]
+    if found.needs_corosync:
+        request.getfixturevalue("real_corosync")
+    return found
+
+
+@pytest.fixture
+def session(target: Target) -> Iterator[Session]:
+    with target.session() as session:
+        yield session
+
+
+@pytest.mark.parametrize("seed", [FIXED_SEED, random.SystemRandom().getrandbits(32)], ids=["fixed", "fresh"])
+def test_the_property_holds(target: Target, session: Session, seed: int) -> None:
+    print(f"seed {seed}")  # pytest shows it where the test fails
+    run_examples(target, session, target.examples, seed)

@@ -1,0 +1,183 @@
+"""`votequorum-ipc qdevice`, as a person and as a program use it, with an embedded cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+
+from tests.real.waiting import DEADLINE
+from votequorum_ipc.cli.app import app
+from votequorum_ipc.cluster import DeviceConfig
+from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
+
+
+class Shell:
+    """Runs the command at one node of a cluster."""
+
+    def __init__(self, cluster: SimulatedCluster, directory: Path) -> None:
+        self.cluster = cluster
+        self._directory = directory
+
+    def _argv(self, *arguments: str) -> list[str]:
+        options = [] if arguments[0] == "unregister" else ["--state-dir", str(self._directory)]
+        command = [sys.executable, "-m", "votequorum_ipc", "qdevice", *arguments]
+        return [*command, *options, "--address", str(self.cluster.address(1))]
+
+    async def run(self, *arguments: str, exits: int = 0) -> str:
+        """Run to the end; what was printed, the complaint if it failed."""
+        with trio.fail_after(DEADLINE):
+            done = await trio.run_process(
+                self._argv(*arguments), capture_stdout=True, capture_stderr=True, check=False
+            )
+        assert done.returncode == exits, done.stderr
+        return (done.stderr if exits else done.stdout).decode()
+
+    async def status(self) -> dict[str, Any]:
+        shape: dict[str, Any] = json.loads(await self.run("status", "--json"))
+        return shape
+
+    @contextlib.asynccontextmanager
+    async def device(self, *options: str) -> AsyncIterator[trio.Process]:
+        """`qdevice run` until the block ends, killed if it has not been told to end before."""
+        process = await trio.lowlevel.open_process(
+            self._argv("run", "--name", "device", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+            for stream in (process.stdout, process.stderr):
+                assert stream
+                await stream.aclose()
+
+
+async def line(process: trio.Process, text: str = "") -> str:
+    """The first line with a text that a process prints."""
+    assert process.stdout
+    printed = b""
+    with trio.fail_after(DEADLINE):
+        async for chunk in process.stdout:
+            printed += chunk
+            complete, _, _ = printed.rpartition(b"\n")
+            for each in complete.decode().split("\n"):
+                if text in each and each:
+                    return each
+    raise AssertionError(f"no line with {text!r} in {printed!r}")
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        yield Shell(cluster, tmp_path / "state")
+
+
+async def test_a_device_votes_while_its_commands_succeed(shell: Shell, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    commands = ["--exec", f"test -e {flag}", "--exec", "true", "--interval", "0.05"]
+    async with shell.device(*commands, "--json") as process:
+        ballot = json.loads(await line(process, "ballot"))
+        assert (ballot["name"], ballot["vote"]) == ("device", True)
+        assert ballot["reason"] == "2 of 2 commands succeeded"
+        status = await shell.status()
+        assert (status["name"], status["votes"]) == ("device", 1)
+        assert status["flags"] == ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
+        assert (status["last"]["vote"], status["last"]["pid"]) == (True, process.pid)
+        assert status["last"]["ring_id"] == ballot["ring_id"]
+        flag.unlink()
+        ballot = json.loads(await line(process, '"vote": false'))
+        assert ballot["reason"] == f"1 of 2 commands succeeded; test -e {flag}: exit status 1"
+        text = await shell.run("status")
+        assert "registered, alive, does not vote" in text
+        assert "exit status 1" in text
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    status = await shell.status()
+    assert (status["name"], status["flags"], status["last"]) == (None, [], None)
+
+
+async def test_a_device_that_is_left_registered_can_be_unregistered(shell: Shell) -> None:
+    async with shell.device(
+        "--exec", "false", "--exec", "true", "--require", "any", "--leave-registered"
+    ) as it:
+        assert "device votes: 1 of 2" in await line(it)
+        it.send_signal(signal.SIGINT)
+        assert await it.wait() == 0
+    assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
+    assert await shell.run("unregister") == "Unregistered: device\n"
+    assert (await shell.status())["flags"] == []
+    assert "no quorum device is registered" in await shell.run("unregister", exits=1)
+
+
+async def test_a_device_whose_registration_was_taken_away_ends_with_an_error(shell: Shell) -> None:
+    async with shell.device("--exec", "true", "--interval", "0.05", "--master-wins") as process:
+        await line(process)
+        assert "QDEVICE_MASTER_WINS" in (await shell.status())["flags"]
+        assert json.loads(await shell.run("unregister", "--json"))["unregistered"] == "device"
+        assert await process.wait() == 1
+        assert process.stderr
+        assert b"no quorum device is registered on this node" in await process.stderr.receive_some()
+
+
+async def test_a_second_process_for_the_device_is_refused(shell: Shell) -> None:
+    async with shell.device("--exec", "true") as process:
+        await line(process)
+        complaint = await shell.run("run", "--name", "device", "--exec", "true", exits=1)
+        assert "another process runs the quorum device" in complaint
+        assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
+
+
+async def test_without_a_place_for_records_a_device_votes_all_the_same(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    elsewhere = Shell(shell.cluster, tmp_path / "file" / "state")
+    async with elsewhere.device("--exec", "true") as process:
+        await line(process, "device votes")
+        status = await elsewhere.status()
+        assert ("QDEVICE_CAST_VOTE" in status["flags"], status["last"]) == (True, None)
+
+
+async def test_the_end_of_the_daemon_is_outlived(shell: Shell) -> None:
+    async with shell.device("--exec", "true", "--interval", "0.05") as process:
+        await line(process, "device votes")
+        shell.cluster.kill(1)
+        await line(process, "cannot be reached")
+        shell.cluster.up(1)
+        await line(process, "device votes")
+        assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
+
+
+async def test_a_cluster_without_a_device_is_an_error(tmp_path: Path) -> None:
+    async with simulated_cluster(nodes=2) as cluster:
+        complaint = await Shell(cluster, tmp_path).run("run", "--name", "d", "--exec", "true", exits=1)
+        assert "quorum.device.model is not set" in complaint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--exec", "true"],
+        ["--name", "device"],
+        ["--name", "device", "--exec", "'"],
+        ["--name", "device", "--exec", " "],
+        ["--name", "device", "--exec", "true", "--require", "2"],
+        ["--name", "device", "--exec", "true", "--require", "most"],
+        ["--name", "device", "--exec", "true", "--require", "0"],
+        ["--name", "device", "--exec", "true", "--interval", "0"],
+        ["--name", "device", "--exec", "true", "--timeout", "nan"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["qdevice", "run", *arguments])
+    assert result.exit_code == 2, result.output

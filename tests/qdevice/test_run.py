@@ -1,0 +1,467 @@
+"""The loop of a quorum device, with an embedded cluster: what becomes of each kind of answer."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from tests.real.waiting import DEADLINE, eventually_async
+from votequorum_ipc import (
+    Access,
+    CsError,
+    Exist,
+    InfoFlags,
+    InvalidParam,
+    Library,
+    MessageError,
+    NotExist,
+    Timeout,
+    TryAgain,
+    Votequorum,
+)
+from votequorum_ipc.cli.common import plain_exceptions
+from votequorum_ipc.cluster import DeviceConfig
+from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
+from votequorum_ipc.qdevice.retry import until_accepted
+from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
+from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
+
+from .support import ALIVE, CAST, MASTER_WINS, NONE, REGISTERED, yes
+
+INTERVAL = 0.01
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[SimulatedCluster]:
+    """Two nodes that accept a device with one vote, and leave it a long time."""
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[SimulatedCluster]:
+    """The same with 150 ms, of which a decision gets 135. The cluster's own time stands still."""
+    device = DeviceConfig(votes=1, timeout=150, sync_timeout=150)
+    async with simulated_cluster(nodes=2, device=device) as cluster:
+        yield cluster
+
+
+async def flags(cluster: SimulatedCluster, node: int = 1) -> InfoFlags:
+    async with await cluster.connect(node) as handle:
+        return (await handle.getinfo()).flags
+
+
+class Running:
+    """A device in a task, and what it reports."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.ballots: list[Ballot] = []
+        self.device: QuorumDevice
+
+    async def start(self, cluster: SimulatedCluster, vote: Vote, **options: Any) -> None:
+        options = {"interval": INTERVAL, "address": cluster.address(1), **options}
+        run: Any = partial(run_qdevice, "device", vote, report=self.ballots.append, **options)
+        self.device = await self.nursery.start(run)
+
+    async def until(self, vote: bool | None, reason: str = "") -> Ballot:
+        """Wait until the last ballot is this one."""
+
+        def is_it() -> bool:
+            return bool(self.ballots) and self.ballots[-1].vote is vote and reason in self.ballots[-1].reason
+
+        await eventually_async(is_it, otherwise=lambda: f"{vote} {reason}: {self.ballots[-3:]}")
+        return self.ballots[-1]
+
+
+@pytest.fixture
+async def running(nursery: trio.Nursery) -> Running:
+    return Running(nursery)
+
+
+# --- what becomes of answers ---
+
+
+async def test_a_view_says_what_the_decision_is_about(pair: SimulatedCluster, running: Running) -> None:
+    views: list[View] = []
+
+    async def vote(view: View) -> bool:
+        views.append(view)
+        assert 8 < view.time_left < 10
+        return True
+
+    await running.start(pair, vote)
+    await running.until(True)
+    await eventually_async(lambda: len(views) > 1)
+    async with await pair.connect(1) as handle:
+        await handle.trackstart()
+        ring_id = (await handle.next_event()).ring_id  # type: ignore[union-attr]
+    for view, total in zip(views, (2, 3), strict=False):
+        assert (view.ring_id, view.members, view.node_id) == (ring_id, (1, 2), 1)
+        assert (view.quorate, view.expected_votes, view.total_votes) == (True, 3, total)
+
+
+async def test_the_first_decision_and_the_one_after_a_change_wait_for_no_interval() -> None:
+    hour = 3600
+    device = DeviceConfig(votes=1, timeout=3 * hour * 1000)
+    async with simulated_cluster(nodes=2, device=device) as cluster, trio.open_nursery() as nursery:
+        running = Running(nursery)
+        await running.start(cluster, yes, interval=hour)
+        before = await running.until(True)
+        cluster.partition({1}, {2})
+        await eventually_async(lambda: len(running.ballots) > 1)
+        after = await running.until(True)
+        assert after.ring_id != before.ring_id
+        nursery.cancel_scope.cancel()
+
+
+async def test_yes_votes_and_no_takes_the_vote_back(pair: SimulatedCluster, running: Running) -> None:
+    answers = [True]
+
+    async def vote(_: View) -> bool:
+        return answers[-1]
+
+    await running.start(pair, vote)
+    await running.until(True, SAID_YES)
+    assert await flags(pair) & (ALIVE | CAST) == ALIVE | CAST
+    answers.append(False)
+    await running.until(False)
+    assert await flags(pair) & (ALIVE | CAST) == ALIVE
+
+
+@pytest.mark.parametrize("answer", [None, 1, "yes"])
+async def test_what_is_neither_true_nor_false_is_no_vote(
+    pair: SimulatedCluster, running: Running, answer: Any
+) -> None:
+    async def vote(_: View) -> bool:
+        return answer  # type: ignore[no-any-return]
+
+    await running.start(pair, vote)
+    assert "True or False" in (await running.until(False)).reason
+
+
+async def test_a_decision_that_raises_takes_the_vote_back_and_is_asked_again(
+    pair: SimulatedCluster, running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken: list[bool] = []
+
+    async def vote(_: View) -> bool:
+        if broken:
+            raise OSError("the disk is gone")
+        return True
+
+    await running.start(pair, vote)
+    await running.until(True)
+    with caplog.at_level(logging.WARNING):
+        broken.append(True)
+        await running.until(False, "OSError: the disk is gone")
+        count = len(running.ballots)
+        await eventually_async(lambda: len(running.ballots) > count + 2)
+    assert await flags(pair) & (ALIVE | CAST) == ALIVE
+    assert [record.message for record in caplog.records] == ["quorum device device: the decision failed"]
+    broken.clear()
+    await running.until(True)
+
+
+async def test_a_late_decision_is_cancelled_and_nothing_is_cast_for_it(
+    hasty: SimulatedCluster, running: Running
+) -> None:
+    cancelled = 0
+
+    async def vote(view: View) -> bool:
+        nonlocal cancelled
+        if cancelled == 0 or view.ring_id != running.device.ring_id:
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled += 1
+        return True
+
+    await running.start(hasty, vote)
+    await eventually_async(lambda: running.ballots)
+    assert (running.ballots[0].vote, running.ballots[0].reason) == (None, LATE)
+    # It is not the end of the device.
+    await running.until(True)
+
+
+async def test_without_answers_the_daemon_takes_the_vote_at_its_timeout(
+    hasty: SimulatedCluster, running: Running
+) -> None:
+    hangs: list[bool] = []
+
+    async def vote(_: View) -> bool:
+        if hangs:
+            await trio.sleep_forever()
+        return True
+
+    await running.start(hasty, vote)
+    await running.until(True)
+    hangs.append(True)
+    await running.until(None, LATE)
+    assert await flags(hasty) & (ALIVE | CAST) == ALIVE | CAST
+    hasty.advance(0.149)
+    assert await flags(hasty) & (ALIVE | CAST) == ALIVE | CAST
+    hasty.advance(0.001)
+    assert await flags(hasty) & (REGISTERED | ALIVE | CAST) == REGISTERED
+
+
+async def test_a_yes_that_comes_too_late_is_not_cast_and_a_no_is(hasty: SimulatedCluster) -> None:
+    """As after a process was stopped between its decision and its vote."""
+    async with QuorumDevice("device", address=hasty.address(1)) as device:
+        view = await device.next_view()
+        await device.cast(True, view)
+        await trio.sleep_until(view.deadline + 0.001)
+        with pytest.raises(Timeout):
+            await device.cast(True, view)
+        assert CAST in await flags(hasty)
+        await device.cast(False, view)
+        assert CAST not in await flags(hasty)
+
+
+# --- membership changes ---
+
+
+async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the_new_ring(
+    pair: SimulatedCluster, running: Running
+) -> None:
+    views: list[View] = []
+    cancelled: list[View] = []
+
+    async def vote(view: View) -> bool:
+        views.append(view)
+        if view.members == (1, 2):
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled.append(view)
+        return True
+
+    await running.start(pair, vote)
+    await eventually_async(lambda: views)
+    pair.partition({1}, {2})
+    await running.until(True)
+    assert [ballot.vote for ballot in running.ballots[:2]] == [None, True]
+    assert running.ballots[0].reason == CHANGED
+    assert [view.members for view in views[:2]] == [(1, 2), (1,)]
+    assert cancelled == views[:1]
+    assert running.ballots[1].ring_id == views[1].ring_id != views[0].ring_id
+
+
+async def test_a_yes_that_was_said_when_the_ring_changed_is_for_nobody(
+    pair: SimulatedCluster, running: Running
+) -> None:
+    """The network is cut in the very decision, which then says yes without waiting for anything."""
+    views: list[View] = []
+
+    async def vote(view: View) -> bool:
+        views.append(view)
+        if view.members == (1, 2):
+            pair.partition({1}, {2})
+            return True
+        return False
+
+    await running.start(pair, vote)
+    await running.until(False)
+    assert [(ballot.vote, ballot.ring_id) for ballot in running.ballots[:2]] == [
+        (None, views[0].ring_id),
+        (False, views[1].ring_id),
+    ]
+    assert CAST not in await flags(pair)
+
+
+async def test_an_answer_in_a_loop_of_ones_own_is_about_the_membership_of_the_last_call(
+    pair: SimulatedCluster,
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1)) as device:
+        await device.cast(True)
+        assert CAST in await flags(pair)
+        pair.partition({1}, {2})
+        assert pair.model.is_synchronising(1)
+        with pytest.raises(MessageError):
+            await device.cast(True)
+        assert pair.model.is_synchronising(1)
+        await device.cast(True)
+        assert not pair.model.is_synchronising(1)
+
+
+async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_old_one(
+    pair: SimulatedCluster,
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1)) as device:
+        view = await device.next_view()
+        await device.cast(True, view)
+        pair.partition({1}, {2})
+        while device._votequorum.connection.next_event_nowait() is not None:
+            """The node list is lost."""
+        assert device.ring_id == view.ring_id
+        with pytest.raises(MessageError, match="is not the ring id of now"):
+            await device.cast(True, view)
+        assert device.ring_id != view.ring_id
+        await device.cast(True, await device.next_view())
+        assert not pair.model.is_synchronising(1)
+
+
+# --- beginning and end ---
+
+
+async def test_cancelling_withdraws_the_vote_and_unregisters(pair: SimulatedCluster) -> None:
+    async with trio.open_nursery() as nursery:
+        running = Running(nursery)
+        await running.start(pair, yes)
+        await running.until(True)
+        nursery.cancel_scope.cancel()
+    assert await flags(pair) & (REGISTERED | CAST) == NONE
+
+
+async def test_cancelled_at_any_moment_a_device_leaves_nothing(pair: SimulatedCluster) -> None:
+    """At each checkpoint in turn from the first on, until it comes to vote before it is cancelled."""
+    ballots: list[Ballot] = []
+    for checkpoints in range(1000):
+        run: Any = partial(run_qdevice, "device", yes, address=pair.address(1), report=ballots.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert REGISTERED not in await flags(pair)
+        if ballots:
+            break
+    assert ballots
+    assert checkpoints > 5
+
+
+async def test_a_device_that_is_to_stay_keeps_its_vote(pair: SimulatedCluster) -> None:
+    async with trio.open_nursery() as nursery:
+        running = Running(nursery)
+        await running.start(pair, yes, leave_registered=True, master_wins=True)
+        await running.until(True)
+        nursery.cancel_scope.cancel()
+    everything = REGISTERED | CAST | ALIVE | MASTER_WINS
+    assert await flags(pair) & everything == everything
+
+
+async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_again(
+    pair: SimulatedCluster, running: Running
+) -> None:
+    await running.start(pair, yes, master_wins=True)
+    await running.until(True)
+    pair.kill(1)
+    await running.until(None, "cannot be reached")
+    assert running.device.name == "device"
+    pair.up(1)
+    await running.until(True)
+    assert await flags(pair) & (REGISTERED | CAST | MASTER_WINS) == REGISTERED | CAST | MASTER_WINS
+
+
+async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: Running) -> None:
+    await running.start(pair, yes)
+    await running.device.rename("another")
+    count = len(running.ballots)
+    await eventually_async(lambda: len(running.ballots) > count + 1)
+    await running.until(True)
+    async with await pair.connect(2) as handle:
+        assert (await handle.getinfo()).qdevice_name == "another"
+
+
+async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
+    """The error that ends a device, out of the groups that nurseries make."""
+    try:
+        with trio.fail_after(DEADLINE), plain_exceptions():
+            await call()
+    except CsError as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "error"),
+    [
+        (lambda handle: handle.qdevice_unregister("device"), NotExist),
+        (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam),
+    ],
+)
+async def test_a_device_that_somebody_takes_away_ends_with_an_error(
+    pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError]
+) -> None:
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            running = Running(nursery)
+            await running.start(pair, yes)
+            await running.until(True)
+            async with await pair.connect(1) as handle:
+                await foreign(handle)
+
+    assert type(await _raised(run)) is error
+
+
+async def test_what_cannot_begin_says_why(pair: SimulatedCluster) -> None:
+    address = pair.address(1)
+    async with QuorumDevice("device", address=address):
+        assert type(await _raised(lambda: run_qdevice("other", yes, address=address))) is Exist
+    assert type(await _raised(lambda: run_qdevice("", yes, address=address))) is InvalidParam
+    pair.kill(1)
+    assert type(await _raised(lambda: run_qdevice("device", yes, address=address))) is Library
+    with pytest.raises(ValueError, match="interval"):
+        await run_qdevice("device", yes, 0.0, address=address)
+
+
+async def test_without_a_device_in_the_configuration_the_setting_is_named() -> None:
+    async with simulated_cluster(nodes=2) as cluster:
+        error = await _raised(lambda: run_qdevice("device", yes, address=cluster.address(1)))
+        assert isinstance(error, Access)
+        assert "quorum.device.model" in str(error)
+        assert REGISTERED not in await flags(cluster)
+
+
+async def test_a_report_that_raises_ends_the_device_and_withdraws_it(pair: SimulatedCluster) -> None:
+    def report(_: Ballot) -> None:
+        raise RuntimeError("full")
+
+    with pytest.raises(RuntimeError):
+        await run_qdevice("device", yes, address=pair.address(1), report=report)
+    assert REGISTERED not in await flags(pair)
+
+
+# --- trying again ---
+
+
+async def test_try_again_is_tried_again_until_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    calls: list[float] = []
+
+    async def busy() -> str:
+        calls.append(trio.current_time())
+        if trio.current_time() < 3:
+            raise TryAgain
+        return "done"
+
+    assert await until_accepted(busy, deadline=10) == "done"
+    pauses = [after - before for before, after in itertools.pairwise(calls)]
+    assert all(0 < pause <= 1 for pause in pauses)
+    assert max(pauses) > min(pauses)
+
+
+async def test_try_again_is_raised_when_the_deadline_is_near(autojump_clock: trio.testing.MockClock) -> None:
+    async def busy() -> None:
+        raise TryAgain
+
+    with pytest.raises(TryAgain):
+        await until_accepted(busy, deadline=10)
+    assert 8 < trio.current_time() <= 10
+
+
+async def test_at_least_one_attempt_is_made(autojump_clock: trio.testing.MockClock) -> None:
+    attempts: list[None] = []
+
+    async def busy() -> None:
+        attempts.append(None)
+        raise TryAgain
+
+    with pytest.raises(TryAgain):
+        await until_accepted(busy, deadline=-1)
+    assert len(attempts) == 1

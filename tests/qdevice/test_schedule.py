@@ -1,0 +1,120 @@
+"""The schedule of a device's decisions, against a model of what corosync does with its timers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from votequorum_ipc import RingId
+from votequorum_ipc.qdevice.schedule import Schedule, Timeouts
+
+FIRST, SECOND = RingId(1, 4), RingId(1, 8)
+
+
+def schedule(timeout: float = 10.0, sync_timeout: float = 30.0) -> Schedule:
+    made = Schedule(Timeouts(timeout, sync_timeout))
+    made.joined(FIRST, (1, 2), now=100.0)
+    return made
+
+
+def test_the_first_decision_is_due_at_once_and_has_most_of_the_timeout() -> None:
+    made = schedule()
+    assert made.due(2.0) < 100.0
+    question = made.ask(100.0)
+    assert question.ring_id == FIRST
+    assert question.deadline == pytest.approx(109.0)
+
+
+def test_the_next_decision_is_due_an_interval_after_the_last_began() -> None:
+    made = schedule()
+    made.ask(100.0)
+    made.polled(101.0)
+    assert made.due(2.0) == pytest.approx(102.0)
+
+
+def test_decisions_begin_three_times_in_a_timeout_at_least() -> None:
+    made = schedule(timeout=3.0)
+    made.ask(100.0)
+    assert made.due(60.0) == pytest.approx(101.0)
+
+
+def test_an_answer_counts_until_shortly_before_the_daemon_gives_up() -> None:
+    made = schedule()
+    made.ask(100.0)
+    made.polled(101.0)
+    assert made.ask(103.0).deadline == pytest.approx(110.0)
+
+
+def test_after_a_membership_change_a_decision_is_due_at_once_and_has_the_sync_timeout() -> None:
+    made = schedule()
+    made.ask(100.0)
+    made.polled(100.5)
+    made.joined(SECOND, (1,), now=101.0)
+    assert made.due(2.0) < 101.0
+    assert made.ask(101.0).deadline == pytest.approx(130.0)
+    assert made.members == (1,)
+
+
+def test_a_device_that_counts_as_dead_is_not_waited_for_during_synchronisation() -> None:
+    made = schedule()
+    made.ask(100.0)
+    made.polled(100.5)
+    made.joined(SECOND, (1,), now=110.6)
+    assert made.ask(110.6).deadline == pytest.approx(119.6)
+
+
+def test_a_ring_that_is_told_again_changes_nothing() -> None:
+    made = schedule()
+    made.ask(100.0)
+    made.polled(100.5)
+    made.joined(FIRST, (1, 2), now=101.0)
+    assert made.due(2.0) == pytest.approx(102.0)
+    assert made.ask(102.0).deadline == pytest.approx(109.5)
+
+
+def test_a_question_about_the_ring_before_is_not_current() -> None:
+    made = schedule()
+    question = made.ask(100.0)
+    assert made.is_current(question)
+    made.joined(SECOND, (1,), now=101.0)
+    assert not made.is_current(question)
+
+
+durations = st.floats(0.01, 20.0)
+
+
+@given(
+    timeouts=st.builds(Timeouts, st.floats(0.1, 60.0), st.floats(0.1, 60.0)),
+    interval=durations,
+    steps=st.lists(st.tuples(st.sampled_from(["poll", "late", "ring"]), durations), max_size=30),
+)
+def test_an_answer_that_counts_is_never_later_than_the_daemons_own_timeout(
+    timeouts: Timeouts, interval: float, steps: list[tuple[str, float]]
+) -> None:
+    """The daemon's timer as votequorum sets it: on each poll, and on a membership change while it runs."""
+    made = Schedule(timeouts)
+    now, seq, expires = 100.0, 4, float("-inf")
+    made.joined(RingId(1, seq), (1,), now)
+    for step, duration in steps:
+        now = max(now, made.due(interval))
+        alive = now < expires
+        question = made.ask(now)
+        assert question.deadline > now
+        if alive and question.deadline > expires:
+            # Only where the daemon's time is all but up does a whole new decision begin.
+            assert expires - now <= 0.1 * min(timeouts.timeout, timeouts.sync_timeout) + 1e-6
+        match step:
+            case "poll":
+                now = min(now + duration, question.deadline)
+                made.polled(now)
+                expires = now + timeouts.timeout
+            case "late":
+                now = question.deadline
+            case "ring":
+                seq += 4
+                now += min(duration, question.deadline - now)
+                made.joined(RingId(1, seq), (1,), now)
+                if now < expires:
+                    expires = now + timeouts.sync_timeout
+                assert made.due(interval) <= now

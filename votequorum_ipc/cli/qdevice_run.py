@@ -1,0 +1,190 @@
+"""`votequorum-ipc qdevice run`: this node's quorum device, which votes while commands succeed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import trio
+
+from ..qdevice import Ballot, Command, Commands, run_qdevice
+from ..qdevice.record import Recorder, open_recorder, runtime_directory
+from ..qdevice.run import SAID_NO, SAID_YES
+from ..qdevice.systemd import Notifier
+from .common import options, print_json, printable, run, utc_now
+from .shapes import ring_shape
+
+_SHORTEST: Final = 0.01
+"""Seconds; what is shorter would keep a CPU busy with starting commands."""
+
+_VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        # No range keeps this one out.
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
+
+
+class _Requirement(click.ParamType):  # type: ignore[type-arg]
+    name = "all|any|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value in (None, "all"):
+            return None
+        if value == "any":
+            return 1
+        if not (isinstance(value, int) or str(value).isdecimal()):
+            self.fail(f"{value!r} is neither all nor any nor a number", param, ctx)
+        return int(value)
+
+
+@click.command("run")
+@click.option("--name", required=True, help="The device's name, the same on all nodes.")
+@click.option("--exec", "texts", multiple=True, required=True, metavar="COMMAND", help="May be repeated.")
+@click.option("--require", type=_Requirement(), default="all", help="How many must succeed; all by default.")
+@click.option(
+    "--interval",
+    type=_Seconds(_SHORTEST, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds from one run of the commands to the next.",
+)
+@click.option(
+    "--timeout",
+    type=_Seconds(_SHORTEST, 3600),
+    default=3.0,
+    show_default=True,
+    help="Seconds after which a command is killed and has failed.",
+)
+@click.option("--shell", is_flag=True, help="Give the commands to /bin/sh.")
+@click.option("--master-wins", is_flag=True, help="The partition with the device's vote is quorate.")
+@click.option("--leave-registered", is_flag=True, help="Keep the vote at the end, until corosync's timeout.")
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where `qdevice status` finds the last vote; /run/votequorum-ipc for root.",
+)
+@options
+def command(
+    name: str,
+    texts: tuple[str, ...],
+    require: int | None,
+    interval: float,
+    timeout: float,
+    shell: bool,
+    master_wins: bool,
+    leave_registered: bool,
+    state_dir: Path | None,
+    as_json: bool,
+    address: str | None,
+) -> None:
+    """Vote while the commands succeed, until SIGTERM or Ctrl-C; then withdraw the vote.
+
+    The commands run at the same time, at once when the membership changes and then at each interval, and
+    learn about the membership from the environment: QDEVICE_NODE_ID, QDEVICE_RING_ID, QDEVICE_MEMBERS,
+    QDEVICE_QUORATE, QDEVICE_EXPECTED_VOTES, QDEVICE_TOTAL_VOTES. Tells systemd when it is ready, and keeps
+    its watchdog.
+    """
+    try:
+        decision = Commands([Command(text, timeout=timeout, shell=shell) for text in texts], require)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    device = partial(
+        run_qdevice,
+        name,
+        decision,
+        interval,
+        address=address,
+        master_wins=master_wins,
+        leave_registered=leave_registered,
+    )
+    directory = state_dir or runtime_directory()
+    run(partial(_until_told, device, decision, name, address, directory, as_json), as_json=as_json)
+
+
+async def _until_told(
+    device: Callable[..., Any],
+    decision: Commands,
+    name: str,
+    address: str | None,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    notifier = Notifier()
+    with contextlib.ExitStack() as stack:
+        recorder = stack.enter_context(_recorder(directory, name, address))
+        signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+        reporter = _Reporter(decision, name, recorder, notifier, as_json)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.keep_watchdog)
+            nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
+            await nursery.start(partial(device, report=reporter.report))
+            notifier.notify(READY="1")
+        notifier.notify(STOPPING="1")
+
+
+async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+@contextlib.contextmanager
+def _recorder(directory: Path | None, name: str, address: str | None) -> Any:
+    """A recorder where there is a place for records; to vote is possible without."""
+    with contextlib.ExitStack() as stack:
+        recorder = None
+        if directory is not None:
+            try:
+                recorder = stack.enter_context(open_recorder(directory, name, address))
+            except OSError as error:
+                click.echo(f"votequorum-ipc: qdevice status will not know the last vote: {error}", err=True)
+        yield recorder
+
+
+class _Reporter:
+    """Passes ballots on: to whoever asks for the status always, to people and systemd when they change."""
+
+    def __init__(
+        self,
+        decision: Commands,
+        name: str,
+        recorder: Recorder | None,
+        notifier: Notifier,
+        as_json: bool,
+    ) -> None:
+        self._decision = decision
+        self._name = name
+        self._recorder = recorder
+        self._notifier = notifier
+        self._as_json = as_json
+        self._last: tuple[bool | None, str] | None = None
+
+    def report(self, ballot: Ballot) -> None:
+        if ballot.reason in (SAID_YES, SAID_NO):
+            ballot = replace(ballot, reason=self._decision.summary())
+        if self._recorder is not None:
+            self._recorder.write(self._name, ballot)
+        if self._last != (ballot.vote, ballot.reason):
+            self._last = (ballot.vote, ballot.reason)
+            self._show(ballot)
+
+    def _show(self, ballot: Ballot) -> None:
+        text = f"quorum device {printable(self._name)} {_VOTES[ballot.vote]}: {printable(ballot.reason)}"
+        self._notifier.notify(STATUS=text)
+        if not self._as_json:
+            click.echo(text)
+            return
+        ring = ballot.ring_id and ring_shape(ballot.ring_id)
+        shape = {"name": self._name, "vote": ballot.vote, "reason": ballot.reason, "ring_id": ring}
+        print_json({"time": utc_now(), "event": "ballot", **shape})

@@ -1,0 +1,219 @@
+"""The words that `serve` takes on its standard input: those of corosync-vqsim, and `help`.
+
+Strategy: a line is split into a word and its arguments, and the table of words says what to do. A node stands
+as itself, as part of a list `1,2`, or behind the partition to put it in, `1:3,4`. Partitions are numbers, 0
+being where all nodes are at first. Source: man corosync-vqsim(8).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+import trio
+
+from ..daemon.simulation import Simulation
+from ..errors import CsError
+from ..qdevice import Ballot, run_qdevice
+
+DEVICE_NAME: Final = "simulated"
+"""What the device that `qdevice on` registers is called."""
+
+HELP: Final = (
+    ("up [PARTITION:]NODE[,NODE...] ...", "start nodes, in partition 0 or in this one"),
+    ("down NODE[,NODE...] ...", "crash nodes"),
+    ("split PARTITION:NODE[,NODE...] ...", "move nodes to partitions (also: move)"),
+    ("join PARTITION PARTITION ...", "make partitions one, the first"),
+    ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
+    ("show", "the nodes, partitions and votes of now"),
+    ("help", "these words"),
+    ("exit", "the end of the cluster (also: quit, q)"),
+)
+
+
+class ScriptError(Exception):
+    """A line that cannot be carried out; the text says why."""
+
+
+class Exit(Exception):
+    """The line asked for the end."""
+
+
+class Script:
+    """Carries lines out on a simulation, one after another."""
+
+    def __init__(
+        self, simulation: Simulation, nursery: trio.Nursery, complain: Callable[[str], None]
+    ) -> None:
+        """The devices that `qdevice on` starts live in `nursery`; `complain` is told of one that fails."""
+        self.partitions = dict.fromkeys(simulation.config.nodeids, 0)
+        """Node: the number of the partition that it is in, or will be when it is up."""
+        self._simulation = simulation
+        self._nursery = nursery
+        self._complain = complain
+        self._devices: dict[int, _Device] = {}
+        words: dict[str, Callable[[Sequence[str]], Awaitable[None]]] = {
+            "up": self._up,
+            "down": self._down,
+            "split": self._split,
+            "move": self._split,
+            "join": self._join,
+            "qdevice": self._qdevice,
+            "show": self._nothing,
+        }
+        self._words = words | dict.fromkeys(("exit", "quit", "q"), self._exit)
+
+    async def run(self, line: str) -> bool:
+        """Carry a line out; False for one that has nothing to carry out, such as a comment.
+
+        Raises `ScriptError` for what makes no sense, `Exit` when the end is asked for, and `CsError` when a
+        node's address is in use.
+        """
+        words = line.split("#", 1)[0].split()
+        if not words:
+            return False
+        word = words[0].lower()
+        if word not in self._words:
+            raise ScriptError(f"{words[0]!r} is none of the words; help shows them")
+        await self._words[word](words[1:])
+        return True
+
+    # --- the words ---
+
+    async def _up(self, arguments: Sequence[str]) -> None:
+        placed = self._places(arguments)
+        self._move(placed)
+        self._simulation.up(*placed)
+
+    async def _down(self, arguments: Sequence[str]) -> None:
+        for nodeid in self._nodes(arguments):
+            self._drop_device(nodeid)
+            self._simulation.kill(nodeid)
+
+    async def _split(self, arguments: Sequence[str]) -> None:
+        if not all(":" in argument for argument in arguments):
+            raise ScriptError("split takes PARTITION:NODE, such as 1:3")
+        self._move(self._places(arguments))
+
+    async def _join(self, arguments: Sequence[str]) -> None:
+        numbers = [_number(argument, "a partition") for argument in arguments]
+        if len(numbers) < 2:
+            raise ScriptError("join takes two partitions or more")
+        if unknown := set(numbers) - set(self.partitions.values()):
+            raise ScriptError(f"there is no partition {min(unknown)}")
+        into, *others = numbers
+        self._move({nodeid: into for nodeid, number in self.partitions.items() if number in others})
+
+    async def _qdevice(self, arguments: Sequence[str]) -> None:
+        if not arguments or arguments[0].lower() not in ("on", "off"):
+            raise ScriptError("qdevice takes on or off, then nodes")
+        nodeids = self._nodes(arguments[1:])
+        for nodeid in nodeids:
+            if arguments[0].lower() == "off":
+                await self._withdraw_device(nodeid)
+            elif nodeid not in self._simulation.model.nodes:
+                raise ScriptError(f"node {nodeid} is down")
+            elif nodeid not in self._devices:
+                await self._start_device(nodeid)
+
+    async def _nothing(self, arguments: Sequence[str]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def _exit(self, arguments: Sequence[str]) -> None:
+        raise Exit
+
+    # --- nodes and partitions ---
+
+    def _nodes(self, arguments: Iterable[str]) -> list[int]:
+        return list(self._places(arguments))
+
+    def _places(self, arguments: Iterable[str]) -> dict[int, int]:
+        """The nodes of the arguments, and which partition each was to be in."""
+        placed: dict[int, int] = {}
+        for argument in arguments:
+            before, colon, after = argument.partition(":")
+            number = _number(before, "a partition") if colon else 0
+            for item in (after if colon else before).split(","):
+                nodeid = _number(item, "a node")
+                if nodeid not in self.partitions:
+                    known = ", ".join(map(str, self.partitions))
+                    raise ScriptError(f"there is no node {nodeid}; there are {known}")
+                placed[nodeid] = number
+        if not placed:
+            raise ScriptError("which nodes? Such as: up 1,2 or split 1:3")
+        return placed
+
+    def _move(self, placed: dict[int, int]) -> None:
+        self.partitions |= placed
+        groups: defaultdict[int, set[int]] = defaultdict(set)
+        for nodeid, number in self.partitions.items():
+            groups[number].add(nodeid)
+        self._simulation.partition(*groups.values())
+
+    # --- devices ---
+
+    async def _start_device(self, nodeid: int) -> None:
+        """Register a device and wait for its first vote, or for the end of it."""
+        device = self._devices[nodeid] = _Device()
+        self._nursery.start_soon(self._run_device, nodeid, device)
+        with trio.move_on_after(_FIRST_VOTE_SECONDS):
+            await device.voted.wait()
+
+    async def _run_device(self, nodeid: int, device: _Device) -> None:
+        try:
+            await device.run(self._simulation.address(nodeid))
+        except CsError as error:
+            # Such as a configuration without a device, or somebody who unregisters it.
+            if self._devices.get(nodeid) is device:
+                del self._devices[nodeid]
+            self._complain(f"the quorum device of node {nodeid}: {error}")
+
+    def _drop_device(self, nodeid: int) -> _Device | None:
+        device = self._devices.pop(nodeid, None)
+        if device is not None:
+            device.scope.cancel()
+        return device
+
+    async def _withdraw_device(self, nodeid: int) -> None:
+        device = self._drop_device(nodeid)
+        if device is not None:
+            await device.ended.wait()
+
+
+class _Device:
+    """A quorum device that always votes."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.voted = trio.Event()
+        """It has voted, or never will."""
+        self.ended = trio.Event()
+
+    async def run(self, address: str | None) -> None:
+        """Vote until `scope` is cancelled. Raises as `run_qdevice` does."""
+        try:
+            with self.scope:
+                await run_qdevice(DEVICE_NAME, _yes, address=address, report=self._report)
+        finally:
+            self.voted.set()
+            self.ended.set()
+
+    def _report(self, ballot: Ballot) -> None:
+        if ballot.vote:
+            self.voted.set()
+
+
+_FIRST_VOTE_SECONDS: Final = 2.0
+"""How long `qdevice on` waits for the vote, before it goes on without it."""
+
+
+async def _yes(_: object) -> bool:
+    await trio.lowlevel.checkpoint()
+    return True
+
+
+def _number(text: str, what: str) -> int:
+    if not text.isdecimal():
+        raise ScriptError(f"{text!r} is not the number of {what}")
+    return int(text)

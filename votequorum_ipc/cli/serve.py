@@ -1,0 +1,229 @@
+"""`votequorum-ipc serve`: a simulated cluster in the foreground, for any client of corosync's quorum API.
+
+Strategy: one node is offered where corosync's own clients look, or under a prefix, the others beside it.
+Words on the standard input change the cluster (`script`); after each, its nodes are shown. Time passes as the
+clock does.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+import trio
+
+from ..cluster import (
+    ClusterConfig,
+    ConfigurationError,
+    DeviceConfig,
+    GetInfo,
+    Response,
+    RuntimeValue,
+    Service,
+    effective_rules,
+)
+from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
+from ..daemon.access import Access
+from ..daemon.server import TransportName
+from ..daemon.simulation import Simulation, open_simulation
+from ..errors import CsError
+from ..testing import configuration
+from ..types import NodeInfo
+from .common import printable, run
+from .script import HELP, Exit, Script, ScriptError
+
+_OTHERS_PREFIX: Final = "vqsim"
+"""Before the names of the nodes that do not have the well-known ones."""
+
+
+@click.command("serve")
+@click.option("--nodes", type=click.IntRange(1, 384), help="So many nodes with a vote each; 3 by default.")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A corosync.conf: its node list, quorum options and cluster name.",
+)
+@click.option(
+    "--device", "device_votes", type=click.IntRange(0), help="Have a quorum device of so many votes."
+)
+@click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
+@click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
+@click.option("--prefix", help="Names of its own instead of corosync's: several can run side by side.")
+def command(
+    nodes: int | None,
+    file: Path | None,
+    device_votes: int | None,
+    ipc: TransportName | None,
+    node: int | None,
+    prefix: str | None,
+) -> None:
+    """Run a simulated cluster until exit, Ctrl-C or SIGTERM: quorum to develop against, without corosync.
+
+    Any client of votequorum, quorum, cmap and cfg can use it, corosync's own programs included. The standard
+    input takes words that change the cluster: type help. It may end; the cluster goes on then, except at a
+    terminal.
+    """
+    if file is not None and (nodes is not None or device_votes is not None):
+        raise click.UsageError("--config says it all: neither --nodes nor --device beside it")
+    conf = _conf(file, nodes or 3, device_votes)
+    local = conf.cluster.nodeids[0] if node is None else node
+    if local not in conf.cluster.nodeids:
+        known = ", ".join(map(str, conf.cluster.nodeids))
+        raise click.UsageError(f"--node {local}: the cluster has {known}")
+    transport: TransportName = ipc or ("socket" if conf.ipc_type == "socket" else "shm")
+    run(partial(serve, conf, transport, local, prefix), as_json=False)
+
+
+def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
+    """The configuration asked for; a usage error where corosync would not start with it."""
+    try:
+        if file is None:
+            device = None if device_votes is None else DeviceConfig(votes=device_votes)
+            conf = CorosyncConf(configuration(nodes, {"device": device}), None)
+        else:
+            conf = parse_corosync_conf(file.read_text(errors="surrogateescape"))
+        rules = effective_rules(conf.cluster)
+    except (ConfigurationError, OSError) as error:
+        raise click.UsageError(f"{file or '--nodes'}: {printable(str(error))}") from None
+    for warning in rules.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if conf.unknown:
+        click.echo(f"warning: unknown: {', '.join(map(printable, conf.unknown))}", err=True)
+    if conf.ignored:
+        click.echo(f"not simulated: {', '.join(map(printable, conf.ignored))}", err=True)
+    return conf
+
+
+async def serve(conf: CorosyncConf, transport: TransportName, local: int, prefix: str | None) -> None:
+    """Serve until told to end. Raises `Busy` when the names are in use."""
+
+    def address(nodeid: int) -> str | None:
+        if nodeid == local:
+            return None if prefix is None else f"@{prefix}-{{service}}"
+        return f"@{prefix or _OTHERS_PREFIX}-{nodeid}-{{service}}"
+
+    access = Access.of(_ids(conf.uids, _uid), _ids(conf.gids, _gid))
+    async with open_simulation(conf.cluster, address=address, transport=transport, access=access) as cluster:
+        cluster.up(*conf.cluster.nodeids)
+        click.echo(f"serving {_count(conf.cluster)} over {transport}; help shows what can be typed here")
+        for line in _addresses(cluster):
+            click.echo(line)
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cluster.keep_time)
+                nursery.start_soon(_obey, cluster, nursery)
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+                    break
+
+
+def _count(config: ClusterConfig) -> str:
+    number = len(config.nodes)
+    return "1 node" if number == 1 else f"{number} nodes"
+
+
+def _addresses(cluster: Simulation) -> Iterator[str]:
+    for nodeid in cluster.config.nodeids:
+        address = cluster.address(nodeid)
+        where = "corosync's own names" if address is None else f"--address '{address}'"
+        yield f"node {nodeid}: {where}"
+
+
+def _ids(names: Iterable[str], look_up: Callable[[str], int]) -> list[int]:
+    ids = []
+    for name in names:
+        try:
+            ids.append(int(name) if name.isdecimal() else look_up(name))
+        except KeyError:
+            click.echo(f"warning: uidgid: there is no {printable(name)!r} here", err=True)
+    return ids
+
+
+def _uid(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
+
+
+# --- the standard input ---
+
+
+async def _obey(cluster: Simulation, nursery: trio.Nursery) -> None:
+    """Carry out the lines of the standard input. Its end is the cluster's, at a terminal."""
+    script = Script(cluster, nursery, _complain)
+    _show(cluster, script)
+    while line := await _next_line():
+        try:
+            await _carry_out(line, cluster, script)
+        except Exit:
+            nursery.cancel_scope.cancel()
+            return
+    if sys.stdin.isatty():
+        nursery.cancel_scope.cancel()
+
+
+async def _next_line() -> str:
+    if sys.stdin.isatty():
+        click.echo("> ", nl=False)
+    # A thread that waits for a line cannot be told to stop; it ends with the process.
+    return await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+
+
+async def _carry_out(line: str, cluster: Simulation, script: Script) -> None:
+    if line.lower().split()[:1] == ["help"]:
+        for words, meaning in HELP:
+            click.echo(f"  {words:36} {meaning}")
+        return
+    try:
+        if await script.run(line):
+            _show(cluster, script)
+    except (ScriptError, CsError) as error:
+        _complain(str(error))
+
+
+def _complain(text: str) -> None:
+    click.echo(f"error: {printable(text)}", err=True)
+
+
+def _show(cluster: Simulation, script: Script) -> None:
+    """A line a node: its partition, and quorum, votes, ring and members as it sees them."""
+    for nodeid in cluster.config.nodeids:
+        place = f"node {nodeid}  partition {script.partitions[nodeid]}"
+        node = cluster.model.nodes.get(nodeid)
+        if node is None:
+            click.echo(f"{place}  down")
+            continue
+        info = _info(cluster, nodeid)
+        quorate = "quorate" if node.quorate else "NOT QUORATE"
+        members = " ".join(map(str, node.members))
+        waits = "  waits for all nodes" if _waits_for_all(node.runtime) and not node.quorate else ""
+        click.echo(
+            f"{place}  {quorate:11}  votes {info.total_votes} of {info.node_expected_votes}, "
+            f"quorum {info.quorum}  ring {node.ring_id}  members {members}{waits}"
+        )
+    sys.stdout.flush()
+
+
+def _info(cluster: Simulation, nodeid: int) -> NodeInfo:
+    """votequorum's figures of a node, as it answers them itself."""
+    conn = cluster.model.connect(nodeid, Service.VOTEQUORUM)
+    [(_, answer)] = cluster.model.request(conn, GetInfo())
+    cluster.model.disconnect(conn)
+    assert isinstance(answer, Response)
+    assert isinstance(answer.value, NodeInfo)
+    return answer.value
+
+
+def _waits_for_all(runtime: Mapping[str, RuntimeValue]) -> bool:
+    status = runtime.get("runtime.votequorum.wait_for_all_status")
+    return status is not None and bool(status.value)

@@ -1,0 +1,184 @@
+"""Reads a corosync.conf, as far as a simulated cluster can honour it, and says what it cannot.
+
+Strategy: the file is sections of `key: value` lines, nested with braces. It is read into one flat list of
+dotted keys first, as cmap names them; tables then say which keys mean something here. Every key that no table
+knows is reported, so that nobody takes a setting for simulated that is not. Source: corosync.conf(5),
+votequorum(5), and the parser in corosync's exec/coroparse.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .config import ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig, parse_tie_breaker
+
+PROVIDER: Final = "corosync_votequorum"
+
+
+@dataclass(frozen=True)
+class CorosyncConf:
+    """What a file says: the cluster, how its IPC is to work, who may use it, and what is not simulated."""
+
+    cluster: ClusterConfig
+    ipc_type: str | None
+    """`system.qb_ipc_type`: "shm" or "socket"; None where it is not set, or "native"."""
+    uids: tuple[str, ...] = ()
+    """`uidgid.uid`: names or numbers, as written."""
+    gids: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Keys that are set but have no effect on a simulated cluster, in the file's order, each once."""
+    unknown: tuple[str, ...] = ()
+    """The same for keys of the quorum section and the node list, which may be misspelt."""
+
+
+_OURS: Final = ("quorum.", "nodelist.")
+
+Pairs = list[tuple[str, str]]
+
+
+def parse_corosync_conf(text: str) -> CorosyncConf:
+    """Read a file's text.
+
+    Raises `ConfigurationError`, with the line where it can, for what corosync would not start with either,
+    and for another quorum provider than votequorum.
+    """
+    pairs, nodes = _collect(text)
+    if not nodes:
+        raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
+    known = _Known(dict(pairs))
+    provider = known.text("quorum.provider", PROVIDER)
+    if provider != PROVIDER:
+        raise ConfigurationError(f"quorum.provider is {provider!r}; only {PROVIDER} can be simulated")
+    config = ClusterConfig(
+        nodes=tuple(_node(node) for node in nodes),
+        cluster_name=known.text("totem.cluster_name", ""),
+        auto_tie_breaker=parse_tie_breaker(
+            known.flag("quorum.auto_tie_breaker") or False,
+            known.text("quorum.auto_tie_breaker_node", None),
+        ),
+        device=_device(known),
+        **{name: value for name, value in _options(known) if value is not None},
+    )
+    ipc_type = known.text("system.qb_ipc_type", "native")
+    if ipc_type not in ("native", "shm", "socket"):
+        raise ConfigurationError(f"system.qb_ipc_type is {ipc_type!r}; it is native, shm or socket")
+    unread = list(dict.fromkeys(_unread(pairs, nodes, known)))
+    return CorosyncConf(
+        cluster=config,
+        ipc_type=None if ipc_type == "native" else ipc_type,
+        uids=tuple(value for key, value in pairs if key == "uidgid.uid"),
+        gids=tuple(value for key, value in pairs if key == "uidgid.gid"),
+        ignored=tuple(key for key in unread if not key.startswith(_OURS)),
+        unknown=tuple(key for key in unread if key.startswith(_OURS)),
+    )
+
+
+def _collect(text: str) -> tuple[Pairs, list[Pairs]]:
+    """All keys outside of the node list with their values, and the same for each node of the list."""
+    pairs: Pairs = []
+    nodes: list[Pairs] = []
+    sections: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        if stripped.endswith("{"):
+            sections.append(stripped.removesuffix("{").strip())
+            if sections == ["nodelist", "node"]:
+                nodes.append([])
+        elif stripped == "}":
+            if not sections:
+                raise ConfigurationError(f"line {number}: a closing brace too many")
+            sections.pop()
+        elif ":" in stripped:
+            key, _, value = (part.strip() for part in stripped.partition(":"))
+            in_node = sections == ["nodelist", "node"]
+            target, path = (nodes[-1], [key]) if in_node else (pairs, [*sections, key])
+            target.append((".".join(path), value))
+        else:
+            raise ConfigurationError(f"line {number}: neither a section nor 'key: value': {stripped!r}")
+    if sections:
+        raise ConfigurationError(f"the section {'.'.join(sections)!r} is not closed")
+    return pairs, nodes
+
+
+class _Known:
+    """The values of keys that mean something here; remembers which were asked for."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
+        self.asked = {"uidgid.uid", "uidgid.gid"}
+
+    def text(self, key: str, default: Any) -> Any:
+        self.asked.add(key)
+        return self._values.get(key, default)
+
+    def number(self, key: str) -> int | None:
+        value = self.text(key, None)
+        if value is None:
+            return None
+        if not str(value).isdecimal():
+            raise ConfigurationError(f"{key} is a number of 0 or more, not {value!r}")
+        return int(value)
+
+    def flag(self, key: str) -> bool | None:
+        value = self.number(key)
+        if value not in (None, 0, 1):
+            raise ConfigurationError(f"{key} is 0 or 1, not {value}")
+        return None if value is None else bool(value)
+
+
+def _options(known: _Known) -> Iterator[tuple[str, Any]]:
+    """The options of the quorum section that go by the same name in `ClusterConfig`."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "expected_votes": known.number,
+        "two_node": known.flag,
+        "wait_for_all": known.flag,
+        "last_man_standing": known.flag,
+        "last_man_standing_window": known.number,
+        "allow_downscale": known.flag,
+        "expected_votes_tracking": known.flag,
+    }
+    for name, read in readers.items():
+        yield name, read(f"quorum.{name}")
+
+
+def _device(known: _Known) -> DeviceConfig | None:
+    model = known.text("quorum.device.model", None)
+    numbers = {name: known.number(f"quorum.device.{name}") for name in ("votes", "timeout", "sync_timeout")}
+    if not model:
+        return None
+    return DeviceConfig(model=model, **{name: value for name, value in numbers.items() if value is not None})
+
+
+_NODE_KEYS: Final = ("nodeid", "name", "quorum_votes")
+
+
+def _node(pairs: Pairs) -> NodeConfig:
+    known = _Known(dict(pairs))
+    nodeid = known.number("nodeid")
+    if nodeid is None:
+        raise ConfigurationError(f"a node of the node list has no nodeid: {dict(pairs)}")
+    votes = known.number("quorum_votes")
+    return NodeConfig(
+        nodeid=nodeid,
+        votes=1 if votes is None else votes,
+        name=known.text("name", ""),
+        addresses=tuple(value for key, value in sorted(pairs) if _is_address(key)),
+    )
+
+
+def _is_address(key: str) -> bool:
+    return key.startswith("ring") and key.endswith("_addr")
+
+
+def _unread(pairs: Pairs, nodes: list[Pairs], known: _Known) -> Iterator[str]:
+    for key, _ in pairs:
+        if key not in known.asked:
+            yield key
+    for node in nodes:
+        for key, _ in node:
+            if key not in _NODE_KEYS and not _is_address(key):
+                yield f"nodelist.node.{key}"

@@ -1,0 +1,35 @@
+"""Quorum devices: a vote of your own in corosync's quorum, decided by your own code.
+
+```python
+async def vote(view: View) -> bool:  # asked at each interval, and at once when the membership changes
+    return await my_storage_is_reachable()
+
+
+await run_qdevice("shared-disk", vote, interval=2.0)
+```
+
+`schedule` knows when a decision is due, until when its answer counts, and about which ring; it does no I/O.
+`settings` is what the configuration says about devices. `device` is one registered device, for those who
+bring their own loop; `run` is the loop. `commands` makes a decision of commands, `record` leaves what was
+cast for other processes to read, `systemd` tells the service manager. What a vote means:
+docs/quorum-devices.md.
+"""
+
+from __future__ import annotations
+
+from .commands import Command, Commands, Outcome
+from .device import QuorumDevice, View
+from .run import Ballot, Vote, run_qdevice
+from .schedule import Timeouts
+
+__all__ = [
+    "Ballot",
+    "Command",
+    "Commands",
+    "Outcome",
+    "QuorumDevice",
+    "Timeouts",
+    "View",
+    "Vote",
+    "run_qdevice",
+]

@@ -1,0 +1,191 @@
+"""A decision made of commands: a vote while enough of them succeed.
+
+Strategy: each command is a session of its own, so that it can be killed with its children: SIGTERM when it is
+late or no longer wanted, SIGKILL to whatever is left a moment later, also to what a command that ended in
+time has left running. The command's process is collected only after that, since until then no other process
+can have its number. One that survives even SIGKILL (it hangs in a dead file system, say) is not started
+again before it is gone. Children that have made sessions of their own escape; a service manager's control
+group gets those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from .device import View
+
+GRACE: Final = 0.5
+"""Seconds from SIGTERM to SIGKILL, and again until the process has to be gone."""
+
+_SHARE: Final = 0.5
+"""Of the time that is left to answer, what a command may use at most: the rest is for killing it."""
+
+_NOT_FOR_CHILDREN: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one run of a command ended."""
+
+    command: str
+    succeeded: bool
+    """It ended in time, with status 0."""
+    detail: str
+    """Such as "exit status 1"."""
+
+
+class Command:
+    """One command of a decision. Raises `ValueError` for a text that is none."""
+
+    def __init__(self, text: str, *, timeout: float, shell: bool = False) -> None:
+        """`text` is split into words as a shell does, or given to /bin/sh if `shell`; `timeout` is in
+        seconds."""
+        self.text = text
+        self._timeout = timeout
+        self._argv: Sequence[str] = ["/bin/sh", "-c", text] if shell else shlex.split(text)
+        if not self._argv or not text.strip():
+            raise ValueError("an empty command")
+        self._undead: _Running | None = None
+
+    async def run(self, view: View) -> Outcome:
+        """Run the command once, in its time and at most half of the time that is left to answer.
+
+        When this returns, or is cancelled, the command has ended, or is one that cannot be killed.
+        """
+        if self._undead is not None and not self._undead.bury():
+            return self._failed("the last run could not be killed, and has not ended yet")
+        self._undead = None
+        try:
+            running = _Running(await self._start(view))
+        except OSError as error:
+            return self._failed(f"cannot be started: {error.strerror}")
+        try:
+            with trio.move_on_after(min(self._timeout, _SHARE * view.time_left)) as scope:
+                await running.wait_exited()
+        finally:
+            if not await running.end():
+                self._undead = running
+        if scope.cancelled_caught:
+            return self._failed("late, so it was killed")
+        return Outcome(self.text, running.returncode == 0, _describe(running.returncode))
+
+    async def _start(self, view: View) -> trio.Process:
+        return await trio.lowlevel.open_process(
+            self._argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env=_environment(view),
+        )
+
+    def _failed(self, detail: str) -> Outcome:
+        return Outcome(self.text, False, detail)
+
+
+class Commands:
+    """A decision for `run_qdevice`: True when `require` of the commands succeed, all of them if None.
+
+    The commands run at the same time. Raises `ValueError` for a number that they cannot reach.
+    """
+
+    def __init__(self, commands: Sequence[Command], require: int | None = None) -> None:
+        self._commands = commands
+        self._require = len(commands) if require is None else require
+        if not 1 <= self._require <= len(commands):
+            raise ValueError(f"{self._require} of {len(commands)} commands cannot be required")
+        self.outcomes: tuple[Outcome, ...] = ()
+        """How the commands of the last decision ended."""
+
+    async def __call__(self, view: View) -> bool:
+        outcomes: list[Outcome] = []
+
+        async def run(command: Command) -> None:
+            outcomes.append(await command.run(view))
+
+        self.outcomes = ()
+        async with trio.open_nursery() as nursery:
+            for command in self._commands:
+                nursery.start_soon(run, command)
+        self.outcomes = tuple(outcomes)
+        return sum(outcome.succeeded for outcome in outcomes) >= self._require
+
+    def summary(self) -> str:
+        """Why the last decision was what it was."""
+        failed = [outcome for outcome in self.outcomes if not outcome.succeeded]
+        count = f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} commands succeeded"
+        return "; ".join([count, *(f"{outcome.command}: {outcome.detail}" for outcome in failed)])
+
+
+class _Running:
+    """A process that leads a session, from its start until it is collected."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._pidfd = os.pidfd_open(process.pid)
+
+    @property
+    def returncode(self) -> int:
+        """Once `end` or `bury` was true."""
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    async def wait_exited(self) -> None:
+        """Wait until the process has exited; it is not collected by that."""
+        await trio.lowlevel.wait_readable(self._pidfd)
+
+    async def end(self) -> bool:
+        """Kill what is left of the session; whether the process is gone."""
+        with trio.CancelScope(shield=True):
+            if not await self._exits_within(0):
+                self._signal(signal.SIGTERM)
+                await self._exits_within(GRACE)
+            self._signal(signal.SIGKILL)
+            await self._exits_within(GRACE)
+        return self.bury()
+
+    def bury(self) -> bool:
+        """Collect the process if it has exited; whether it has."""
+        if self._process.returncode is None:
+            return False
+        os.close(self._pidfd)
+        return True
+
+    async def _exits_within(self, seconds: float) -> bool:
+        with trio.move_on_after(seconds) as scope:
+            await self.wait_exited()
+        return not scope.cancelled_caught
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Nobody is left, or nobody that this user may kill.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+def _environment(view: View) -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
+    return kept | {
+        "QDEVICE_NODE_ID": str(view.node_id),
+        "QDEVICE_RING_ID": str(view.ring_id),
+        "QDEVICE_MEMBERS": " ".join(map(str, view.members)),
+        "QDEVICE_QUORATE": str(int(view.quorate)),
+        "QDEVICE_EXPECTED_VOTES": str(view.expected_votes),
+        "QDEVICE_TOTAL_VOTES": str(view.total_votes),
+    }
+
+
+def _describe(returncode: int) -> str:
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"

@@ -1,0 +1,305 @@
+"""One registered quorum device, for those who bring their own loop; `run_qdevice` is made of it.
+
+```python
+async with QuorumDevice("shared-disk") as device:
+    while True:
+        view = await device.next_view(interval=2.0)
+        with contextlib.suppress(MessageError):  # the membership changed meanwhile: decide again
+            await device.cast(await decide(view))
+```
+
+Strategy: nothing runs by itself. Events are looked at whenever the program calls, and each answer is tied to
+the ring and the deadline of its question. `cast` refuses an answer that is late or about another ring before
+it sends it, and corosync refuses one whose ring id has become old on the way. Sources: corosync's
+votequorum_qdevice_*(3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import trio
+
+from ..errors import Access, CsError, Exist, MessageError, Timeout
+from ..ipc import Address
+from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
+from ..votequorum import Votequorum
+from .retry import Backoff, until_accepted
+from .schedule import Question, Schedule
+from .settings import NOT_NAMED, Settings, open_settings
+
+_WITHDRAWAL: Final = 2.0
+"""Seconds that giving the vote back may take, whatever is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a decision is about: the membership, and the votes as this node counts them now.
+
+    After a membership change, before the device has answered, corosync still counts the vote that the device
+    cast for the membership before.
+    """
+
+    ring_id: RingId
+    members: tuple[int, ...]
+    """The node ids of this partition."""
+    node_id: int
+    """The node that the device is on."""
+    quorate: bool
+    expected_votes: int
+    total_votes: int
+    """The votes present, the device's included while it casts it."""
+    deadline: float
+    """trio's time until which an answer counts: for `trio.move_on_at` and its like."""
+
+    @property
+    def time_left(self) -> float:
+        """The seconds that are left to answer; negative when it is too late."""
+        return self.deadline - trio.current_time()
+
+
+class QuorumDevice:
+    """This node's quorum device: an async context manager that registers it, and withdraws it at the end.
+
+    `name` has 1 to 254 bytes, and is the same on all nodes that have the device: corosync knows one name in a
+    cluster. It does not notice two processes with one name on one node; their votes would take turns.
+
+    `master_wins` lets the partition whose device votes be quorate whatever it lacks; all nodes' devices
+    should say the same. With `leave_registered` the end of the block leaves the device and its vote as they
+    are, so that a successor of the same name can take over within the timeout.
+
+    Entering raises `Library` when corosync is not running, `Access` when this user may not connect, or when
+    the configuration has no room for a device (the message names the setting), `Exist` when a device of
+    another name is registered on this node or elsewhere in the cluster, `InvalidParam` for a name that is
+    none, `TryAgain` when the daemon stays unable to answer. Every method raises `Library` when the daemon is
+    gone; the device can then be entered again, and registers again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        address: Address = None,
+        master_wins: bool = False,
+        leave_registered: bool = False,
+    ) -> None:
+        self._name = name
+        self._address = address
+        self._master_wins = master_wins
+        self._leave_registered = leave_registered
+        self._resources = contextlib.AsyncExitStack()
+        self._schedule = Schedule()
+        self._votequorum: Votequorum
+        self._settings: Settings
+        self._question: Question
+        # A rename takes effect between two polls, never during one.
+        self._polling = trio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The name that the device is registered under now."""
+        return self._name
+
+    @property
+    def ring_id(self) -> RingId:
+        """The last ring that is known here."""
+        assert self._schedule.ring_id is not None
+        return self._schedule.ring_id
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._open(stack)
+            self._resources = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._resources.aclose()
+
+    # --- deciding and voting ---
+
+    async def next_view(self, interval: float = 2.0) -> View:
+        """Wait until a decision is due, and give what it is about.
+
+        Due is the first one, one at once when the membership has changed, and one an `interval` in seconds
+        after the last began: at least three in quorum.device.timeout, whatever `interval` is.
+        """
+        with trio.move_on_at(self._schedule.due(interval)):
+            await self.changed()
+        while True:
+            await self._votequorum.dispatch(DispatchFlags.ALL)
+            self._question = self._schedule.ask(trio.current_time())
+            info = await until_accepted(self._votequorum.getinfo, self._question.deadline)
+            await self._votequorum.dispatch(DispatchFlags.ALL)
+            if self._schedule.is_current(self._question):
+                break
+        return View(
+            ring_id=self._question.ring_id,
+            members=self._schedule.members,
+            node_id=info.node_id,
+            quorate=InfoFlags.QUORATE in info.flags,
+            expected_votes=info.node_expected_votes,
+            total_votes=info.total_votes,
+            deadline=self._question.deadline,
+        )
+
+    async def changed(self) -> None:
+        """Wait until the membership is another one than that of the last view, or of the last `cast`."""
+        await self._votequorum.dispatch(DispatchFlags.ALL)
+        while self._schedule.is_current(self._question):
+            await self._votequorum.dispatch(DispatchFlags.ONE)
+
+    async def cast(self, vote: bool, view: View | None = None) -> None:
+        """Tell corosync that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
+
+        The answer is one about `view`; without it, about the membership at the end of the last call of
+        `next_view` or `cast` (or of entering), so that answers of a simple loop are never about a membership
+        that began while it decided. A vote of False takes the vote back at once, and shows that the device
+        lives; no call at all lets the vote go at the daemon's timeout.
+
+        Raises `MessageError` when the membership has changed since: decide again. `Timeout` when it is later
+        than `View.deadline`, and nothing is sent: the answer may no longer be true. `TryAgain` when the
+        daemon does not accept it until then. `NotExist` when somebody has unregistered the device,
+        `InvalidParam` when somebody has renamed it (a rename on one node is one on all) or taken its place,
+        `Access` when the configuration was changed so that it has no room for a device.
+        """
+        if not isinstance(vote, bool):
+            raise TypeError(f"a vote is True or False, not {vote!r}")
+        question = Question(view.ring_id, view.deadline) if view else self._question
+        try:
+            await self._poll(vote, question)
+        finally:
+            # Whatever comes of it, the caller has now been told about the membership of now.
+            self._question = self._schedule.question(trio.current_time())
+        await self._settings.refresh()
+        self._schedule.timeouts = self._settings.timeouts
+
+    async def rename(self, name: str) -> None:
+        """Give the device another name, everywhere in the cluster (votequorum_qdevice_update(3)).
+
+        On nodes where this device runs as well, its next `cast` raises `InvalidParam`: they have to be
+        renamed to the same name, by being started again. Raises `InvalidParam` for a name that is none,
+        `NotExist` when somebody has unregistered the device, `Timeout` when the cluster does not confirm the
+        name in time.
+        """
+        deadline = trio.current_time() + self._schedule.timeouts.timeout
+        async with self._polling:
+            await until_accepted(lambda: self._votequorum.qdevice_update(self._name, name), deadline)
+            backoff = Backoff()
+            while (await until_accepted(self._votequorum.getinfo, deadline)).qdevice_name != name:
+                if trio.current_time() > deadline:
+                    raise Timeout(f"the cluster has not confirmed that the device is called {name!r}")
+                await trio.sleep(backoff.pause())
+            self._name = name
+
+    async def set_master_wins(self, allow: bool) -> None:
+        """Whether the partition whose device votes wins (votequorum_qdevice_master_wins(3)).
+
+        Raises `NotExist` and `InvalidParam` as `cast` does, `TryAgain` when the daemon stays unable to
+        answer.
+        """
+        deadline = trio.current_time() + self._schedule.timeouts.timeout
+        async with self._polling:
+            await until_accepted(
+                lambda: self._votequorum.qdevice_master_wins(self._name, allow),
+                deadline,
+            )
+            self._master_wins = allow
+
+    # --- beginning and end ---
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        self._schedule = Schedule()
+        deadline = trio.current_time() + self._schedule.timeouts.timeout
+        votequorum = await until_accepted(
+            lambda: Votequorum.initialize(nodelist_notify=self._on_nodelist, address=self._address),
+            deadline,
+        )
+        self._votequorum = await stack.enter_async_context(votequorum)
+        self._settings = await stack.enter_async_context(open_settings(self._address))
+        await self._settings.refresh()
+        self._schedule.timeouts = self._settings.timeouts
+        await self._check_configured()
+        stack.push_async_callback(self._withdraw)
+        await self._register(deadline)
+        if self._master_wins:
+            await self.set_master_wins(True)
+        await until_accepted(votequorum.trackstart, deadline)
+        # The state of now comes before the answer to trackstart, or right behind it.
+        while self._schedule.ring_id is None:
+            await votequorum.dispatch(DispatchFlags.ONE)
+        self._question = self._schedule.question(trio.current_time())
+
+    async def _check_configured(self) -> None:
+        """votequorum lets a device register that it gives no votes; that is of no use to anybody."""
+        if self._settings.model_missing and not (await self._votequorum.getinfo()).qdevice_votes:
+            raise Access(NOT_NAMED)
+
+    async def _register(self, deadline: float) -> None:
+        try:
+            await until_accepted(lambda: self._votequorum.qdevice_register(self._name), deadline)
+        except Access as error:
+            raise await self._explained(error) from None
+
+    async def _explained(self, error: Access) -> Access:
+        why = await self._settings.why_refused()
+        return Access(f"corosync's configuration has no room for a quorum device: {why}") if why else error
+
+    async def _withdraw(self) -> None:
+        """Unregister, which withdraws the vote at once. Unless the daemon is gone, it takes a moment."""
+        if self._leave_registered:
+            return
+        deadline = trio.current_time() + _WITHDRAWAL
+        with trio.CancelScope(shield=True, deadline=deadline), contextlib.suppress(CsError):
+            if self._master_wins:
+                # votequorum would keep it for this node, and for whatever device comes next.
+                await until_accepted(
+                    lambda: self._votequorum.qdevice_master_wins(self._name, False), deadline
+                )
+            await until_accepted(lambda: self._votequorum.qdevice_unregister(self._name), deadline)
+
+    # --- inner workings ---
+
+    def _on_nodelist(self, event: NodelistNotification) -> None:
+        self._schedule.joined(event.ring_id, event.members, trio.current_time())
+
+    async def _poll(self, vote: bool, question: Question) -> None:
+        async def poll() -> None:
+            await self._votequorum.dispatch(DispatchFlags.ALL)
+            sent = trio.current_time()
+            self._check(question, vote, sent)
+            try:
+                await self._votequorum.qdevice_poll(self._name, vote, question.ring_id)
+            except MessageError as error:
+                if error.field is None:
+                    await self._ask_for_the_ring()
+                raise
+            self._schedule.polled(sent)
+
+        async with self._polling:
+            try:
+                await until_accepted(poll, question.deadline)
+            except Access as error:
+                raise await self._explained(error) from None
+
+    async def _ask_for_the_ring(self) -> None:
+        """The daemon is in another ring than is known here: have it said again, not to miss it for good."""
+        with contextlib.suppress(Exist):
+            await self._votequorum.trackstart()
+        await self._votequorum.dispatch(DispatchFlags.ALL)
+
+    def _check(self, question: Question, vote: bool, now: float) -> None:
+        if not self._schedule.is_current(question):
+            raise MessageError(
+                f"the membership has changed, from ring {question.ring_id} to {self.ring_id}: decide again"
+            )
+        # To take a vote back is never too late.
+        if vote and now > question.deadline:
+            raise Timeout(f"the answer is {now - question.deadline:.3f} s late: decide again")

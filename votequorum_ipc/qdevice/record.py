@@ -1,0 +1,134 @@
+"""What a running device last did, left in a file for whoever asks `votequorum-ipc qdevice status`.
+
+Strategy: corosync knows whether a device votes, but not why, and it does not notice two processes with one
+name. So each device has two files in a directory for such things: one that is locked for as long as the
+process lives, and one with the last ballot, replaced as a whole each time. The reader trusts neither the
+file's text nor its size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import Busy
+from ..types import RingId
+from .run import Ballot
+
+_MOST_BYTES: Final = 65536
+_MOST_REASON: Final = 4096
+_NAME_PART: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The last ballot of a device."""
+
+    name: str
+    pid: int
+    vote: bool | None
+    reason: str
+    ring_id: RingId | None
+    time: float
+    """Seconds since the epoch."""
+
+
+def runtime_directory() -> Path | None:
+    """Where records are: /run/votequorum-ipc for root, $XDG_RUNTIME_DIR/votequorum-ipc for others, unless the
+    service manager made $RUNTIME_DIRECTORY. None where a user has no such place."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/votequorum-ipc")
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(own) / "votequorum-ipc" if own else None
+
+
+class Recorder:
+    """Writes the records of one device. Made by `open_recorder`."""
+
+    def __init__(self, path: Path) -> None:
+        """Not public: use `open_recorder`."""
+        self._path = path
+
+    def write(self, name: str, ballot: Ballot) -> None:
+        """Replace the record. What the file system refuses is let be: a vote does not depend on it."""
+        record = Record(
+            name=name,
+            pid=os.getpid(),
+            vote=ballot.vote,
+            reason=ballot.reason[:_MOST_REASON],
+            ring_id=ballot.ring_id,
+            time=ballot.time,
+        )
+        new = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            new.write_text(json.dumps(asdict(record)))
+            new.replace(self._path)
+
+
+@contextlib.contextmanager
+def open_recorder(directory: Path, name: str, address: str | None) -> Iterator[Recorder]:
+    """The place for a device's records, locked for the duration of the block; they are removed at its end.
+
+    Raises `Busy` when another process runs a device of this name with the same daemon, `OSError` when the
+    directory cannot be used.
+    """
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = _path(directory, name, address)
+    with path.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another process runs the quorum device {name!r} here") from None
+        try:
+            yield Recorder(path)
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def read_record(directory: Path, name: str, address: str | None) -> Record | None:
+    """The last record of the process that runs a device; None when none does, or it has not voted yet."""
+    path = _path(directory, name, address)
+    try:
+        if not _is_locked(path.with_suffix(".lock")):
+            return None
+        with path.open("rb") as file:
+            return _record(json.loads(file.read(_MOST_BYTES)))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _path(directory: Path, name: str, address: str | None) -> Path:
+    # The first part is for people who look into the directory, the second tells devices apart.
+    digest = hashlib.sha256(f"{address or ''}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return directory / f"{urllib.parse.quote(name, safe='', errors='replace')[:_NAME_PART]}-{digest}.json"
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    name, pid, vote, reason = (values[key] for key in ("name", "pid", "vote", "reason"))
+    ring = values["ring_id"]
+    kinds = ((name, str), (pid, int), (reason, str), (vote, bool | None))
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise TypeError("a record of other types")
+    ring_id = None if ring is None else RingId(*map(int, ring))
+    return Record(name, pid, vote, reason, ring_id, float(values["time"]))

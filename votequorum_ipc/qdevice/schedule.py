@@ -1,0 +1,94 @@
+"""When a device has to decide, until when an answer counts, and about which ring: no I/O, no clock.
+
+Strategy: corosync gives a device `timeout` from each poll to the next, and `sync_timeout` from a membership
+change to the first poll with the new ring id. Whoever is silent for longer loses its vote until it polls
+again. A decision must therefore end some reserve before that; one that does not is late, and its answer is
+worth nothing: the daemon is left to take the vote away at its own time. A device that corosync does not count
+as alive is waited for by nobody, so its decision may take as long as one between two polls.
+
+All times are seconds of one monotonic clock, given by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from ..types import RingId
+
+RESERVE: Final = 0.1
+"""The part of a timeout that is kept for the poll itself, after the decision."""
+
+POLLS_PER_TIMEOUT: Final = 3
+"""Decisions begin at least this often within a timeout, whatever interval was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long corosync lets a device be silent, in seconds; as VOTEQUORUM_QDEVICE_DEFAULT_* if not told."""
+
+    timeout: float = 10.0
+    """Between two polls (quorum.device.timeout)."""
+    sync_timeout: float = 30.0
+    """After a membership change (quorum.device.sync_timeout)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer is about: a ring, and until when it counts."""
+
+    ring_id: RingId
+    deadline: float
+
+
+class Schedule:
+    """The state of one registration: the ring of now, the last poll, and what follows from them."""
+
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self.ring_id: RingId | None = None
+        self.members: tuple[int, ...] = ()
+        self._expires = -math.inf
+        self._began = -math.inf
+
+    def joined(self, ring_id: RingId, members: tuple[int, ...], now: float) -> None:
+        """The daemon said which ring it is in; it may be the one that was known."""
+        if ring_id == self.ring_id:
+            return
+        self.ring_id = ring_id
+        self.members = members
+        self._began = -math.inf
+        if self.is_alive(now):
+            self._expires = now + self.timeouts.sync_timeout
+
+    def is_alive(self, now: float) -> bool:
+        """Whether the daemon still counts on this device."""
+        return now < self._expires
+
+    def due(self, interval: float) -> float:
+        """When to decide again: at once in a new ring, else an interval after the last decision began."""
+        return self._began + min(interval, self.timeouts.timeout / POLLS_PER_TIMEOUT)
+
+    def ask(self, now: float) -> Question:
+        """A decision about the ring of now begins."""
+        self._began = now
+        return self.question(now)
+
+    def question(self, now: float) -> Question:
+        """What an answer that is given from now on is about."""
+        assert self.ring_id is not None, "the daemon has not said which ring it is in"
+        shorter = min(self.timeouts.timeout, self.timeouts.sync_timeout)
+        deadline = self._expires - RESERVE * shorter
+        if deadline <= now:
+            # The daemon counts this device as dead, or is about to: nothing is lost by a whole new decision.
+            deadline = now + (1 - RESERVE) * self.timeouts.timeout
+        return Question(self.ring_id, deadline)
+
+    def is_current(self, question: Question) -> bool:
+        """Whether a question is about the ring of now."""
+        return question.ring_id == self.ring_id
+
+    def polled(self, sent: float) -> None:
+        """The daemon accepted a poll. It counts from a moment after `sent`."""
+        self._expires = sent + self.timeouts.timeout

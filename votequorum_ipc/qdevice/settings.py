@@ -1,0 +1,133 @@
+"""What corosync.conf says about quorum devices, read and followed through cmap.
+
+Strategy: cmap answers nothing while the nodes synchronise, and a membership change may be waiting for just
+the poll that this device is about to make. So reading is tried for a moment only; what could not be read is
+taken from the defaults, and tried again after the next poll. A daemon without cmap, or an address that does
+not lead to it, leaves the defaults for good. Source: votequorum(5), and `votequorum_readconfig` of corosync
+3.1.7 for what it refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+import trio
+
+from ..cmap import Cmap, KeyChange, TrackType, Value
+from ..errors import CsError
+from ..ipc import Address, sibling
+from ..types import DispatchFlags
+from .schedule import Timeouts
+
+PATIENCE: Final = 0.25
+"""Seconds that cmap may take; it takes less than a millisecond when it answers at all."""
+
+_PREFIX: Final = "quorum."
+
+Keys = Mapping[str, Value]
+
+MODEL: Final = "quorum.device.model"
+NOT_NAMED: Final = (
+    f"{MODEL} is not set, so a quorum device has no votes on this node: add to the quorum section of "
+    "corosync.conf, on all nodes, the lines 'device {', 'model: votequorum-ipc', 'votes: 1' and '}', and "
+    "reload or restart; a simulated cluster has one with `votequorum-ipc serve --device 1`"
+)
+
+_REFUSED: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
+    (lambda keys: keys.get("quorum.two_node"), "quorum.two_node is on; a device takes its place"),
+    (lambda keys: keys.get("quorum.last_man_standing"), "quorum.last_man_standing is on"),
+    (lambda keys: keys.get("quorum.auto_tie_breaker"), "quorum.auto_tie_breaker is on"),
+    (lambda keys: keys.get("quorum.allow_downscale"), "quorum.allow_downscale is on"),
+    (
+        lambda keys: "quorum.expected_votes" in keys and "quorum.device.votes" not in keys,
+        "quorum.expected_votes is set, and quorum.device.votes is not",
+    ),
+    (
+        lambda keys: 0 < _number(keys, "quorum.expected_votes") < _number(keys, "quorum.device.votes") + 2,
+        "quorum.expected_votes must exceed quorum.device.votes by 2 at least",
+    ),
+    (
+        lambda keys: "quorum.device.votes" not in keys,
+        "quorum.device.votes is not set, as it must be unless each node has one vote",
+    ),
+)
+"""What makes votequorum refuse a device, in its order, and how to say so."""
+
+
+class Settings:
+    """What is known of the configuration. Made by `open_settings`."""
+
+    def __init__(self) -> None:
+        """Not public: use `open_settings`."""
+        self.timeouts = Timeouts()
+        self.model_missing = False
+        """Whether cmap has said that no model is named."""
+        self._cmap: Cmap | None = None
+        self._tracks = False
+        self._changed = True
+
+    async def refresh(self) -> None:
+        """Read what has changed since the last time, unless cmap does not answer now."""
+        if self._cmap is None:
+            return
+        with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
+            if not self._tracks:
+                await self._cmap.track_add(_PREFIX, _ALL_CHANGES)
+                self._tracks = True
+            await self._cmap.dispatch(DispatchFlags.ALL)
+            if self._changed:
+                self._changed = False
+                try:
+                    await self._read(self._cmap)
+                except BaseException:
+                    self._changed = True
+                    raise
+
+    async def why_refused(self) -> str:
+        """Which setting makes votequorum refuse a device; empty where that cannot be told."""
+        if self._cmap is None:
+            return ""
+        with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
+            keys = await self._cmap.items(_PREFIX)
+            if MODEL not in keys:
+                return NOT_NAMED
+            return next((text for applies, text in _REFUSED if applies(keys)), "")
+        return ""
+
+    def _note(self, _change: KeyChange) -> None:
+        self._changed = True
+
+    async def _read(self, cmap: Cmap) -> None:
+        usual = Timeouts()
+        self.timeouts = Timeouts(
+            timeout=await _seconds(cmap, "quorum.device.timeout", usual.timeout),
+            sync_timeout=await _seconds(cmap, "quorum.device.sync_timeout", usual.sync_timeout),
+        )
+        self.model_missing = not await cmap.get_or_none(MODEL)
+
+
+@contextlib.asynccontextmanager
+async def open_settings(address: Address) -> AsyncIterator[Settings]:
+    """The settings of the daemon whose votequorum is at `address`, not read yet; closed with the block."""
+    settings = Settings()
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.suppress(CsError):
+            cmap = await Cmap.initialize(notify=settings._note, address=sibling(address, "cmap"))
+            settings._cmap = await stack.enter_async_context(cmap)
+        yield settings
+
+
+_ALL_CHANGES: Final = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE | TrackType.PREFIX
+
+
+async def _seconds(cmap: Cmap, key: str, usual: float) -> float:
+    milliseconds = await cmap.get_or_none(key)
+    # corosync takes what is no uint32 for absent; 0 would leave no time for anything.
+    return milliseconds / 1000 if isinstance(milliseconds, int) and milliseconds > 0 else usual
+
+
+def _number(keys: Keys, key: str) -> int:
+    value = keys.get(key, 0)
+    return value if isinstance(value, int) else 0
