@@ -1,6 +1,6 @@
-"""The figures in docs/reliability.md: `python -m tests.reliability.measure`. Timings are of the machine it runs on.
+"""The figures in docs/reliability.md: `python -m tests.reliability.measure`, or with the names of some.
 
-Each figure is a function; what it prints is the line for the document.
+Each figure is a function; what it prints is the line for the document. Timings are of the machine it runs on.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ TRANSPORTS: tuple[Transport, ...] = ("shm", "socket")
 @contextlib.contextmanager
 def corosync(transport: Transport) -> Iterator[Daemon]:
     """A daemon, with the thread in its namespace."""
-    with tempfile.TemporaryDirectory() as directory:
-        with one_node(Config(transport=transport), Path(directory)) as daemon, daemon.namespace():
-            yield daemon
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        daemon = stack.enter_context(one_node(Config(transport=transport), directory))
+        stack.enter_context(daemon.namespace())
+        yield daemon
 
 
 def spread(seconds: Sequence[float]) -> str:
@@ -143,7 +145,7 @@ def resident() -> int:
 
 
 async def unread_ring(seconds: float = 2.0) -> None:
-    """What a client that takes no events costs corosync: nothing until its ring is full, then a CPU."""
+    """What a client that takes no events costs corosync, before its ring is full and after."""
     for transport in TRANSPORTS:
         for changes in (100, 1000):
             with corosync(transport) as daemon:
@@ -183,7 +185,7 @@ trio.run(main, sys.argv[1], float(sys.argv[2]))
 
 
 async def truncations(times: int = 200) -> None:
-    """How often a truncation at a random moment kills a client, which calls at once again or after a pause."""
+    """How often a truncation at a random moment kills a client that calls again at once, or after a pause."""
     async with simulated_cluster(1) as cluster:
         for name, pause in (("without a pause", 0.0), ("10 ms apart", 0.01), ("100 ms apart", 0.1)):
             outcomes = {"MessageError": 0, "Library": 0, "SIGBUS": 0}
