@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,12 @@ from .report import Report
 DEVICE_NODE = 1
 MEMORY_MARGIN = 16 * 1024
 """Kilobytes by which a client may be larger at the end than after its second round."""
+
+TOKEN = 2000
+"""Milliseconds. With the 800 of other tests, nodes on an overloaded machine may not agree for minutes."""
+
+NOTHING_LEFT = "dead daemons of which nothing was left"
+SOMETHING_LEFT = "dead daemons of which something was left"
 
 AGREED_WITHIN = 120.0
 CHECKED_WITHIN = 60.0
@@ -141,6 +148,9 @@ class Soak:
         for client in self._clients.values():
             self._judge_check(client)
         self._judge_histories()
+        checked = self.report.checked
+        if checked[SOMETHING_LEFT] > checked[NOTHING_LEFT]:
+            self._violated("clients do not remove what dead daemons leave")
 
     def _pause(self, least: float, most: float) -> None:
         time.sleep(self._chance.uniform(least, most))
@@ -223,16 +233,19 @@ class Soak:
         return len(rings) == 1 and all(status and status.members == (1, 2, 3) for status in statuses)
 
     def _check_leftovers(self) -> None:
-        """What dead daemons left is gone, unless a client was killed that would have removed it."""
+        """Count the dead daemons of which something is left, unless a client was killed that had a part in it.
+
+        That may be: a client gives up, as libqb's does, when a dying daemon's process is still there after
+        30 ms, and it knows of no files before its connection is made. But it is the exception.
+        """
         for node in self.cluster:
             pid = self._pids[node.nodeid][-1]
             if node.alive or self._client_was_killed:
                 continue
             with contextlib.suppress(DeadlineError):
-                eventually(lambda: not list(Path("/dev/shm").glob(f"qb-{pid}-*")), within=10)  # noqa: B023
-            if left := [path.name for path in Path("/dev/shm").glob(f"qb-{pid}-*")]:
-                self._violated(f"of node {node.nodeid}'s dead daemon {pid} are left: {left}")
-            self.report.checked["dead daemons of which nothing was left"] += not left
+                eventually(lambda: not list(Path("/dev/shm").glob(f"qb-{pid}-*")), within=5)  # noqa: B023
+            left = list(Path("/dev/shm").glob(f"qb-{pid}-*"))
+            self.report.checked[SOMETHING_LEFT if left else NOTHING_LEFT] += 1
 
     # --- checks ---
 
@@ -249,7 +262,10 @@ class Soak:
         try:
             eventually(checked, within=CHECKED_WITHIN)
         except DeadlineError:
-            self._violated(f"not checked in time: {[client.name for client in clients]}")
+            late = [client for client in clients if len(client.checks) < expected[client]]
+            for client in late:
+                client.process.send_signal(signal.SIGUSR1)  # it says where it is
+            self._violated(f"not checked in time: {[client.name for client in late]}")
         for client in clients:
             self._judge_check(client)
         self._judge_histories()
@@ -280,7 +296,7 @@ class Soak:
         match said["kind"]:
             case "violation":
                 self._violated(f"{client.name}: {said['text']}")
-            case "history" | "watched":
+            case "history" | "watched" | "too few":
                 self._pending.append((nodeid, said))
             case "check":
                 self.report.counts.update(said["counts"])
@@ -290,21 +306,30 @@ class Soak:
         for log in self._logs.values():
             log.update()
         for nodeid, said in self._pending:
-            judge = self._judge_tracked if said["kind"] == "history" else self._judge_watched
-            if reason := judge(nodeid, said):
+            judges = {
+                "history": self._judge_tracked,
+                "watched": self._judge_watched,
+                "too few": self._judge_too_few,
+            }
+            if reason := judges[said["kind"]](nodeid, said):
                 self._violated(f"node {nodeid}: {reason}")
         self._pending.clear()
 
     def _judge_tracked(self, nodeid: int, said: dict[str, Any]) -> str | None:
         if len(said["events"]) < 2:
             return None  # lost before the state of now was told
-        try:
-            run = self._logs[nodeid].runs[self._pids[nodeid].index(said["pid"])]
-        except (ValueError, IndexError):
-            return f"no corosync with process id {said['pid']} was started here"
+        run = self._run(nodeid, said)
         self.report.checked["histories"] += 1
         self.report.checked["events in histories"] += len(said["events"])
         return _misfit(run, said["events"], said)
+
+    def _run(self, nodeid: int, said: dict[str, Any]) -> Run:
+        return self._logs[nodeid].runs[self._pids[nodeid].index(said["pid"])]
+
+    def _judge_too_few(self, nodeid: int, said: dict[str, Any]) -> str | None:
+        if self._run(nodeid, said).synchronises(said["since"], said["until"]):
+            return None
+        return f"quorate with too few votes, and no synchronisation was under way: {said}"
 
     def _judge_watched(self, nodeid: int, said: dict[str, Any]) -> str | None:
         connected, *events = said["events"]
@@ -341,7 +366,10 @@ def soak(report: Report, directory: Path) -> None:
     # Without expected_votes corosync 3.1.7 does not count the device, and a node that starts anew and alone
     # is quorate with it: 2 votes of 3.
     config = Config(
-        nodes=three_nodes(), quorum={"expected_votes": 4}, device=Device(timeout=4000, sync_timeout=4000)
+        nodes=three_nodes(),
+        quorum={"expected_votes": 4},
+        device=Device(timeout=4000, sync_timeout=4000),
+        totem={"token": TOKEN},
     )
     with cluster(config, directory, transports={2: "socket"}) as nodes:
         report.began = time.monotonic()

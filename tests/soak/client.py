@@ -2,16 +2,18 @@
 
 Orders are lines on standard input: "check" ends everything that is connected, reports what is still held, and
 begins anew; an end of file does the same and then ends the process. Reports are lines of JSON on standard
-output: "check", "history", "watched", "violation".
+output: "check", "history", "watched", "too few", "violation".
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -39,9 +41,6 @@ from votequorum_ipc.watch import Connected, Lost
 FEWEST_QUORATE = 2
 """Of three nodes with a vote each, and maybe a device with one, two at least are in a quorate partition."""
 
-LONGEST_SYNC = 15.0
-"""Seconds that the synchronisation after a change may take; it waits 4 s for a device that is silent."""
-
 DEVICE = "soak"
 POLL_INTERVAL = 1.0
 
@@ -57,7 +56,8 @@ class Client:
     def __init__(self, *, device: bool) -> None:
         self.counts: Counter[str] = Counter()
         self.slowest = 0.0
-        self._too_few_since: float | None = None
+        self._too_few: dict[str, Any] = {}
+        """The answers since the last good one that were quorate with too few votes."""
         self._roles: list[Callable[[], Awaitable[None]]] = [
             *[self._call] * 3,
             *[self._track] * 2,
@@ -89,7 +89,7 @@ class Client:
                     nursery.start_soon(self._one_call, quorum.getquorate)
                 # A call may have ended because the daemon is gone: find out, where it is.
                 votequorum.connection.queued_events()
-                await trio.sleep(random.uniform(0, 0.02))
+                await trio.sleep(random.uniform(0, 0.1))
 
     async def _one_call(self, call: Callable[[], Awaitable[Any]]) -> None:
         start = time.perf_counter()
@@ -101,15 +101,16 @@ class Client:
             self.counts["calls cancelled"] += 1
 
     async def _getinfo(self, votequorum: Votequorum) -> None:
+        sent = time.time()
         info = await votequorum.getinfo()
-        if InfoFlags.QUORATE not in info.flags or info.total_votes >= info.quorum:
-            self._too_few_since = None
-            return
-        # While nodes synchronise, votes are those of the new membership and the flag that of the old one.
-        self.counts["answers amid a synchronisation"] += 1
-        self._too_few_since = self._too_few_since or time.monotonic()
-        if time.monotonic() - self._too_few_since > LONGEST_SYNC:
-            report("violation", text=f"quorate with {info.total_votes} of {info.quorum} votes: {info}")
+        if InfoFlags.QUORATE in info.flags and info.total_votes < info.quorum:
+            # While nodes synchronise, the votes are the new membership's and the flag is the old one's.
+            self.counts["answers amid a synchronisation"] += 1
+            first = {"pid": votequorum.connection.server_pid, "since": time.time(), "info": str(info)}
+            self._too_few = (self._too_few or first) | {"until": sent}
+        elif self._too_few:
+            report("too few", **self._too_few)
+            self._too_few = {}
 
     # --- trackers ---
 
@@ -227,4 +228,5 @@ async def main(device: bool) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)
     trio.run(main, sys.argv[1:] == ["device"])

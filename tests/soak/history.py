@@ -9,6 +9,7 @@ list of events; a history must be a piece of it without gaps, from the state at 
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ class Run:
 
     quorum: list[Logged] = field(default_factory=list)
     nodelists: list[Logged] = field(default_factory=list)
+    syncs: list[list[float]] = field(default_factory=list)
+    """When nodes synchronised, from and until; those that follow each other closely are one."""
     ring: str = "0.0"
     primary: bool = False
     sync: dict[str, list[int]] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Run:
             self.primary = text.startswith(_PRIMARY)
         elif text.startswith(_COMPLETED):
             self.nodelists[-1].certain = True
+            self.syncs[-1][1] = at
 
     def _read_list(self, at: float, name: str, nodes: list[int]) -> None:
         if name == "Members":
@@ -65,7 +69,14 @@ class Run:
             return
         if name == "Sync members":
             self.sync.clear()
+            if not self.syncs or at > self.syncs[-1][1] + MARGIN:
+                self.syncs.append([at, math.inf])
+            self.syncs[-1][1] = math.inf
         self.sync[name] = nodes
+
+    def synchronises(self, since: float, until: float) -> bool:
+        """Whether one synchronisation covers a time."""
+        return any(begin - MARGIN <= since and until <= end + MARGIN for begin, end in self.syncs)
 
 
 class Log:
