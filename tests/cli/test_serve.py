@@ -109,9 +109,13 @@ class Served:
 
     def _end(self) -> None:
         if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        finally:
             self.process.kill()
-        self.process.wait()
-        self._stdin.close()
+            self.process.wait()
+            self._stdin.close()
 
 
 @pytest.fixture

@@ -30,7 +30,12 @@ def holdings() -> Holdings:
     """What this process holds now, with garbage collected first."""
     gc.collect()
     maps = Path("/proc/self/maps").read_text().splitlines()
-    files = {path.name for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")}
+    # Those of a daemon that was killed may stay: its client waits for its end only some hundredths of a second.
+    files = {
+        path.name
+        for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")
+        if Path("/proc", path.name.split("-")[1]).exists()
+    }
     return Holdings(
         descriptors=sum(_is_ours(path) for path in Path("/proc/self/fd").iterdir()),
         mappings=sum("/dev/shm/qb-" in line for line in maps),

@@ -8,8 +8,8 @@ on. So whoever talks to a daemon in another namespace needs to be there only whi
 
 Only the calling thread moves. Under trio all tasks share it, so within the block nothing else should create
 sockets; two tasks whose visits overlap without nesting are found out and reported. A thread that is started
-during a visit stays there for ever: leave `trio.to_thread` and trio's subprocesses, which keep threads for
-later, out of it. For processes there is `Host.command`.
+during a visit stays there for ever; so `trio.to_thread` and trio's subprocesses, which keep threads for later,
+are given new ones at each border. For processes on a host there is `Host.command`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+from trio._core import _thread_cache
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 _HERE = Path("/proc/thread-self/ns/net")
@@ -91,6 +93,8 @@ def _enter(fd: int) -> None:
         raise OSError(error, f"setns to a network namespace: {os.strerror(error)}")
     if current() != _identity(fd):
         raise RuntimeError("the thread is not in the network namespace that it entered")
+    # Nothing public does this. The threads kept until now end by themselves when they have been idle.
+    _thread_cache.THREAD_CACHE = _thread_cache.ThreadCache()
 
 
 def _identity(fd: int) -> int:
