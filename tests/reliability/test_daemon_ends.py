@@ -151,6 +151,6 @@ async def test_the_embedded_daemon_ends_in_the_same_way(transport: Transport, en
             await clients.tracking.next_event()
             await clients.tracking.next_event()
             await clients.expect_the_end()
-            with pytest.raises(Library, match="not running here"):
+            with pytest.raises(Library, match="nothing listens"):
                 await cluster.connect(1)
             await clients.close()
