@@ -89,7 +89,7 @@ class Handle(Generic[EventT]):
         `votequorum_ipc.ipc.EVENT_LIMIT`: the connection has ended then.
 
         Events are fetched whenever a task of this process waits on this handle, for an event or an answer.
-        Where none does, they wait in the daemon, which spends a CPU on it once about 90 of them do.
+        Where none does, they wait in the daemon: in a ring of 12 KiB first, and then in its memory.
         """
         return _Events(self)
 

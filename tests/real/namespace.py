@@ -8,8 +8,8 @@ on. So whoever talks to a daemon in another namespace needs to be there only whi
 
 Only the calling thread moves. Under trio all tasks share it, so within the block nothing else should create
 sockets; two tasks whose visits overlap without nesting are found out and reported. A thread that is started
-during a visit stays there for ever; so `trio.to_thread` and trio's subprocesses, which keep threads for later,
-are given new ones at each border. For processes on a host there is `Host.command`.
+during a visit stays there for ever; so `trio.to_thread` and trio's subprocesses, which keep threads for
+later, are given new ones at each border. For processes on a host there is `Host.command`.
 """
 
 from __future__ import annotations

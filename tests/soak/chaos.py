@@ -233,7 +233,7 @@ class Soak:
         return len(rings) == 1 and all(status and status.members == (1, 2, 3) for status in statuses)
 
     def _check_leftovers(self) -> None:
-        """Count the dead daemons of which something is left, unless a killed client had a part in it.
+        """Count the dead daemons of which something is left, unless a client was killed that had part in it.
 
         That may be: a client gives up, as libqb's does, when a dying daemon's process is still there after
         30 ms, and it knows of no files before its connection is made. But it is the exception.

@@ -6,9 +6,9 @@ sent stays in the list of unanswered ones, so that its response, when it comes, 
 call that the daemon answers later than others behind it (its response waits for the cluster) is marked
 `deferred`: nothing is sent behind it until it is answered.
 
-Events are taken from the daemon whenever anybody looks, and kept here in order, because corosync burns a CPU
-retrying while a client's event ring is full. They are kept up to a limit: who lets more gather has lost
-touch, and is told so, after what was kept.
+Events are taken from the daemon whenever anybody looks, and kept here in order: what finds no room in a
+client's ring corosync keeps in memory of its own, without a limit, and tries again 20 times a second. Here
+they are kept up to a limit: who lets more gather has lost touch, and is told so, after what was kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
 
 EVENT_LIMIT: Final = 8 << 20
 """Bytes of memory that the events of one connection may take which nobody has taken yet: those of about
-35,000 membership changes of three nodes. (What its client does not read, corosync keeps without a limit.)"""
+35,000 membership changes of three nodes."""
 
 _EVENT_OVERHEAD: Final = 48
 """Bytes that a `bytes` object and its place in a queue take besides its content, in CPython."""
@@ -115,6 +115,7 @@ class Exchange:
             self.event_waiters.remove(waiter)
         elif waiter.event is not None:
             self.events.appendleft(waiter.event)
+            self._event_bytes += len(waiter.event) + _EVENT_OVERHEAD
             self._hand_out_events()
 
     def fail(self, error: CsError) -> None:
