@@ -30,7 +30,7 @@ def holdings() -> Holdings:
     """What this process holds now, with garbage collected first."""
     gc.collect()
     maps = Path("/proc/self/maps").read_text().splitlines()
-    # Those of a daemon that was killed may stay: its client waits for its end only some hundredths of a second.
+    # Those of a daemon that was killed may stay: its client waits for its end for a moment only.
     files = {
         path.name
         for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")

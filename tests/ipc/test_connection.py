@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.client.support import nothing_left
+from tests.client.support import holdings, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
 from votequorum_ipc import DispatchFlags, NodelistNotification, QuorumNotification, TrackFlags
@@ -219,7 +218,7 @@ async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> No
                 await connection.request(quorum.GETQUORATE.encode())
                 await connection.aclose()
     await eventually_async(lambda: daemon.connections() == [])
-    assert not list(Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*"))
+    assert not holdings().files
 
 
 async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anything_is_sent(
