@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import platform
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -69,27 +72,30 @@ def _figure(value: object) -> str:
 
 @contextlib.contextmanager
 def display(report: Report) -> Iterator[None]:
-    """Within the block the terminal shows how far it is."""
-    try:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    except ImportError:
-        yield
-        return
-    import threading
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    """Within the block the terminal shows how far it is; without one, or without rich, a line a minute."""
     ended = threading.Event()
-    with Progress(*columns) as progress:
+    shower = threading.Thread(target=_shown_in_lines if _is_plain() else _shown_as_bar, args=(report, ended))
+    shower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        shower.join()
+
+
+def _is_plain() -> bool:
+    return not sys.stdout.isatty() or importlib.util.find_spec("rich") is None
+
+
+def _shown_in_lines(report: Report, ended: threading.Event) -> None:
+    while not ended.wait(60):
+        print(f"{report.elapsed / 60:.0f} of {report.minutes:g} minutes: {report.summary()}", flush=True)
+
+
+def _shown_as_bar(report: Report, ended: threading.Event) -> None:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()) as progress:
         task = progress.add_task("soak", total=report.minutes * 60)
-
-        def show() -> None:
-            while not ended.wait(0.5):
-                progress.update(task, completed=report.elapsed, description=report.summary())
-
-        shower = threading.Thread(target=show)
-        shower.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            shower.join()
+        while not ended.wait(0.5):
+            progress.update(task, completed=report.elapsed, description=report.summary())
