@@ -6,6 +6,7 @@ Each figure is a function; what it prints is the line for the document. Timings 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -29,9 +30,10 @@ from tests.real.config import Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.host import ROOT
 from votequorum_ipc import TrackFlags, Votequorum, watch_quorum
-from votequorum_ipc.ipc.exchange import EVENT_LIMIT
+from votequorum_ipc.ipc import EVENT_LIMIT, Connection, connect, exchange
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from votequorum_ipc.watch import Connected, Lost
+from votequorum_ipc.wire import votequorum as wire
 
 Transport = Literal["shm", "socket"]
 TRANSPORTS: tuple[Transport, ...] = ("shm", "socket")
@@ -95,18 +97,23 @@ async def _note_end(call: Callable[[], Awaitable[Any]], ends: list[float]) -> No
 
 
 async def deadlines(times: int = 100) -> None:
-    """How much later than its deadline a call to a frozen daemon returns."""
+    """How much later than its deadline a call to a frozen daemon returns, less the time without a CPU."""
     for transport in TRANSPORTS:
         with corosync(transport) as daemon:
             async with await Votequorum.initialize() as handle:
                 late = []
                 with daemon.frozen():
                     for _ in range(times):
-                        deadline = trio.current_time() + 0.02
+                        deadline, waited = trio.current_time() + 0.02, waited_for_a_cpu()
                         with trio.move_on_at(deadline):
                             await handle.getinfo()
-                        late.append(trio.current_time() - deadline)
+                        late.append(trio.current_time() - deadline - (waited_for_a_cpu() - waited))
         print(f"after the deadline of 20 ms, frozen daemon, {transport}, {times} calls: {spread(late)}")
+
+
+def waited_for_a_cpu() -> float:
+    """Seconds for which this process could have run and did not."""
+    return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
 
 
 async def watcher(times: int = 10) -> None:
@@ -142,6 +149,41 @@ async def checks() -> None:
                 check = handle.connection._transport.check_lengths
                 best = min(timeit.repeat(check, number=1000, repeat=20)) / 1000
         print(f"a look at the files' lengths, {transport}: {best * 1e6:.1f} us")
+
+
+async def calls(times: int = 15) -> None:
+    """What calls cost with the looks at the files' lengths and without, in turns: a median of best rounds."""
+    message = wire.GETINFO.encode(nodeid=1)
+
+    async def ask(connection: Connection, count: int) -> None:
+        for _ in range(count):
+            await connection.request(message, response_size=wire.GETINFO_RESPONSE.fixed_size)
+
+    async def at_once(connection: Connection, count: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask, connection, count // 20)
+
+    for transport in TRANSPORTS:
+        with corosync(transport):
+            async with await connect("votequorum") as connection:
+                for name, make in (("one after another", ask), ("by 20 tasks", at_once)):
+                    taken: dict[float, list[float]] = {exchange.LENGTH_CHECK_INTERVAL: [], math.inf: []}
+                    for interval in [*taken] * times:
+                        exchange.LENGTH_CHECK_INTERVAL = interval  # type: ignore[misc]
+                        connection._exchange._check_lengths_at = 0.0
+                        taken[interval].append(min([await _seconds(make, connection) for _ in range(3)]))
+                    with_looks, without = (statistics.median(each) * 1e6 for each in taken.values())
+                    exchange.LENGTH_CHECK_INTERVAL = min(taken)  # type: ignore[misc]
+                    print(
+                        f"calls {name}, {transport}: {with_looks:.1f} us with looks, {without:.1f} us without"
+                    )
+
+
+async def _seconds(make: Callable[[Connection, int], Awaitable[None]], connection: Connection) -> float:
+    start = time.perf_counter()
+    await make(connection, 2000)
+    return (time.perf_counter() - start) / 2000
 
 
 async def event_limit() -> None:
@@ -242,7 +284,7 @@ async def _truncate_until_dead(
         await process.stdout.aclose()
 
 
-FIGURES = (until_library, deadlines, watcher, checks, event_limit, unread_ring, truncations)
+FIGURES = (until_library, deadlines, watcher, checks, calls, event_limit, unread_ring, truncations)
 
 
 def main() -> None:
