@@ -35,6 +35,16 @@ T = TypeVar("T")
 
 RIVALS: Final = Path(__file__).parent / "rivals"
 
+FLOOR: Final = ("rings", "rings, trio")
+"""The sides that do no more than any Python client must: see `bench.floor`."""
+
+_PYTHON_SIDES: Final = {
+    "ours": "bench.own_client",
+    "ctypes": "bench.rivals.ctypes_client",
+    "rings": "bench.floor",
+    "rings, trio": "bench.floor --trio",
+}
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -136,7 +146,7 @@ class Stage:
 
     @contextlib.contextmanager
     def sides(self, site: Site, *names: str) -> Iterator[dict[str, Side]]:
-        """New sides, each with one connection: "ours", "C", "ctypes". Raises `LeftOutError`."""
+        """New sides, each with one connection: "C", or one of `_PYTHON_SIDES`. Raises `LeftOutError`."""
         with contextlib.ExitStack() as stack:
             sides = {}
             for name in names:
@@ -147,8 +157,7 @@ class Stage:
     def _argv(self, name: str) -> list[str]:
         if name == "C":
             return [str(self.c_client)]
-        module = {"ours": "bench.own_client", "ctypes": "bench.rivals.ctypes_client"}[name]
-        return [sys.executable, "-m", module]
+        return [sys.executable, "-m", *_PYTHON_SIDES[name].split()]
 
     @functools.cached_property
     def c_client(self) -> Path:

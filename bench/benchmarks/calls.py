@@ -10,7 +10,7 @@ from ..measure import of_rounds, percentile, ratio
 from ..placement import PLACEMENTS, placed
 from ..registry import Result, Row, at_least, at_most, benchmark
 from ..rivals import quorumtool
-from ..stage import Stage
+from ..stage import FLOOR, Stage
 
 _TASKS = (4, 32, 128)
 
@@ -26,9 +26,9 @@ _p99 = functools.partial(percentile, percent=99)
     Row("getinfo.p99.two CPUs", "the same, the daemon on a CPU of its own", "x"),
 )
 def getinfo(stage: Stage) -> Iterator[Result]:
-    """Calls one after another: ours, the C program, the C library through ctypes."""
+    """Calls one after another: ours, the C program, the C library through ctypes, the least in Python."""
     site, calls = stage.corosync, stage.scale.calls
-    with stage.sides(site, "ours", "C", "ctypes") as sides:
+    with stage.sides(site, "ours", "C", "ctypes", *FLOOR) as sides:
         asks = {name: functools.partial(side.ask, "getinfo", calls) for name, side in sides.items()}
         for placement in PLACEMENTS:
             with placed(placement, site.pid, [side.pid for side in sides.values()]):

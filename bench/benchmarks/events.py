@@ -20,7 +20,7 @@ from pathlib import Path
 from ..measure import of_rounds, ratio
 from ..registry import LeftOutError, Result, Row, at_most, benchmark
 from ..side import Side
-from ..stage import Stage
+from ..stage import FLOOR, Stage
 
 _EVENTS = 20
 """Of a round at least: not each of them counts."""
@@ -34,20 +34,21 @@ _SETTLE = 0.2
     Row("event.change", "event: from the call that caused it to the consumer", "x"),
 )
 def event(stage: Stage) -> Iterator[Result]:
-    """An event's way: to the consumer of `events()`, and to a C thread in dispatch."""
+    """An event's way: to the consumer of `events()`, to a C thread in dispatch, to the least in Python."""
     if len(os.sched_getaffinity(0)) == 1:
         raise LeftOutError("the instant of a notification cannot be seen with only one CPU")
     count = max(_EVENTS, stage.scale.part(20))
-    with stage.sides(stage.corosync, "ours", "C") as sides, stage.sides(stage.corosync, "C") as others:
+    compared = ("ours", "C", *FLOOR)
+    with stage.sides(stage.corosync, *compared) as sides, stage.sides(stage.corosync, "C") as others:
         watcher = others["C"]
         watcher.ask("prepare")
         given = stage.alternate(
             {name: functools.partial(_latencies, side, watcher, count) for name, side in sides.items()},
         )
-    complete = [pair for pair in zip(given["ours"], given["C"], strict=True) if all(pair)]
+    complete = [each for each in zip(*given.values(), strict=True) if all(each)]
     if not complete:
         raise LeftOutError("the instant of no notification could be told: the machine is too busy")
-    rounds = {"ours": [ours for ours, _ in complete], "C": [c for _, c in complete]}
+    rounds = dict(zip(given, map(list, zip(*complete, strict=True)), strict=True))
     for key, column in (("event.notification", 0), ("event.change", 1)):
         figures = {name: [[pair[column] for pair in one] for one in each] for name, each in rounds.items()}
         yield ratio(key, of_rounds(figures, statistics.median), "us")
