@@ -80,7 +80,7 @@ def _input(cluster: Cluster, word: str, what: object) -> Outputs:
         case "request", (int(nodeid), request):
             if nodeid not in cluster.nodes:
                 return []
-            return cluster.request(cluster.node(nodeid).conns[0], cast("Request", request))
+            return cluster.request(next(iter(cluster.node(nodeid).conns)), cast("Request", request))
         case "up", int(nodeid):
             return _up(cluster, nodeid)
         case "reform", int(nodeid):

@@ -184,7 +184,7 @@ class Cluster:
         node = self.node(nodeid)
         self._connects += 1
         conn = Conn(nodeid, Service(service), self._connects)
-        node.conns.append(conn)
+        node.conns[conn] = None
         return conn
 
     def disconnect(self, conn: Conn) -> None:

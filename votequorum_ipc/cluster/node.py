@@ -41,7 +41,7 @@ class Node:
 
     def __init__(self, nodeid: int, config: ClusterConfig, disk: Disk, clock: Clock) -> None:
         self.nodeid = nodeid
-        self.conns: list[Conn] = []
+        self.conns: dict[Conn, None] = {}
         self.effects = Effects(clock)
         self.quorum = QuorumService(self.effects)
         self._postponed: list[tuple[Conn, Request]] = []
@@ -115,7 +115,7 @@ class Node:
 
     def disconnect(self, conn: Conn) -> None:
         """A client is gone. A device that it registered stays, and goes silent."""
-        self.conns.remove(conn)
+        del self.conns[conn]
         self._postponed = [(waiting, message) for waiting, message in self._postponed if waiting != conn]
         self.quorum.disconnect(conn)
         self.votequorum.trackers.remove(conn)

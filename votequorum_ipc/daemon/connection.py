@@ -13,7 +13,7 @@ import contextlib
 import logging
 import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -59,7 +59,6 @@ class Connection:
         self._on_close = on_close
         self._responses = Outbox(transport.respond)
         self._events = Outbox(transport.notify)
-        self._pause = trio.CancelScope()
         self._flow_control = _FLOW_OPEN
         self._watches_room = False
         self._room_delay = _ROOM_FIRST_DELAY
@@ -80,45 +79,46 @@ class Connection:
         """Send a response, now or when there is room."""
         if self.closed:
             return
-        with self._ending():
+        try:
             self._responses.put(message)
+        except CsError as error:
+            self._end(error)
 
     def notify(self, message: bytes) -> None:
         """Send an event, now or when there is room; the client is dropped when it makes none."""
         if self.closed:
             return
-        with self._ending():
+        try:
             self._events.put(message)
+        except CsError as error:
+            self._end(error)
+        else:
             if self._events and not self._watches_room:
                 # The task has to learn what it waits for now.
                 self.wake()
 
     def wake(self) -> None:
         """Have the task look again, though nothing has come."""
-        self._pause.cancel()
+        with contextlib.suppress(RuntimeError):
+            # Outside of a trio run there is nobody to wake.
+            trio.lowlevel.notify_closing(self._epoll)
 
     def close(self) -> None:
         """End the connection and free everything. Doing it again does nothing."""
         if self.closed:
             return
         self.closed = True
-        with contextlib.suppress(RuntimeError):
-            # Outside of a trio run there is nobody to notify.
-            trio.lowlevel.notify_closing(self._epoll)
+        self.wake()
         self._epoll.close()
         # The socket first, as libqb does: the client then knows before the rings change.
         self._setup.close()
         self._transport.close()
         self._on_close(self)
 
-    @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
-        """Within the block, a failure ends this connection and no more."""
-        try:
-            yield
-        except CsError as error:
-            _log.debug("%r: %s", self, error)
-            self.close()
+    def _end(self, error: CsError) -> None:
+        """A failure ends this connection and no more."""
+        _log.debug("%r: %s", self, error)
+        self.close()
 
     # --- the task ---
 
@@ -126,9 +126,11 @@ class Connection:
         """Serve the client until it or the connection is gone."""
         try:
             while not self.closed:
-                again = False
-                with self._ending():
+                try:
                     again = self._work()
+                except CsError as error:
+                    self._end(error)
+                    return
                 if again:
                     await trio.lowlevel.checkpoint()
                 elif not self.closed:
@@ -142,19 +144,30 @@ class Connection:
         self._responses.flush()
         self._events.flush()
         self._set_flow_control(_FLOW_PAUSED if self._service.paused else _FLOW_OPEN)
-        answered = self._answer_batch()
+        answered, again = self._answer_batch()
         if self.closed:
             return False
-        again = self._transport.settle(answered)
         if self._arrived and not (again or answered or self._service.paused or self._responses):
             again = self._transport.discard()
         self._arrived = False
         self._watch_room(bool(self._responses or self._events) or self._transport.needs_room())
-        return again or answered > 0
+        return again
 
-    def _answer_batch(self) -> int:
+    def _answer_batch(self) -> tuple[int, bool]:
+        """How many requests were answered, and whether there may be more."""
+        total = 0
+        while True:
+            answered = self._answer(MAX_BATCH - total)
+            if self.closed:
+                return total, False
+            again = self._transport.settle(answered)
+            total += answered
+            if not answered or total == MAX_BATCH:
+                return total, again or answered > 0
+
+    def _answer(self, most: int) -> int:
         answered = 0
-        while answered < MAX_BATCH and not (self.closed or self._service.paused or self._responses):
+        while answered < most and not (self.closed or self._service.paused or self._responses):
             request = self._transport.receive()
             if request is None:
                 break
@@ -177,12 +190,15 @@ class Connection:
             self._room_delay = _ROOM_FIRST_DELAY
 
     async def _wait(self) -> None:
-        timeout = float("inf")
-        if self._responses and not self._transport.tells_room():
-            timeout = self._room_delay
-            self._room_delay = min(timeout * 2, _ROOM_MAX_DELAY)
-        with trio.move_on_after(timeout) as self._pause, contextlib.suppress(trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(self._epoll)
+        try:
+            if self._responses and not self._transport.tells_room():
+                with trio.move_on_after(self._room_delay):
+                    self._room_delay = min(self._room_delay * 2, _ROOM_MAX_DELAY)
+                    await trio.lowlevel.wait_readable(self._epoll)
+            else:
+                await trio.lowlevel.wait_readable(self._epoll)
+        except trio.ClosedResourceError:
+            pass  # woken by `wake`
         if not self.closed:
             self._take_edges()
 
