@@ -308,7 +308,7 @@ class Ring:
     @property
     def ref_count(self) -> int:
         """1 when one side has it mapped, 2 when both have."""
-        return _signed(self._header[_REF_COUNT])
+        return self._header[_REF_COUNT]
 
     @ref_count.setter
     def ref_count(self, value: int) -> None:
@@ -319,7 +319,7 @@ class Ring:
     @property
     def flow_control(self) -> int:
         """Of the request ring: 0 send, 1 try again later, 2 sent requests wait (qb/qbipcs.h)."""
-        return _signed(self._header[_FLOW_CONTROL])
+        return self._header[_FLOW_CONTROL]
 
     @flow_control.setter
     def flow_control(self, value: int) -> None:
@@ -351,10 +351,6 @@ def _least_length(mapping: mmap.mmap) -> int:
     """How long a mapping's file must be for all of it to be there. Whole pages count, and libqb's own client
     cuts a header that has no user data to 8248 bytes."""
     return (len(mapping) - 1) // mmap.PAGESIZE * mmap.PAGESIZE + 1
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 32) if word >> 31 else word
 
 
 def check_platform() -> None:

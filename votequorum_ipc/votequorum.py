@@ -7,6 +7,7 @@ corosync's include/corosync/votequorum.h and the man pages votequorum_*(3).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ _HINTS: Final = {
     ("qdevice_get_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
 }
 
+_flags: Final = functools.lru_cache(maxsize=64)(InfoFlags)
 _STATES: Final = {int(state): state for state in NodeState}
 """Several times faster than calling the enumeration, which matters in lists of hundreds of nodes."""
 
@@ -136,7 +138,7 @@ class Votequorum(Handle[VotequorumEvent]):
             answer.highest_expected,
             answer.total_votes,
             answer.quorum,
-            InfoFlags(answer.flags),
+            _flags(answer.flags),
             answer.qdevice_votes,
             answer.qdevice_name,
         )

@@ -131,15 +131,8 @@ class Exchange:
             self._finish(self.event_waiters.popleft())
 
     def _guarded(self, move: Callable[[], None]) -> None:
-        now = time.perf_counter()
-        if now >= self._check_lengths_at:
-            self._check_lengths_at = now + LENGTH_CHECK_INTERVAL
-            try:
-                self._transport.check_lengths()
-            except CsError as error:
-                # Nothing may be touched any more, not even what was delivered before.
-                self._break_off(error)
-                return
+        if time.perf_counter() >= self._check_lengths_at and not self._lengths_are_good():
+            return
         try:
             move()
         except QueueFull as error:
@@ -149,6 +142,16 @@ class Exchange:
                 # What the daemon delivered before this is not lost.
                 self._receive()
             self._break_off(error)
+
+    def _lengths_are_good(self) -> bool:
+        self._check_lengths_at = time.perf_counter() + LENGTH_CHECK_INTERVAL
+        try:
+            self._transport.check_lengths()
+        except CsError as error:
+            # Nothing may be touched any more, not even what was delivered before.
+            self._break_off(error)
+            return False
+        return True
 
     def _break_off(self, error: CsError) -> None:
         self.fail(error)
@@ -203,7 +206,8 @@ class Exchange:
             if self._event_bytes > EVENT_LIMIT:
                 raise QueueFull(f"events were not taken until they took {EVENT_LIMIT} bytes: track anew")
         self._transport.settle_doorbells()
-        self._hand_out_events()
+        if self.events:
+            self._hand_out_events()
 
     def _hand_out_events(self) -> None:
         while self.events and self.event_waiters:

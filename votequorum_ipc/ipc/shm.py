@@ -74,9 +74,10 @@ class ShmTransport:
                 break
             count += 1
         # Published only now, so that the server, once it sees them, does not wait long for their bytes.
-        self._request.publish(count)
-        self._bytes_to_send += count
-        self._ring_doorbell()
+        if count:
+            self._request.publish(count)
+            self._bytes_to_send += count
+            self._ring_doorbell()
         return count
 
     def receive_event(self) -> bytes | None:
@@ -87,15 +88,14 @@ class ShmTransport:
         return event
 
     def settle_doorbells(self) -> None:
-        self._ring_doorbell()
+        if self._bytes_to_send:
+            self._ring_doorbell()
         if self._bytes_to_take:
             # An error, or the end, is for the connection's epoll to report.
             with contextlib.suppress(OSError):
                 self._bytes_to_take -= len(self._socket.recv(self._bytes_to_take))
 
     def _ring_doorbell(self) -> None:
-        if not self._bytes_to_send:
-            return
         try:
             self._bytes_to_send -= self._socket.send(bytes(self._bytes_to_send))
         except BlockingIOError:
