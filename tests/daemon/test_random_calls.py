@@ -17,7 +17,7 @@ import trio
 
 from tests.conftest import StartCluster, StartDaemon
 from tests.daemon.subjects import as_model, served
-from tests.real.config import Config, Device, Node
+from tests.real.config import PATIENT_TOTEM, Config, Device, Node
 from tests.real.daemon import Daemon
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE
@@ -207,7 +207,8 @@ async def subject_of(daemon: Daemon) -> Subject:
 async def test_three_nodes_answer_alike(
     start_cluster: StartCluster, host: Host, device: Device | None
 ) -> None:
-    real = start_cluster(Config(nodes=(Node(1), Node(2), Node(3, votes=2)), device=device))
+    nodes = (Node(1), Node(2), Node(3, votes=2))
+    real = start_cluster(Config(nodes=nodes, device=device, totem=PATIENT_TOTEM))
     async with served(as_model(real[1].config), "shm") as simulation:
         theirs = [await subject_of(node) for node in real]
         ours = [await Subject.of(simulation.address(nodeid)) for nodeid in (1, 2, 3)]

@@ -22,6 +22,9 @@ FAST_TOTEM: Mapping[str, str | int] = {
     "token_coefficient": 0,
 }
 
+PATIENT_TOTEM: Mapping[str, str | int] = {"token": 10_000}
+"""For clusters in which no node is to be lost: not on a machine that lets a node wait for seconds either."""
+
 
 @dataclass(frozen=True)
 class Node:
