@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Awaitable, Callable
 from time import monotonic_ns
 from typing import Final
 
@@ -24,6 +25,8 @@ from votequorum_ipc.wire import message_id
 from votequorum_ipc.wire import votequorum as wire
 
 _GETINFO: Final = wire.GETINFO.encode(nodeid=0)
+_TRACKSTART: Final = wire.TRACKSTART.encode(context=0, track_flags=TrackFlags.CHANGES)
+_TRACKSTOP: Final = wire.TRACKSTOP.encode()
 
 
 class _Rings:
@@ -46,14 +49,9 @@ class _Rings:
         self._transport.settle_doorbells()
         return event
 
-    def subscribe(self) -> None:
-        self.call(wire.TRACKSTART.encode(context=0, track_flags=TrackFlags.CHANGES))
-        for _ in range(2):
-            while self.event() is None:
-                pass
-
-    def unsubscribe(self) -> None:
-        self.call(wire.TRACKSTOP.encode())
+    def wait_for_event(self) -> None:
+        while self.event() is None:
+            pass
 
     def close(self) -> None:
         self._transport.close(server_gone=False)
@@ -81,6 +79,46 @@ async def _getinfo_in_trio(rings: _Rings, count: int) -> list[int]:
     return numbers
 
 
+def _trackstart(rings: _Rings, count: int) -> list[int]:
+    numbers = []
+    for _ in range(count):
+        start = monotonic_ns()
+        rings.call(_TRACKSTART)
+        rings.wait_for_event()
+        numbers.append(monotonic_ns() - start)
+        rings.wait_for_event()
+        rings.call(_TRACKSTOP)
+    return numbers
+
+
+async def _trackstart_in_trio(rings: _Rings, count: int) -> list[int]:
+    numbers = []
+    for _ in range(count):
+        start = monotonic_ns()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        rings.call(_TRACKSTART)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        rings.wait_for_event()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        numbers.append(monotonic_ns() - start)
+        rings.wait_for_event()
+        rings.call(_TRACKSTOP)
+    return numbers
+
+
+def _subscribe(rings: _Rings, _: int) -> list[int]:
+    rings.call(_TRACKSTART)
+    rings.wait_for_event()
+    rings.wait_for_event()
+    return []
+
+
+def _unsubscribe(rings: _Rings, _: int) -> list[int]:
+    rings.call(_TRACKSTOP)
+    return []
+
+
 def _events(rings: _Rings, count: int) -> list[int]:
     numbers: list[int] = []
     while len(numbers) < count:
@@ -103,27 +141,31 @@ def _take(rings: _Rings, numbers: list[int]) -> None:
             numbers.append(monotonic_ns())
 
 
+_COMMANDS: Final[dict[str, Callable[[_Rings, int], list[int]]]] = {
+    "getinfo": _getinfo,
+    "trackstart": _trackstart,
+    "subscribe": _subscribe,
+    "unsubscribe": _unsubscribe,
+    "events": _events,
+}
+_IN_TRIO: Final[dict[str, Callable[[_Rings, int], Awaitable[list[int]]]]] = {
+    "getinfo": _getinfo_in_trio,
+    "trackstart": _trackstart_in_trio,
+    "events": _events_in_trio,
+}
+
+
 def main(*, within_trio: bool) -> None:
-    """Carry out commands until there are no more."""
-    rings = None
+    """Carry out commands until there are no more; the first is "open"."""
+    next(commands())
+    rings = _Rings()
+    answer([1])
     for command, count in commands():
-        if rings is None:
-            rings = _Rings()
-        numbers: list[int] = []
-        if command == "subscribe":
-            rings.subscribe()
-        elif command == "unsubscribe":
-            rings.unsubscribe()
-        elif command != "open":
-            measure = {"getinfo": _getinfo, "events": _events}
-            in_trio = {"getinfo": _getinfo_in_trio, "events": _events_in_trio}
-            if within_trio:
-                numbers = trio.run(in_trio[command], rings, count)
-            else:
-                numbers = measure[command](rings, count)
-        answer(numbers)
-    if rings is not None:
-        rings.close()
+        if within_trio and command in _IN_TRIO:
+            answer(trio.run(_IN_TRIO[command], rings, count))
+        else:
+            answer(_COMMANDS[command](rings, count))
+    rings.close()
 
 
 if __name__ == "__main__":
