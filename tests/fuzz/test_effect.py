@@ -15,8 +15,9 @@ from votequorum_ipc import ring as ring_module
 from votequorum_ipc.errors import MessageError
 from votequorum_ipc.fuzzing.runner import run_examples
 from votequorum_ipc.ipc import exchange
-from votequorum_ipc.strategies.handshakes import Act, ServerScript
+from votequorum_ipc.strategies.handshakes import Act, Damage, ServerScript
 from votequorum_ipc.strategies.messages import MESSAGES, almost_valid, frames_of
+from votequorum_ipc.strategies.rings import RingLie
 from votequorum_ipc.strategies.values import named_fields
 from votequorum_ipc.wire import Layout
 from votequorum_ipc.wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
@@ -91,6 +92,16 @@ def test_an_honest_server_gives_every_client_what_it_asks_for(transport: Any) ->
 def test_a_silent_server_leaves_the_client_its_deadline(transport: Any) -> None:
     outcomes = hostile_server.meet(ServerScript(transport, actions=(Act.NEVER,)), "votequorum")
     assert outcomes[0] == "deadline"
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+@pytest.mark.parametrize("way", ["request", "response", "event"])
+def test_a_file_that_a_server_cuts_ends_the_connection_with_an_error(transport: Any, way: str) -> None:
+    [target] = hostile_server.TARGETS
+    cut = Damage(way, RingLie("length", "data", 0))
+    with target.session():
+        outcomes = hostile_server.meet(ServerScript(transport, actions=(cut,)), "votequorum")
+    assert set(outcomes) == {"MessageError"}
 
 
 # --- work linear in the input ---

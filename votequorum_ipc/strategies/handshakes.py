@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ..wire import Kind
 from .messages import AlmostValid, Frame, Lie, almost_valid, arbitrary, frames_of, layouts, valid
-from .rings import ControlLie, RingLie, control_lies, ring_lies
+from .rings import ControlLie, RingLie, control_lies, ring_cuts, ring_lies
 
 Transport = Literal["shm", "socket"]
 
@@ -124,7 +124,8 @@ def actions(transport: Transport) -> st.SearchStrategy[Action]:
     """What a server does instead of answering."""
     responses = valid(services=("votequorum", "quorum"), kinds=(Kind.RESPONSE,))
     events = valid(services=("votequorum", "quorum"), kinds=(Kind.EVENT,))
-    lies = ring_lies() if transport == "shm" else control_lies()
+    words = ring_lies() if transport == "shm" else control_lies()
+    lies = st.one_of(words, words, ring_cuts())
     kinds: list[st.SearchStrategy[Action]] = [
         st.sampled_from(list(Act)),
         st.one_of(responses, almost_valid(responses), arbitrary()).map(Say),

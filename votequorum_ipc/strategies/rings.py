@@ -161,7 +161,7 @@ def ring_lies(words: int = 3072) -> st.SearchStrategy[RingLie]:
 
 
 def ring_cuts() -> st.SearchStrategy[RingLie]:
-    """Files of a ring that are shorter or longer than they should be."""
+    """Files of a ring that are shorter or longer than they should be. The control block has one file only."""
     return st.builds(
         RingLie,
         st.just("length"),
