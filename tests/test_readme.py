@@ -1,0 +1,100 @@
+"""README.md says what is so: its programs run as they stand, and each document's links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.real.config import Config, Device
+from tests.real.daemon import Daemon
+from tests.real.host import ROOT
+from tests.real.waiting import DEADLINE
+
+TEXT = (ROOT / "README.md").read_text()
+ASK, FOLLOW, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+DOCUMENTS = sorted(
+    document
+    for pattern in ("*.md", "docs/*.md", "fuzz/**/*.md", "protocol_specs/*.md", "examples/**/*.md")
+    for document in ROOT.glob(pattern)
+)
+
+
+def test_the_first_program_asks_for_quorum(shm_daemon: Daemon) -> None:
+    done = subprocess.run(
+        shm_daemon.host.command([sys.executable, "-c", ASK]),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "quorate: True with 1 votes of 1\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "lines"),
+    [
+        (FOLLOW, [r"membership 1\.\d+ \(1,\)", r"(NOT )?quorate \(.*nodeid=1, .*\)"]),
+        (DEVICE.replace("await my_storage_is_mine(view.members)", "print(view.members)"), [r"\(1,\)"]),
+    ],
+    ids=["follow", "device"],
+)
+def test_a_program_that_goes_on_says_what_it_sees(
+    start_daemon: StartDaemon, program: str, lines: list[str]
+) -> None:
+    daemon = start_daemon(Config(device=Device()))
+    command = daemon.host.command([sys.executable, "-u", "-c", program])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            for line in lines:
+                assert re.fullmatch(line, process.stdout.readline().rstrip())
+        finally:
+            process.kill()
+
+
+def test_the_test_passes(tmp_path: Path) -> None:
+    (tmp_path / "test_readme_example.py").write_text(TEST)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def links(document: Path) -> Iterator[str]:
+    return (
+        link
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text())
+        if not link.startswith(("http:", "https:"))
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_link_leads_somewhere(document: Path) -> None:
+    broken = []
+    for link in links(document):
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that headings get where Markdown is shown."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    plain = (re.sub(r"[`*]|\[|\]\([^)]*\)", "", heading) for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
