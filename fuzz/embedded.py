@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 import trio
 
@@ -19,6 +20,9 @@ from votequorum_ipc.cluster import ClusterConfig, DeviceConfig
 from votequorum_ipc.testing import simulated_cluster
 
 ROOT = Path(__file__).resolve().parents[1]
+
+REST: Final = 5.0
+"""Seconds within which a daemon is through with whatever it was sent."""
 
 
 class Embedded:
@@ -39,6 +43,16 @@ class Embedded:
     def descriptors(self) -> int:
         """How many descriptors it has open."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def wait_until_it_waits(self) -> None:
+        """Until the process sleeps, which it does only where it waits for something to come."""
+        until = time.monotonic() + REST
+        while self.alive and self._state() != "S":
+            assert time.monotonic() < until, f"the embedded daemon has not rested for {REST} s"
+            time.sleep(0)
+
+    def _state(self) -> str:
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def log_tail(self) -> str:
         """What it has said last, to end a message with."""

@@ -29,9 +29,13 @@ PATIENCE: Final = 0.5
 class Attacker:
     """Performs steps against one daemon, and holds what they opened until `close`."""
 
-    def __init__(self, address: str | None = None) -> None:
-        """`address` as in `ipc.connect`: None for the daemon of this network namespace."""
+    def __init__(self, address: str | None = None, before_cut: Callable[[], None] = lambda: None) -> None:
+        """`address` as in `ipc.connect`: None for the daemon of this network namespace.
+
+        `before_cut` is called each time before a file is cut that the daemon has mapped.
+        """
         self.address = address
+        self.before_cut = before_cut
         self.connections: dict[int, RawConnection] = {}
         self.sockets: list[socket.socket] = []
 
@@ -218,6 +222,7 @@ class Truncate:
     size: int
 
     def perform(self, attacker: Attacker) -> None:
+        attacker.before_cut()
         attacker.on(self.connection, lambda connection: connection.truncate(self.way, self.part, self.size))
 
     @property
