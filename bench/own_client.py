@@ -16,6 +16,7 @@ import trio
 
 from bench.answering import answer, commands
 from votequorum_ipc import ExpectedVotesNotification, TrackFlags, Votequorum
+from votequorum_ipc.wire import votequorum as wire
 
 _handles: list[Votequorum] = []
 
@@ -31,6 +32,16 @@ async def _getinfo(count: int) -> list[int]:
     for _ in range(count):
         start = monotonic_ns()
         await handle.getinfo()
+        numbers.append(monotonic_ns() - start)
+    return numbers
+
+
+async def _request(count: int) -> list[int]:
+    connection, numbers = _handles[0].connection, []
+    message, size = wire.GETINFO.encode(nodeid=0), wire.GETINFO_RESPONSE.fixed_size
+    for _ in range(count):
+        start = monotonic_ns()
+        await connection.request(message, response_size=size)
         numbers.append(monotonic_ns() - start)
     return numbers
 
@@ -104,6 +115,7 @@ async def _events(count: int) -> list[int]:
 _COMMANDS: Final[dict[str, Callable[..., Awaitable[list[int]]]]] = {
     "open": _open,
     "getinfo": _getinfo,
+    "request": _request,
     "total": _total,
     "tasks": _tasks,
     "session": _session,

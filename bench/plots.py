@@ -76,7 +76,8 @@ def draw(report: Mapping[str, Any], stem: Path) -> list[Path]:
 
 def _draw_ask(axes: Axes, rows: Rows) -> None:
     """One question, on a logarithmic scale: a subprocess is hundreds of times longer."""
-    times = dict(rows["getinfo.median.free"]["sides"])
+    sides = rows["getinfo.median.free"]["sides"]
+    times = {name: sides[name] for name in _NAMES if name in sides}
     times["quorumtool"] = rows["quorumtool"]["sides"]["quorumtool"]
     names = sorted(times, key=lambda name: times[name], reverse=True)
     bars = axes.barh([_NAMES[name] for name in names], [times[name] for name in names], color=_colours(names))

@@ -6,7 +6,7 @@ import functools
 import statistics
 from collections.abc import Iterator
 
-from ..measure import of_rounds, percentile, ratio
+from ..measure import absolute, of_rounds, percentile, ratio
 from ..placement import PLACEMENTS, placed
 from ..registry import Result, Row, at_least, at_most, benchmark
 from ..rivals import quorumtool
@@ -35,6 +35,30 @@ def getinfo(stage: Stage) -> Iterator[Result]:
                 rounds = stage.alternate(asks)
             yield ratio(f"getinfo.median.{placement}", of_rounds(rounds, statistics.median), "us")
             yield ratio(f"getinfo.p99.{placement}", of_rounds(rounds, _p99), "us")
+
+
+@benchmark(
+    Row("steps.rings", "getinfo by steps, one CPU: the rings and the doorbell", "us"),
+    Row("steps.trio", "the same, and giving way to other tasks once (trio)", "us"),
+    Row("steps.coded", "the same, and encoding and decoding", "us"),
+    Row("steps.request", "Connection.request: no codec, but all that a connection cares for", "us"),
+    Row("steps.getinfo", "Votequorum.getinfo: everything", "us"),
+)
+def steps(stage: Stage) -> Iterator[Result]:
+    """What a call is made of: more and more of it, on one CPU."""
+    site, calls = stage.corosync, stage.scale.calls
+    with stage.sides(site, "ours", *FLOOR) as sides:
+        asks = {
+            "rings": functools.partial(sides["rings"].ask, "getinfo", calls),
+            "trio": functools.partial(sides["rings, trio"].ask, "getinfo", calls),
+            "coded": functools.partial(sides["rings, trio"].ask, "coded", calls),
+            "request": functools.partial(sides["ours"].ask, "request", calls),
+            "getinfo": functools.partial(sides["ours"].ask, "getinfo", calls),
+        }
+        with placed("one CPU", site.pid, [side.pid for side in sides.values()]):
+            given = stage.alternate(asks)
+    for name, medians in of_rounds(given, statistics.median).items():
+        yield absolute(f"steps.{name}", {"ours": medians}, "us")
 
 
 @benchmark(
