@@ -36,11 +36,11 @@ class NotServed(AssertionError):
 class HostileClient:
     """A session: one embedded daemon, or the next one when it has died."""
 
-    def __init__(self, transport: str, directory: Path, latencies: list[float]) -> None:
+    def __init__(self, transport: str, directory: Path) -> None:
         self._transport = transport
         self._directory = directory
         self._stack = contextlib.ExitStack()
-        self.latencies = latencies
+        self.latencies: list[float] = []
         self.start()
 
     def start(self) -> None:
@@ -78,6 +78,15 @@ class HostileClient:
                 raise AssertionError(f"{now} descriptors instead of {self._descriptors}")
             self._serve()  # what is asked later is answered later: the daemon has had its turn
 
+    def summary(self) -> str:
+        """How long other clients waited: from their connecting to their answer."""
+        ordered = [latency * 1000 for latency in sorted(self.latencies)]
+        median, most = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+        return (
+            f"others were served {len(ordered)} times: median {median:.1f} ms, "
+            f"99 of 100 within {most:.1f} ms, longest {ordered[-1]:.0f} ms"
+        )
+
     def close(self) -> None:
         """End the daemon."""
         self._stack.close()
@@ -85,9 +94,8 @@ class HostileClient:
 
 @contextlib.contextmanager
 def _session(transport: str) -> Iterator[HostileClient]:
-    latencies: list[float] = []
     with tempfile.TemporaryDirectory(prefix="fuzz-embedded-") as directory:
-        session = HostileClient(transport, Path(directory), latencies)
+        session = HostileClient(transport, Path(directory))
         with contextlib.closing(session):
             yield session
 

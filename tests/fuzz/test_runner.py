@@ -47,6 +47,17 @@ class Sturdy:
         assert case >= 0
 
 
+class Measuring(Sturdy):
+    def __init__(self) -> None:
+        self.largest = 0
+
+    def check(self, case: int) -> None:
+        self.largest = max(self.largest, case)
+
+    def summary(self) -> str:
+        return f"the largest was {self.largest}"
+
+
 def target(session: Callable[[], Any]) -> Target:
     return Target(
         "numbers", "Numbers are small.", st.integers(0, 10_000), lambda: contextlib.nullcontext(session())
@@ -62,6 +73,12 @@ def test_a_run_without_failures_counts_its_cases(tmp_path: Path) -> None:
     assert seen == sorted(seen)
     assert report.cases == seen[-1] > 0
     assert report.rate > 0
+
+
+def test_what_a_session_measured_is_in_the_report(tmp_path: Path) -> None:
+    report = fuzz(target(Measuring), minutes=MOMENT, directory=tmp_path)
+    assert report.summary.startswith("the largest was ")
+    assert report.summary != "the largest was 0"
 
 
 def test_a_failure_is_shrunk_stored_and_replayed_by_its_name(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def _run(target: Target, minutes: float, seed: int, corpus: Path) -> None:
             progress=lambda report: status.update(_line(report)),
         )
     click.echo(_line(report))
+    if report.summary:
+        click.echo(report.summary)
     for failure in report.failures:
         click.echo(f"failed: {corpus / target.name / 'failures' / failure}.py")
     sys.exit(FAILED if report.failures else 0)

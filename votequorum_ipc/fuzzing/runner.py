@@ -77,6 +77,8 @@ class Report:
     seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     """Names, for `replay`."""
+    summary: str = ""
+    """What the session measured, where it measures anything."""
 
     @property
     def rate(self) -> float:
@@ -180,6 +182,8 @@ def fuzz(
                 if not words:
                     break
             progress(run.report)
+        summary = getattr(session, "summary", None)
+        run.report.summary = summary() if summary else ""
     return run.report
 
 

@@ -29,6 +29,13 @@ class Session(Protocol):
         """Raise whatever says that the property does not hold for this case."""
 
 
+class MeasuringSession(Session, Protocol):
+    """A session that has something to say at its end."""
+
+    def summary(self) -> str:
+        """What was measured, in a line."""
+
+
 class LearningSession(Session, Protocol):
     """A session that can go on behind a failure."""
 
