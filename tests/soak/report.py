@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median_low
 
 
 @dataclass
@@ -42,15 +43,25 @@ class Report:
             f"{len(self.violations)} violations"
         )
 
+    def _growth(self) -> dict[str, str]:
+        kept = [sizes for sizes in self.memory.values() if len(sizes) > 1]
+        if not kept:
+            return {}
+        growth = sorted(sizes[-1] - sizes[1] for sizes in kept)
+        longest = max(kept, key=len)
+        return {
+            "clients": f"{len(kept)}",
+            "growth": f"median {median_low(growth):,} KiB, most {growth[-1]:,} KiB",
+            "the one that lived longest": f"{len(longest)} rounds, {longest[1]:,} to {longest[-1]:,} KiB",
+        }
+
     def text(self) -> str:
         """The report, in Markdown."""
-        kept = {name: sizes for name, sizes in self.memory.items() if len(sizes) > 1}
-        growth = {name: f"{sizes[1]:,} to {sizes[-1]:,}" for name, sizes in kept.items()}
         sections: dict[str, Mapping[str, object]] = {
             "Faults": self.faults,
             "Clients": self.counts,
             "Compared": self.checked,
-            "Resident memory in KiB, after the second round and after the last": growth,
+            "Resident memory, from a client's second round to its last": self._growth(),
         }
         lines = [
             f"{self.elapsed / 60:.1f} minutes, {self.rounds} rounds, Python {platform.python_version()}, "
