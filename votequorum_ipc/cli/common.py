@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
+import math
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -14,6 +14,7 @@ import click
 import trio
 
 from ..errors import CsError
+from ..groups import unwrapped
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -56,22 +57,10 @@ def options(function: FunctionT) -> FunctionT:
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
     try:
-        with plain_exceptions():
+        with unwrapped(levels=math.inf):
             return trio.run(main)
     except CsError as error:
         fail(error, as_json=as_json)
-
-
-@contextlib.contextmanager
-def plain_exceptions() -> Iterator[None]:
-    """Raise what nurseries wrapped in groups of one as what it is."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
 
 
 def fail(error: CsError, *, as_json: bool) -> NoReturn:
