@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 import trio
 
-from ..errors import CsError
+from ..errors import CsError, InvalidParam
 from ..groups import unwrapped
 
 T = TypeVar("T")
@@ -47,11 +47,24 @@ def options(function: FunctionT) -> FunctionT:
     add_address = click.option(
         "--address",
         metavar="ADDRESS",
+        callback=_check_address,
         help="Where the daemon is, instead of corosync on this machine: @NAME of an abstract socket, or a "
         "path. {service} in it stands for each service's name; without that, an address ending in "
         "votequorum leads to the other services as well.",
     )
     return add_json(add_address(function))
+
+
+def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
+    """What can be no address is wrong usage; what is one may still lead nowhere."""
+    if address is not None:
+        from ..ipc.address import locate
+
+        try:
+            locate("votequorum", address)
+        except InvalidParam as error:
+            raise click.BadParameter(printable(str(error))) from None
+    return address
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
