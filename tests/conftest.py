@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.real import leftovers, requirements
 from tests.real.cluster import Cluster, cluster
@@ -26,6 +27,10 @@ from tests.real.config import Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.pool import DaemonPool
 from tests.real.switch import SwitchError
+
+# By default an example fails that takes 0.2 s, as any does on a machine that is busy.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 StartDaemon = Callable[[Config], Daemon]
 StartCluster = Callable[[Config], Cluster]

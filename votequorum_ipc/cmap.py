@@ -16,9 +16,9 @@ from typing import Final
 
 import trio
 
-from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist
+from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
-from .ipc import Address, connect
+from .ipc import Address, Connection, connect
 from .types import ValueType
 from .wire import cmap as wire
 from .wire.layout import encode_text
@@ -36,6 +36,9 @@ _CLEANUP_SECONDS: Final = 1.0
 
 _USUAL_ROOM: Final = 256
 """Bytes offered for a value at first; longer ones take a second question."""
+
+_GET_ATTEMPTS: Final = 5
+"""How often a value is asked for that outgrows the room which it was said to need."""
 
 _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
@@ -81,8 +84,13 @@ class KeyChange:
 class Cmap(Handle[KeyChange]):
     """A handle on the cmap service of the daemon on this machine. Reads only."""
 
-    _numbers: itertools.count[int]
-    _track_handles: dict[int, int]
+    def __init__(
+        self, connection: Connection, notify: Callable[[KeyChange], Awaitable[None] | None] | None
+    ) -> None:
+        """Not public: use `initialize`."""
+        super().__init__(connection, {wire.NOTIFY_CALLBACK.id: _key_change}, {KeyChange: notify}, _HINTS)
+        self._numbers = itertools.count(1)
+        self._track_handles: dict[int, int] = {}
 
     @classmethod
     async def initialize(
@@ -92,20 +100,22 @@ class Cmap(Handle[KeyChange]):
         address: Address = None,
     ) -> Cmap:
         """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
-        connection = await connect(SERVICE, address=address)
-        cmap = cls(connection, {wire.NOTIFY_CALLBACK.id: _key_change}, {KeyChange: notify}, _HINTS)
-        cmap._numbers = itertools.count(1)
-        cmap._track_handles = {}
-        return cmap
+        return cls(await connect(SERVICE, address=address), notify)
 
     async def get(self, key: str) -> Value:
-        """The value of a key (cmap_get(3)). Raises `NotExist` when there is none."""
-        try:
-            return await self._get(key, _USUAL_ROOM)
-        except InvalidParam:
-            # Too little room is what the daemon calls that; asked with none, it tells the length.
-            answer = await self._call(wire.GET, wire.GET_RESPONSE, key_name=_key_name(key), value_len=0)
-        return await self._get(key, answer.value_len)
+        """The value of a key (cmap_get(3)).
+
+        Raises `NotExist` when there is none, `TryAgain` for one that grows faster than it can be read.
+        """
+        room = _USUAL_ROOM
+        for _ in range(_GET_ATTEMPTS):
+            try:
+                return await self._get(key, room)
+            except InvalidParam:
+                # Too little room is what the daemon calls that; asked with none, it tells the length.
+                answer = await self._call(wire.GET, wire.GET_RESPONSE, key_name=_key_name(key), value_len=0)
+                room = answer.value_len
+        raise TryAgain(f"the value of {key!r} was longer each time than a moment before")
 
     async def _get(self, key: str, room: int) -> Value:
         answer = await self._call(
@@ -125,7 +135,12 @@ class Cmap(Handle[KeyChange]):
 
     async def keys(self, prefix: str = "") -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3))."""
-        started = await self._call(wire.ITER_INIT, wire.ITER_INIT_RESPONSE, prefix=_key_name(prefix, 0))
+        started = await self._call(
+            wire.ITER_INIT,
+            wire.ITER_INIT_RESPONSE,
+            linger=_CLEANUP_SECONDS,
+            prefix=_key_name(prefix, 0),
+        )
         names: list[str] = []
         try:
             while True:

@@ -168,6 +168,7 @@ class Handle(Generic[EventT]):
         *,
         response_size: int | None = None,
         deferred: bool = False,
+        linger: float = 0,
         **fields: Any,
     ) -> Any:
         """One request and the decoded response to it, or the `CsError` that the daemon answered with."""
@@ -175,6 +176,7 @@ class Handle(Generic[EventT]):
             request.encode(**fields),
             response_size=response_size or response.fixed_size,
             deferred=deferred,
+            linger=linger,
         )
         error = reply_error(raw)
         if error != CsErrorCode.OK:

@@ -22,6 +22,7 @@ import trio
 
 from .changes import Change, Follower
 from .errors import BadHandle, CsError, InvalidParam, QueueFull, Timeout
+from .groups import unwrapped
 from .retry import Backoff
 from .status import Member
 from .types import NodeInfo, RingId
@@ -206,13 +207,9 @@ async def watch_quorum(
     device, for up to quorum.device.sync_timeout (30 s). The watcher's task ends with the block.
     """
     watcher = QuorumWatcher(address, patience)
-    try:
+    # The task raises nothing of its own: what is in the group is the block's.
+    with unwrapped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watcher._run)
             yield watcher
             nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # The task raises nothing of its own: what is in the group is the block's.
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 import votequorum_ipc as library
 from tests.conftest import StartDaemon
@@ -15,6 +16,7 @@ from tests.real.config import Config
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
+from votequorum_ipc.cli.app import app
 from votequorum_ipc.cli.common import printable
 
 from .command import ENVIRONMENT, Result, votequorum_ipc, without_daemon
@@ -55,6 +57,25 @@ def test_where_nothing_listens_the_line_says_what_to_do(name: str) -> None:
     assert (error["code"], error["number"]) == ("LIBRARY", 2)
     assert "nothing listens on the abstract socket 'nothing-listens-here'" in error["message"]
     assert result.stderr == f"votequorum-ipc: {error['message']}\n"
+
+
+@pytest.mark.parametrize("address", ["", "@", "@" + "x" * 108, "/" + "x" * 96 + "/{service}"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(call(name) for name in ALL),
+        ["qdevice", "run", "--name", "x", "--exec", "true"],
+        ["qdevice", "status"],
+        ["qdevice", "unregister"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_what_can_be_no_address_is_wrong_usage(words: list[str], address: str) -> None:
+    result = CliRunner().invoke(app, [*words, "--json", "--address", address])
+    assert result.exit_code == 2
+    assert "Invalid value for '--address': a" in result.output
+    shown = address.removeprefix("@").replace("{service}", "votequorum")
+    assert f"has 1 to 107 bytes: {shown!r}" in result.output
 
 
 def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> None:

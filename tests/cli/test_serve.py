@@ -332,6 +332,17 @@ def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
         assert "WAIT_FOR_ALL" in shape["votequorum"]["flags"]
 
 
+def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, prefix: str) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF.replace("provider: corosync_votequorum", ""))
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf), "--node", "7"]
+    with Served(argv, tmp_path) as served:
+        warning, rest = served.errors().split("\n", 1)
+        assert warning.startswith("warning: quorum.provider is not set: corosync would have no votequorum")
+        assert rest == "not simulated: totem.token\n"
+        assert status(prefix)["provider"] == "corosync_votequorum"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

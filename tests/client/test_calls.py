@@ -26,9 +26,12 @@ from votequorum_ipc import (
     QuorumV1Notification,
     RingId,
     TrackFlags,
+    TryAgain,
     Votequorum,
 )
 from votequorum_ipc.cfg import Cfg
+from votequorum_ipc.wire import reply_error
+from votequorum_ipc.wire.cmap import GET_RESPONSE
 
 LONGEST = "n" * 254
 
@@ -285,6 +288,32 @@ async def test_cmap_reads_a_value_longer_than_the_room_first_offered(daemon: Dae
         assert theirs.set("test.long", value) == CS_OK
         async with await Cmap.initialize() as ours:
             assert await ours.get("test.long") == value
+
+
+async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length_and_that_for_itself(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = ["v" * length for length in range(300, 1000, 100)]
+    with CMap() as theirs:
+        async with await Cmap.initialize() as ours:
+
+            async def then_grow(message: bytes, **options: Any) -> bytes:
+                response = await request(message, **options)
+                told_length = reply_error(response) == CS_OK and not GET_RESPONSE.decode(response).value
+                if told_length and growing:
+                    assert theirs.set("test.growing", growing.pop(0)) == CS_OK
+                return response
+
+            request = ours.connection.request
+            monkeypatch.setattr(ours.connection, "request", then_grow)
+            for times in range(4):
+                assert theirs.set("test.growing", values[0]) == CS_OK
+                growing = values[1 : 1 + times]
+                assert await ours.get("test.growing") == values[times]
+            assert theirs.set("test.growing", values[0]) == CS_OK
+            growing = values[1:]
+            with pytest.raises(TryAgain, match=r"the value of 'test\.growing' was longer each time"):
+                await ours.get("test.growing")
 
 
 async def test_cfg_knows_this_node_and_its_address(daemon: Daemon) -> None:

@@ -65,6 +65,14 @@ def test_what_has_no_effect_on_a_simulated_cluster_is_named_once() -> None:
     assert conf.unknown == ("quorum.color",)
 
 
+def test_that_a_file_without_a_provider_would_have_no_votequorum_is_said() -> None:
+    without = parse_corosync_conf(NODES + "quorum {\n  two_node: 1\n}\n")
+    assert without.cluster.two_node
+    [warning] = without.warnings
+    assert warning.startswith("quorum.provider is not set")
+    assert parse_corosync_conf(NODES + IGNORED).warnings == ()
+
+
 def test_comments_blank_lines_and_spaces_mean_nothing() -> None:
     text = "# a comment\n\n  quorum   {\n\n  two_node:1  \n # wait_for_all: 1\n}\n" + NODES
     conf = parse_corosync_conf(text)

@@ -116,6 +116,21 @@ def test_every_request_gets_one_answer_at_once(
 
 
 @given(four_nodes, inputs)
+def test_the_sums_that_a_database_keeps_are_those_of_its_members(
+    config: ClusterConfig, script: list[tuple[str, object]]
+) -> None:
+    for cluster, _ in play(config, script):
+        for node in cluster.nodes.values():
+            db = node.votequorum.db
+            members = list(db.members())
+            here = [member.nodeid for member in members]
+            assert db.member_count() == len(members)
+            assert db.member_votes() == sum(member.votes for member in members)
+            assert db.highest_expected() == max((member.expected_votes for member in members), default=0)
+            assert db.lowest_and_highest() == (min([*here, db.us.nodeid]), max([*here, db.us.nodeid]))
+
+
+@given(four_nodes, inputs)
 def test_rings_of_a_node_only_grow(config: ClusterConfig, script: list[tuple[str, object]]) -> None:
     seen = dict.fromkeys(NODES, 0)
     for cluster, _ in play(config, script):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -190,7 +191,9 @@ async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
             assert int.from_bytes(header.posted_sem[:4], "little") == 0
 
 
-async def test_waiting_for_events_starts_no_thread_and_runs_nothing(connection: Connection) -> None:
+async def test_waiting_for_events_starts_no_thread_and_runs_nothing(
+    daemon: Daemon, connection: Connection
+) -> None:
     threads = {path.name for path in Path("/proc/self/task").iterdir()}
     ticks = []
 
@@ -198,14 +201,19 @@ async def test_waiting_for_events_starts_no_thread_and_runs_nothing(connection: 
         def before_task_step(self, task: trio.lowlevel.Task) -> None:
             ticks.append(task.name)
 
-    async with trio.open_nursery() as nursery:
+    async with await connect("votequorum") as busy, trio.open_nursery() as nursery:
         nursery.start_soon(connection.next_event)
         await trio.testing.wait_all_tasks_blocked()
+        # No time will come at which anything runs by itself,
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
         instrument = Count()
         trio.lowlevel.add_instrument(instrument)
-        await trio.sleep(0.3)
+        # and nothing runs when others are busy with the same daemon.
+        for _ in range(100):
+            await busy.request(GETINFO, response_size=GETINFO_SIZE)
         trio.lowlevel.remove_instrument(instrument)
         nursery.cancel_scope.cancel()
+    assert ticks
     assert [name for name in ticks if "next_event" in name] == []
     assert {path.name for path in Path("/proc/self/task").iterdir()} == threads
 

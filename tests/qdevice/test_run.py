@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -25,8 +26,8 @@ from votequorum_ipc import (
     TryAgain,
     Votequorum,
 )
-from votequorum_ipc.cli.common import plain_exceptions
 from votequorum_ipc.cluster import DeviceConfig
+from votequorum_ipc.groups import unwrapped
 from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
 from votequorum_ipc.qdevice.retry import until_accepted
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
@@ -372,7 +373,7 @@ async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: 
 async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
     """The error that ends a device, out of the groups that nurseries make."""
     try:
-        with trio.fail_after(DEADLINE), plain_exceptions():
+        with trio.fail_after(DEADLINE), unwrapped(levels=math.inf):
             await call()
     except CsError as error:
         return error

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+import votequorum_ipc.daemon.services.cmap
 from tests.client.support import events_here, holdings, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
@@ -24,6 +25,7 @@ from votequorum_ipc import (
     TrackFlags,
     Votequorum,
 )
+from votequorum_ipc.daemon import TransportName
 from votequorum_ipc.testing import simulated_cluster
 
 Call = Callable[[], Awaitable[Any]]
@@ -122,6 +124,24 @@ async def test_a_call_that_hangs_is_cancelled_at_each_checkpoint(
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
         assert (await handle.getinfo(1)).node_id == 1
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_keys_cancelled_at_each_checkpoint_frees_its_iterator(
+    transport: TransportName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(votequorum_ipc.daemon.services.cmap, "MAX_HANDLES", 1)
+    async with (
+        simulated_cluster(1, transport=transport) as cluster,
+        await Cmap.initialize(address=cluster.address(1)) as cmap,
+    ):
+        prefix = "runtime.votequorum.two"
+
+        async def nothing_left_over() -> None:
+            assert await cmap.keys(prefix) == ["runtime.votequorum.two_node"]
+
+        # Before each of its requests, and while the daemon has it.
+        assert len(await at_every_pause(lambda: cmap.keys(prefix), nothing_left_over)) >= 4
 
 
 @pytest.mark.parametrize("initialize", [Votequorum.initialize, Quorum.initialize, Cmap.initialize])

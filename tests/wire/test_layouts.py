@@ -245,6 +245,33 @@ def test_a_name_longer_than_its_array_is_named(layout: Layout, name: str, length
     assert caught.value.field == f"{layout}.{name}"
 
 
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [(x, n) for x in LAYOUTS for n, bare in named_fields(x).items() if isinstance(bare, MarName)],
+    ids=lambda value: str(value),
+)
+@pytest.mark.parametrize(
+    ("raw", "length", "text"),
+    [
+        (b"ab\0cd", 5, "ab"),
+        (b"abcde", 256, "abcde"),
+        (b"\0bcde", 5, ""),
+        (b"abcde", 2, "ab"),
+        (b"abcde", 0, ""),
+    ],
+)
+def test_a_name_ends_with_its_length_or_before_with_a_nul(
+    layout: Layout, name: str, raw: bytes, length: int, text: str
+) -> None:
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    message = bytearray(layout.encode(**{**fields, name: "xyz"}))
+    start = message.index(b"xyz")
+    message[start : start + len(raw)] = raw
+    struct.pack_into("=H", message, start - 8, length)
+    assert getattr(layout.decode(bytes(message)), name) == text
+    assert layout.construct.parse(bytes(message))[name] == text
+
+
 @given(st.binary(max_size=60))
 @many
 def test_headers_of_any_kind_read_or_are_a_message_error(data: bytes) -> None:

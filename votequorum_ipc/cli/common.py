@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
+import math
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import trio
 
-from ..errors import CsError
+from ..errors import CsError, InvalidParam
+from ..groups import unwrapped
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -46,6 +47,7 @@ def options(function: FunctionT) -> FunctionT:
     add_address = click.option(
         "--address",
         metavar="ADDRESS",
+        callback=_check_address,
         help="Where the daemon is, instead of corosync on this machine: @NAME of an abstract socket, or a "
         "path. {service} in it stands for each service's name; without that, an address ending in "
         "votequorum leads to the other services as well.",
@@ -53,25 +55,25 @@ def options(function: FunctionT) -> FunctionT:
     return add_json(add_address(function))
 
 
+def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
+    """What can be no address is wrong usage; what is one may still lead nowhere."""
+    if address is not None:
+        from ..ipc.address import locate
+
+        try:
+            locate("votequorum", address)
+        except InvalidParam as error:
+            raise click.BadParameter(printable(str(error))) from None
+    return address
+
+
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
     try:
-        with plain_exceptions():
+        with unwrapped(levels=math.inf):
             return trio.run(main)
     except CsError as error:
         fail(error, as_json=as_json)
-
-
-@contextlib.contextmanager
-def plain_exceptions() -> Iterator[None]:
-    """Raise what nurseries wrapped in groups of one as what it is."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
 
 
 def fail(error: CsError, *, as_json: bool) -> NoReturn:

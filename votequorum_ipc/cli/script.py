@@ -8,7 +8,7 @@ being where all nodes are at first. Source: man corosync-vqsim(8).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -83,8 +83,9 @@ class Script:
 
     async def _up(self, arguments: Sequence[str]) -> None:
         placed = self._places(arguments)
-        self._move(placed)
-        self._simulation.up(*placed)
+        partitions = self.partitions | placed
+        self._simulation.up(*placed, groups=_groups(partitions))
+        self.partitions = partitions
 
     async def _down(self, arguments: Sequence[str]) -> None:
         for nodeid in self._nodes(arguments):
@@ -146,10 +147,7 @@ class Script:
 
     def _move(self, placed: dict[int, int]) -> None:
         self.partitions |= placed
-        groups: defaultdict[int, set[int]] = defaultdict(set)
-        for nodeid, number in self.partitions.items():
-            groups[number].add(nodeid)
-        self._simulation.partition(*groups.values())
+        self._simulation.partition(*_groups(self.partitions))
 
     # --- devices ---
 
@@ -211,6 +209,13 @@ _FIRST_VOTE_SECONDS: Final = 2.0
 async def _yes(_: object) -> bool:
     await trio.lowlevel.checkpoint()
     return True
+
+
+def _groups(partitions: Mapping[int, int]) -> list[set[int]]:
+    groups: defaultdict[int, set[int]] = defaultdict(set)
+    for nodeid, number in partitions.items():
+        groups[number].add(nodeid)
+    return list(groups.values())
 
 
 def _number(text: str, what: str) -> int:

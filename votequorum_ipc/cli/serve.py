@@ -93,7 +93,7 @@ def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncCo
         rules = effective_rules(conf.cluster)
     except (ConfigurationError, OSError) as error:
         raise click.UsageError(f"{file or '--nodes'}: {printable(str(error))}") from None
-    for warning in rules.warnings:
+    for warning in (*conf.warnings, *rules.warnings):
         click.echo(f"warning: {warning}", err=True)
     if conf.unknown:
         click.echo(f"warning: unknown: {', '.join(map(printable, conf.unknown))}", err=True)

@@ -16,6 +16,11 @@ from .config import ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig,
 
 PROVIDER: Final = "corosync_votequorum"
 
+_NO_PROVIDER: Final = (
+    f"quorum.provider is not set: corosync would have no votequorum then, and all nodes always quorate; "
+    f"simulated is {PROVIDER}"
+)
+
 
 @dataclass(frozen=True)
 class CorosyncConf:
@@ -31,6 +36,8 @@ class CorosyncConf:
     """Keys that are set but have no effect on a simulated cluster, in the file's order, each once."""
     unknown: tuple[str, ...] = ()
     """The same for keys of the quorum section and the node list, which may be misspelt."""
+    warnings: tuple[str, ...] = ()
+    """Where the simulated cluster is another than a corosync with this file, in words."""
 
 
 _OURS: Final = ("quorum.", "nodelist.")
@@ -48,6 +55,7 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     if not nodes:
         raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
     known = _Known(dict(pairs))
+    warnings = () if "quorum.provider" in dict(pairs) else (_NO_PROVIDER,)
     provider = known.text("quorum.provider", PROVIDER)
     if provider != PROVIDER:
         raise ConfigurationError(f"quorum.provider is {provider!r}; only {PROVIDER} can be simulated")
@@ -72,6 +80,7 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
         gids=tuple(value for key, value in pairs if key == "uidgid.gid"),
         ignored=tuple(key for key in unread if not key.startswith(_OURS)),
         unknown=tuple(key for key in unread if key.startswith(_OURS)),
+        warnings=warnings,
     )
 
 

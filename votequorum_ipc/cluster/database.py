@@ -3,10 +3,15 @@
 A node enters when its first message arrives and is never forgotten, only marked dead. The device has an entry
 of its own, under id 0, that is in none of the lists. Entries are not sorted by id: a node whose id
 is higher than all known ones is put before the last, as in votequorum, and notifications show that order.
+
+Votes are added up for every message that every node gets, so the sums over the members are kept and not made
+each time: what they are made of changes through `NodeDatabase.change` only.
 """
 
 from __future__ import annotations
 
+import bisect
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,7 +26,7 @@ UNSET_STATE = NodeState(0)
 
 @dataclass(slots=True)
 class ClusterNode:
-    """One entry (votequorum's struct cluster_node)."""
+    """One entry (votequorum's struct cluster_node). Of one in a database, write no field but `flags`."""
 
     nodeid: int
     state: NodeState = UNSET_STATE
@@ -42,44 +47,89 @@ class NodeDatabase:
     us: ClusterNode
     qdevice: ClusterNode = field(default_factory=lambda: ClusterNode(QDEVICE_NODEID))
     nodes: list[ClusterNode] = field(init=False)
+    _by_id: dict[int, ClusterNode] = field(init=False, repr=False, compare=False)
+    _member_ids: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Sorted."""
+    _member_votes: int = field(default=0, init=False, repr=False, compare=False)
+    _expected: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    """Expected votes: how many members expect so many."""
 
     def __post_init__(self) -> None:
         self.nodes = [self.us]
+        self._by_id = {QDEVICE_NODEID: self.qdevice, self.us.nodeid: self.us}
+        self._enter(self.us)
 
     def find(self, nodeid: int) -> ClusterNode | None:
         """The entry of a node, or of the device for id 0."""
-        if nodeid == QDEVICE_NODEID:
-            return self.qdevice
-        return next((node for node in self.nodes if node.nodeid == nodeid), None)
+        return self._by_id.get(nodeid)
 
     def add(self, nodeid: int) -> ClusterNode:
         """A new entry, for a node that was not known."""
-        new = ClusterNode(nodeid)
+        new = self._by_id[nodeid] = ClusterNode(nodeid)
         higher = (at for at, node in enumerate(self.nodes) if nodeid < node.nodeid)
         self.nodes.insert(next(higher, len(self.nodes) - 1), new)
         return new
+
+    def change(
+        self,
+        node: ClusterNode,
+        *,
+        state: NodeState | None = None,
+        votes: int | None = None,
+        expected_votes: int | None = None,
+    ) -> None:
+        """Write fields of an entry; None leaves one as it is."""
+        self._leave(node)
+        node.state = node.state if state is None else state
+        node.votes = node.votes if votes is None else votes
+        node.expected_votes = node.expected_votes if expected_votes is None else expected_votes
+        self._enter(node)
+
+    def _enter(self, node: ClusterNode) -> None:
+        if node.is_member:
+            bisect.insort(self._member_ids, node.nodeid)
+            self._member_votes += node.votes
+            self._expected[node.expected_votes] += 1
+
+    def _leave(self, node: ClusterNode) -> None:
+        if node.is_member:
+            del self._member_ids[bisect.bisect_left(self._member_ids, node.nodeid)]
+            self._member_votes -= node.votes
+            self._expected[node.expected_votes] -= 1
+            if not self._expected[node.expected_votes]:
+                del self._expected[node.expected_votes]
 
     def members(self) -> Iterator[ClusterNode]:
         """The nodes whose votes count."""
         return (node for node in self.nodes if node.is_member)
 
+    def member_count(self) -> int:
+        """How many nodes' votes count."""
+        return len(self._member_ids)
+
     def member_votes(self) -> int:
         """The members' votes, without the device's."""
-        return sum(node.votes for node in self.members())
+        return self._member_votes
 
     def highest_expected(self) -> int:
         """The most votes that a member expects."""
-        return max((node.expected_votes for node in self.members()), default=0)
+        return max(self._expected, default=0)
+
+    def lowest_and_highest(self) -> tuple[int, int]:
+        """Of the ids of the members and of this node."""
+        nodeids = [*self._member_ids[:1], *self._member_ids[-1:], self.us.nodeid]
+        return min(nodeids), max(nodeids)
 
     def has_member(self, nodeid: int) -> bool:
         """Whether this node is one whose votes count."""
-        return any(node.nodeid == nodeid for node in self.members())
+        node = self.find(nodeid)
+        return node is not None and node.is_member
 
     def set_expected_votes(self, expected_votes: int) -> None:
         """Write the members' expected votes; 0 changes nothing."""
         if expected_votes:
             for node in self.members():
-                node.expected_votes = expected_votes
+                self.change(node, expected_votes=expected_votes)
 
     def states(self) -> tuple[Node, ...]:
         """All nodes ever seen, and the device while one is registered here, as a notification lists them."""

@@ -112,10 +112,11 @@ def _setvotes(vq: VotequorumState, _conn: Conn, message: SetVotes) -> CsErrorCod
     node = vq.db.find(message.nodeid)
     if node is None:
         return CsErrorCode.NAME_NOT_FOUND
-    saved, node.votes = node.votes, message.votes
+    saved = node.votes
+    vq.db.change(node, votes=message.votes)
     total_votes = votes_present(vq)
     if not total_votes // 2 <= calculate_quorum(vq, allow_decrease=True) <= total_votes:
-        node.votes = saved
+        vq.db.change(node, votes=saved)
         return CsErrorCode.INVALID_PARAM
     vq.effects.multicast(ReconfigureMessage(ReconfigureParam.NODE_VOTES, message.nodeid, message.votes))
     return CsErrorCode.OK

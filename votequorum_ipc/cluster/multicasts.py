@@ -46,9 +46,9 @@ def _nodeinfo(vq: VotequorumState, message: NodeInfoMessage, sender: int) -> Non
     before = None if node is None else (node.votes, node.expected_votes, node.flags, node.state)
     if node is None:
         node = vq.db.add(message.nodeid)
-    node.flags, node.votes = message.flags, message.votes
+    node.flags = message.flags
     leaving = NodeFlags.LEAVING in message.flags
-    node.state = NodeState.LEAVING if leaving else NodeState.MEMBER
+    vq.db.change(node, state=NodeState.LEAVING if leaving else NodeState.MEMBER, votes=message.votes)
     learned = _learn_expected_votes(vq, node, message)
     _disable_last_man_standing_if_uneven(vq, node)
     after = (node.votes, node.expected_votes, node.flags, node.state)
@@ -66,7 +66,7 @@ def _device_votes(vq: VotequorumState, message: NodeInfoMessage, sender: int) ->
         return
     device, before = vq.db.qdevice, vq.db.qdevice.votes
     authority = not vq.quorate and NodeFlags.QUORATE in origin.flags
-    device.votes = message.votes if authority else max(before, message.votes)
+    vq.db.change(device, votes=message.votes if authority else max(before, message.votes))
     if device.votes != before:
         recalculate_quorum(vq)
 
@@ -76,9 +76,9 @@ def _learn_expected_votes(vq: VotequorumState, node: ClusterNode, message: NodeI
     sender_is_quorate = NodeFlags.QUORATE in message.flags
     learned = sender_is_quorate and not vq.quorate
     if learned:
-        vq.db.us.expected_votes = message.expected_votes
+        vq.db.change(vq.db.us, expected_votes=message.expected_votes)
     trusted = sender_is_quorate or vq.rules.expected_votes_tracking
-    node.expected_votes = message.expected_votes if trusted else vq.db.us.expected_votes
+    vq.db.change(node, expected_votes=message.expected_votes if trusted else vq.db.us.expected_votes)
     return learned
 
 
@@ -98,14 +98,14 @@ def _reconfigure_expected_votes(vq: VotequorumState, message: ReconfigureMessage
     vq.set_ev_barrier(message.value)
     us = vq.db.us
     if vq.rules.expected_votes_tracking:
-        us.expected_votes = max(us.expected_votes, vq.disk.tracked_expected_votes)
+        vq.db.change(us, expected_votes=max(us.expected_votes, vq.disk.tracked_expected_votes))
     recalculate_quorum(vq, allow_decrease=True)
 
 
 def _reconfigure_node_votes(vq: VotequorumState, message: ReconfigureMessage) -> None:
     node = vq.db.find(message.nodeid)
     if node is not None:
-        node.votes = message.value
+        vq.db.change(node, votes=message.value)
         recalculate_quorum(vq, allow_decrease=True)
 
 

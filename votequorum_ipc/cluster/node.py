@@ -56,7 +56,7 @@ class Node:
             set_quorum=self.quorum.set_quorum,
             last_man_standing=rules.last_man_standing,
         )
-        self.votequorum.db.qdevice.votes = rules.device_votes or 0
+        self.votequorum.db.change(self.votequorum.db.qdevice, votes=rules.device_votes or 0)
         self._start()
 
     @property
@@ -138,11 +138,11 @@ class Node:
         vq.waiting_for_poll = False
         if len(members) > 1:
             vq.set_flags(NodeFlags.FIRST, on=False)
-        left = [nodeid for nodeid in vq.members if nodeid not in members]
+        left = set(vq.members).difference(members)
         for nodeid in left:
             node = vq.db.find(nodeid)
             if node is not None:
-                node.state = NodeState.DEAD
+                vq.db.change(node, state=NodeState.DEAD)
         self._arm_last_man_standing(len(members), bool(left))
         vq.previous_members, vq.members, vq.ring_id = vq.members, members, ring_id
         if vq.has_flags(NodeFlags.QDEVICE_REGISTERED | NodeFlags.QDEVICE_ALIVE):

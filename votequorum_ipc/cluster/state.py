@@ -97,8 +97,7 @@ class VotequorumState:
 
     def note_tie_breakers(self) -> None:
         """Remember the lowest and highest member of a quorate partition, for the next tie."""
-        members = [node.nodeid for node in self.db.members()] + [self.db.us.nodeid]
-        self.lowest_node_id, self.highest_node_id = min(members), max(members)
+        self.lowest_node_id, self.highest_node_id = self.db.lowest_and_highest()
         self.effects.publish32("lowest_node_id", self.lowest_node_id)
         self.effects.publish32("highest_node_id", self.highest_node_id)
 

@@ -27,11 +27,11 @@ def recalculate_quorum(vq: VotequorumState, *, allow_decrease: bool = False, by_
     us, device_votes = vq.db.us, vq.db.qdevice.votes
     total_votes = vq.db.member_votes() + device_votes
     if total_votes > us.expected_votes:
-        us.expected_votes = total_votes
+        vq.db.change(us, expected_votes=total_votes)
         vq.notify_expected_votes()
     if vq.rules.expected_votes_tracking and us.expected_votes > vq.disk.tracked_expected_votes:
         vq.track_expected_votes(us.expected_votes)
-    expected = sum(1 for _ in vq.db.members()) + (device_votes > 0) if by_nodes else 0
+    expected = vq.db.member_count() + (device_votes > 0) if by_nodes else 0
     vq.quorum = calculate_quorum(vq, allow_decrease=allow_decrease, expected_votes=expected)
     vq.db.set_expected_votes(expected)
     _decide(vq, votes_present(vq))
@@ -56,7 +56,7 @@ def calculate_quorum(
     quorum = max((expected + 2) // 2, (votes_present(vq) + 2) // 2)
     if not allow_decrease:
         quorum = max(vq.quorum, quorum)
-    present = sum(1 for _ in vq.db.members()) + vq.has_flags(NodeFlags.QDEVICE_CAST_VOTE)
+    present = vq.db.member_count() + vq.has_flags(NodeFlags.QDEVICE_CAST_VOTE)
     if vq.rules.two_node and present <= 2:
         return 1
     return quorum

@@ -13,6 +13,7 @@ from typing import Literal
 
 import trio
 
+from ..groups import unwrapped
 from .access import Access
 from .datagram import DatagramTransport
 from .listener import Listener, MakeTransport
@@ -72,7 +73,7 @@ async def open_server(
 
     `access` says who may connect; root and the own user if left out.
     """
-    try:
+    with unwrapped():
         async with trio.open_nursery() as nursery:
             server = Server(nursery, transport, Access.of() if access is None else access)
             try:
@@ -80,8 +81,3 @@ async def open_server(
             finally:
                 server.close()
                 nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # The nursery is ours: whose block failed does not know of it, and should not see its group.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from group.exceptions[0].__cause__
-        raise

@@ -65,10 +65,10 @@ class Simulation:
 
     # --- what can happen to the cluster: see `votequorum_ipc.cluster.Cluster` ---
 
-    def up(self, *nodeids: int) -> None:
-        """Start nodes; those that are up already stay as they are.
+    def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
+        """Start nodes; those that are up already stay as they are. With `groups`, `partition` first.
 
-        Raises `Busy` when something else has a node's addresses; none of them is started then.
+        Raises `Busy` when something else has a node's addresses; nothing has changed then.
         """
         unknown = set(nodeids) - set(self.config.nodeids)
         if unknown:
@@ -79,6 +79,8 @@ class Simulation:
                 if nodeid not in self._served:
                     starting[nodeid] = ServedNode(self, nodeid, self._address(nodeid))
                     undo.callback(starting[nodeid].close)
+            if groups is not None:
+                self.partition(*groups)
             undo.pop_all()
         self._served |= starting
         self._happen(self.model.up, *nodeids)

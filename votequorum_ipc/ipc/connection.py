@@ -88,12 +88,15 @@ class Connection:
         *,
         response_size: int | None = None,
         deferred: bool = False,
+        linger: float = 0,
     ) -> bytes:
         """Send one message, header included, and wait for the one that answers it.
 
         `response_size` is the largest answer that can come, in bytes (`max_msg_size` if left out): the
         smaller, the more requests can be under way at once. `deferred` says that the daemon may answer it
-        after it has answered later requests. Cancelling leaves the connection good.
+        after it has answered later requests. Cancelling leaves the connection good. `linger` is for requests
+        that make something in the daemon which only the response names: cancelled once the request is sent,
+        wait for so many seconds more and return the response; the caller's next checkpoint is cancelled.
 
         Raises `TooBig` for a message larger than `max_msg_size`, `TryAgain` while the daemon's flow control
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
@@ -114,6 +117,13 @@ class Connection:
             exchange.send()
         try:
             await self._wait(call)
+        except trio.Cancelled:
+            if not linger or call in exchange.unsent:
+                raise
+            with trio.move_on_after(linger, shield=True):
+                await self._wait(call)
+            if not call.ready:
+                raise
         finally:
             if not call.ready:
                 exchange.abandon(call)

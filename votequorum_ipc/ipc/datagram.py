@@ -1,7 +1,9 @@
 """The socket transport: a datagram a message, and a small control block in shared memory.
 
 Strategy: requests and responses share one pair of connected datagram sockets, events have another; the setup
-socket only tells when the server is gone. The control block counts what was sent and not yet received.
+socket only tells when the server is gone. The control block counts what was sent and not yet received. To
+a connected datagram socket the kernel lets nobody but its peer send (EPERM for all others), and ours are
+connected before they have a name.
 
 What came is counted down as the C library lowers a semaphore: a count and the flow control level beside it
 are laid out as a `sem_t` begins. What is sent cannot be counted up that way, because raising one may go on to
@@ -157,8 +159,9 @@ def _connected(local: str, remote: str, max_msg_size: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         # libqb takes a name that begins with "/" for an abstract one, with filesystem sockets as well.
-        sock.bind(abstract(local))
+        # Bound first, a stranger who waits for the name could send before the connect.
         sock.connect(abstract(remote))
+        sock.bind(abstract(local))
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             if sock.getsockopt(socket.SOL_SOCKET, option) <= max_msg_size:
                 sock.setsockopt(socket.SOL_SOCKET, option, max_msg_size)

@@ -2,10 +2,10 @@
 
 ```python
 async def vote(view: View) -> bool:  # asked at each interval, and at once when the membership changes
-    return await my_storage_is_reachable()
+    return await my_storage_is_mine(view.members)
 
 
-await run_qdevice("shared-disk", vote, interval=2.0)
+trio.run(run_qdevice, "shared-disk", vote)
 ```
 
 `schedule` knows when a decision is due, until when its answer counts, and about which ring; it does no I/O.

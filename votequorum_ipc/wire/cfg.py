@@ -102,7 +102,11 @@ NODESTATUSGET_ERROR = response(
     "version" / c.Int32un,
     c.Padding(4),
 )
-"""What a nodestatusget that failed is answered with; same id, shorter."""
+"""What a nodestatusget that failed is answered with; same id, shorter.
+
+Not among `MESSAGES`, which are what a conversation can be decoded to: it comes with an error only, and then
+corosync leaves everything behind the header as it was on its stack. So it says what to send, and no more.
+"""
 
 MESSAGES = (
     GET_NODE_ADDRS,

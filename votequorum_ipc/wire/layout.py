@@ -63,7 +63,8 @@ class CharArray(c.Adapter):  # type: ignore[misc]
 class MarName(c.Adapter):  # type: ignore[misc]
     """`mar_name_t` (corosync/mar_gen.h): uint16 length @0, 256 bytes @8; 264 bytes.
 
-    The daemon takes the bytes for a C string and does not look at the length, but for 0: a NUL ends it.
+    To C on both sides a NUL ends it, also where the length counts on. The daemon does not look at the length,
+    but for 0; the C library's cmap_iter_next does, so that a text which is cut short by it is so here.
     """
 
     LENGTH = 256
@@ -155,10 +156,10 @@ def text_to_array(text: str, length: int, field: str) -> bytes:
 
 
 def name_from_mar(length: int, value: bytes, field: str) -> str:
-    """The text of a `mar_name_t`; a length beyond its array is a `MessageError`."""
+    """The text of a `mar_name_t` up to its length or a NUL; a length beyond its array is a `MessageError`."""
     if length > MarName.LENGTH:
         raise MessageError(f"a length of {length} in an array of {MarName.LENGTH}", field=field)
-    return value[:length].decode("utf-8", "surrogateescape")
+    return value[:length].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def name_to_mar(text: str, field: str) -> bytes:

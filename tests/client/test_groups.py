@@ -1,0 +1,42 @@
+"""Exceptions out of nurseries that the caller does not know of."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from votequorum_ipc.groups import unwrapped
+
+INNER = KeyError("inner")
+ONE = ExceptionGroup("one", [INNER])
+TWO = ExceptionGroup("two", [INNER, ValueError()])
+
+
+@pytest.mark.parametrize(
+    ("levels", "raised", "seen"),
+    [
+        (1, INNER, INNER),
+        (1, ONE, INNER),
+        (1, ExceptionGroup("nested", [ONE]), ONE),
+        (1, TWO, TWO),
+        (2, ExceptionGroup("nested", [ONE]), INNER),
+        (math.inf, ExceptionGroup("deep", [ExceptionGroup("nested", [ONE])]), INNER),
+        (math.inf, ExceptionGroup("nested", [TWO]), TWO),
+    ],
+)
+def test_groups_of_one_are_taken_off_for_so_many_levels(
+    levels: float, raised: Exception, seen: Exception
+) -> None:
+    with pytest.raises(type(seen)) as caught, unwrapped(levels):
+        raise raised
+    assert caught.value is seen
+
+
+def test_the_cause_of_an_exception_stays() -> None:
+    cause, error = OSError("cause"), KeyError("error")
+    error.__cause__ = cause
+    with pytest.raises(KeyError) as caught, unwrapped():
+        raise ExceptionGroup("of a nursery", [error])
+    assert caught.value.__cause__ is cause
+    assert caught.value.__suppress_context__
