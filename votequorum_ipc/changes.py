@@ -149,6 +149,8 @@ class Follower:
             )
             follower._handles = [handle for handle in (quorum, votequorum) if handle is not None]
             follower._votequorum_alone = quorum is None
+            for handle in follower._handles:
+                handle.fileno()  # made now, so that a lack of descriptors shows here
             yield follower
 
     @property

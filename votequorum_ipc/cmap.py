@@ -31,8 +31,11 @@ Value = int | float | str | bytes
 KEYNAME_MAXLEN: Final = 255
 """Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
 
-_CLEANUP_SECONDS: Final = 1.0
+_CLEANUP_SECONDS: Final = 0.1
 """How long a cancelled iteration may take to give its iterator back."""
+
+_MAX_MSG_SIZE: Final = 64 << 10
+"""A change's message holds two values, of up to 16 KiB each (corosync's ICMAP_MAX_VALUE_LEN), and headers."""
 
 _USUAL_ROOM: Final = 256
 """Bytes offered for a value at first; longer ones take a second question."""
@@ -100,7 +103,7 @@ class Cmap(Handle[KeyChange]):
         address: Address = None,
     ) -> Cmap:
         """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
-        return cls(await connect(SERVICE, address=address), notify)
+        return cls(await connect(SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address), notify)
 
     async def get(self, key: str) -> Value:
         """The value of a key (cmap_get(3)).

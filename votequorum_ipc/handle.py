@@ -60,6 +60,7 @@ class Handle(Generic[EventT]):
         """
         if self._finalized:
             raise BadHandle("this handle was finalized already")
+        self._connection.check_thread()
         self._finalized = True
         await self._connection.aclose()
 

@@ -39,7 +39,9 @@ from .wire.setup import (
 )
 
 SHM_DIRECTORY: Final = "/dev/shm/"
-"""Where libqb keeps rings on Linux. A path elsewhere is not opened: it would be written to."""
+"""Where libqb keeps rings on Linux. A path elsewhere is not used: it would be written to, and removed."""
+
+_REAL_SHM_DIRECTORY: Final = os.path.realpath(SHM_DIRECTORY)
 
 WORD: Final = 4
 
@@ -343,8 +345,7 @@ class Ring:
     def unlink(self) -> None:
         """Remove both files, if they are still there."""
         for path in self.paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108
+            remove_shared_file(path)
 
 
 def _least_length(mapping: mmap.mmap) -> int:
@@ -383,12 +384,14 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
     plain file of that size: mapping a shorter one would end in SIGBUS.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Without O_NONBLOCK, whoever holds a lease on the file could make this wait for 45 seconds.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise Library(f"the daemon's shared memory is gone: {path}") from None
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}") from error
     try:
+        _check_place(descriptor, path)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             raise MessageError(f"a file of {status.st_size} bytes instead of {size}", field=path)
@@ -397,12 +400,35 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _check_place(descriptor: int, path: str) -> None:
+    """Raises `MessageError` when what was opened is elsewhere: a directory on the way was a link."""
+    place = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    if place != _REAL_SHM_DIRECTORY + path[len(SHM_DIRECTORY) - 1 :]:
+        raise MessageError(f"{path!r} leads to {place!r}", field="shared file")
+
+
+def remove_shared_file(path: str) -> None:
+    """Remove a file of shared memory, unless its directory is elsewhere now or the system refuses."""
+    directory, name = os.path.split(path)
+    with contextlib.suppress(OSError, MessageError):
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _check_place(descriptor, directory)
+            os.unlink(name, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
     """Map a shared file, readable and writable; a descriptor is kept, so that its `size()` can be asked."""
     try:
         return mmap.mmap(descriptor, size)
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
+    except ValueError as error:
+        raise MessageError(
+            f"truncated below {size} bytes while it was mapped", field="shared file"
+        ) from error
 
 
 def _map_existing(path: str, size: int) -> contextlib.closing[mmap.mmap]:

@@ -46,6 +46,9 @@ _ATTEMPTS: Final = 50
 _ATTEMPT_DELAY: Final = 0.02
 """How often, and at what interval in seconds, to read again while the membership changes."""
 
+_NOT_THERE: Final = (ConnectionRefusedError, FileNotFoundError)
+"""The causes of a `Library` that say that there is no such service."""
+
 _NODELIST: Final = "nodelist.node."
 _NODELIST_NODEID: Final = re.compile(r"nodelist\.node\.\d+\.nodeid")
 
@@ -255,6 +258,8 @@ class Services:
         try:
             handle = await initialize(address=self.addresses[service])
         except (Library, InvalidParam) as error:
+            if isinstance(error, Library) and not isinstance(error.__cause__, _NOT_THERE):
+                raise  # as where descriptors ran out: the service may well be there
             self._missing.append(error)
             return None
         self._stack.push_async_exit(handle)

@@ -169,6 +169,9 @@ class Connection:
         """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
         self._check_ours()
         self._look()
+        if self._exchange.unanswered:
+            # The edge that told of an answer still to come may be gone with this: the driver has to time it.
+            self._waiting.have_driver_look()
         events = len(self._exchange.events)
         if not events:
             self._check_usable()
@@ -211,9 +214,12 @@ class Connection:
     def __del__(self) -> None:
         if getattr(self, "_closed", self) is not None:
             return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
-        self._look()
-        self._close(server_dead=isinstance(self._exchange.error, Library) and self._server_is_dead())
+        try:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+        finally:
+            # Also where the warning is an error.
+            self._look()
+            self._close(server_dead=isinstance(self._exchange.error, Library) and self._server_is_dead())
 
     def __repr__(self) -> str:
         state = "closed" if self._closed is not None else "lost" if self._exchange.error else "open"
@@ -229,6 +235,8 @@ class Connection:
                 await self._drive(waiter)
             else:
                 await self._waiting.park(waiter)
+        # Chosen to drive, it may have been served in another's look before it ran.
+        self._waiting.pass_on()
 
     async def _drive(self, waiter: Waiter) -> None:
         waiting, exchange = self._waiting, self._exchange
@@ -276,11 +284,15 @@ class Connection:
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
         return delay
 
+    def check_thread(self) -> None:
+        """Raises `BadHandle` in another thread than the connection's own."""
+        if self._closed is None and get_ident() != self._thread:
+            raise BadHandle(f"{self!r} belongs to another thread: each needs one of its own")
+
     def _check_ours(self) -> None:
         if self._closed is not None:
             raise copy.copy(self._closed)
-        if get_ident() != self._thread:
-            raise BadHandle(f"{self!r} belongs to another thread: each needs one of its own")
+        self.check_thread()
 
     def _check_usable(self) -> None:
         self._check_ours()
@@ -322,6 +334,7 @@ class Connection:
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.close()
+            self._readiness = None
         # The socket first, as libqb's client does: the server then knows before the rings change.
         self._socket.close()
         self._transport.close(server_gone=server_dead)
@@ -337,6 +350,7 @@ class Connection:
         self._epoll.close()
         if self._readiness is not None:
             self._readiness.disown()
+            self._readiness = None
         self._socket.close()
         self._transport.disown()
 

@@ -25,7 +25,14 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
-from ..ring import SHM_DIRECTORY, Count, check_platform, map_shared, open_shared_file
+from ..ring import (
+    SHM_DIRECTORY,
+    Count,
+    check_platform,
+    map_shared,
+    open_shared_file,
+    remove_shared_file,
+)
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
 from .transport import EDGES, hang_up
@@ -148,11 +155,10 @@ class SocketTransport:
     def close(self, *, server_gone: bool) -> None:
         self.disown()
         # libqb's client removes the control file whether or not the server lives; nobody opens it again.
+        remove_shared_file(self._control_path)
+        # And the directory, which succeeds when the server has left nothing there.
         with contextlib.suppress(OSError):
-            os.unlink(self._control_path)  # noqa: PTH108
-        if server_gone:
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(self._control_path))  # noqa: PTH106, PTH120
+            os.rmdir(os.path.dirname(self._control_path))  # noqa: PTH106, PTH120
 
 
 def _connected(local: str, remote: str, max_msg_size: int) -> socket.socket:

@@ -46,8 +46,14 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
     starts, `NotSupported`, `NoResources` and so on as the server refuses, `MessageError` for a response that
     is none.
     """
-    sock, where = await _open(service, address)
+    if isinstance(address, socket.socket):
+        sock, where = address, "the given socket"
+    else:
+        sock, where = _open(service, address)
     try:
+        await trio.lowlevel.checkpoint()
+        sock.setblocking(False)
+        sock.set_inheritable(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         await _send_all(sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
         raw, server_pid = await _receive_response(sock, service, where)
@@ -66,14 +72,8 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
     return Setup(service, sock, server_pid, response)
 
 
-async def _open(service: str, address: Address) -> tuple[socket.socket, str]:
-    if isinstance(address, socket.socket):
-        address.setblocking(False)
-        address.set_inheritable(False)
-        await trio.lowlevel.checkpoint()
-        return address, "the given socket"
+def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.socket, str]:
     target, where = locate(service, address)
-    await trio.lowlevel.checkpoint()
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     except OSError as error:

@@ -49,15 +49,24 @@ class Waiting:
         if waiter in self.parked:
             del self.parked[waiter]
             trio.lowlevel.reschedule(waiter.task)
-        elif waiter is self.driver and self.driver_waits:
+        elif waiter is self.driver:
             # Another task took the edge that the driver waits for, and what came with it.
-            trio.lowlevel.notify_closing(self._epoll)
+            self.have_driver_look()
 
     def resign(self) -> None:
         """Drive no more, and let another do it."""
         self.driver = None
-        if self.parked:
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Where nobody drives, let one of those that are parked do it."""
+        if self.driver is None and self.parked:
             self.wake(next(iter(self.parked)))
+
+    def have_driver_look(self) -> None:
+        """Let the driver look again, though there is no edge."""
+        if self.driver_waits:
+            trio.lowlevel.notify_closing(self._epoll)
 
     async def wait_for_edge(self, delay: float | None) -> None:
         """As the driver, wait for an edge, or at most for `delay` seconds."""

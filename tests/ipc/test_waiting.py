@@ -1,0 +1,188 @@
+"""Who waits is served, whoever looks: tasks that drive, that are parked, and that look in between."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+import trio
+import trio.testing
+
+from tests.real.waiting import DEADLINE
+from votequorum_ipc import Library
+from votequorum_ipc.daemon import Client, Service, open_server
+from votequorum_ipc.ipc import Connection, connect
+from votequorum_ipc.wire import message_id
+
+Transport = Literal["shm", "socket"]
+
+AT_ONCE, LATER, EVENT = 1, 2, 3
+
+
+def request(id_: int) -> bytes:
+    return struct.pack("=i4xi4x", id_, 16)
+
+
+def response(id_: int) -> bytes:
+    return struct.pack("=i4xi4xi4x", id_, 24, 1)
+
+
+class Held(Service):
+    """Answers `AT_ONCE` at once, and `LATER` when it is told to."""
+
+    name = "held"
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.held: list[Client] = []
+
+    def connected(self, client: Client) -> None:
+        self.clients.append(client)
+
+    def process(self, client: Client, message: bytes) -> None:
+        if message_id(message) == LATER:
+            self.held.append(client)
+        else:
+            client.respond(response(AT_ONCE))
+
+    def answer(self) -> None:
+        """Answer the request that waits longest."""
+        self.held.pop(0).respond(response(LATER))
+
+    def announce(self) -> None:
+        """Send an event to everybody."""
+        for client in self.clients:
+            client.notify(response(EVENT))
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_who_was_chosen_to_drive_and_is_served_before_it_runs_passes_it_on(
+    transport: Transport,
+) -> None:
+    service, address = Held(), f"@held-{secrets.token_hex(8)}"
+    done: list[str] = []
+    async with open_server(transport=transport) as server:
+        server.listen(service, address)
+        async with await connect("held", address=address) as connection, trio.open_nursery() as nursery:
+
+            async def driving() -> None:
+                await connection.request(request(LATER), response_size=24)
+                # The next one is chosen by now, and has not run.
+                service.answer()
+                connection.queued_events()
+                done.append("first")
+
+            async def chosen() -> None:
+                await connection.request(request(LATER), response_size=24)
+                done.append("second")
+
+            async def parked() -> None:
+                await connection.next_event()
+                done.append("event")
+
+            for task in (driving, chosen, parked):
+                nursery.start_soon(task)
+                await trio.testing.wait_all_tasks_blocked()
+            await until(lambda: len(service.held) == 2)
+            service.answer()
+            await until(lambda: len(done) == 2)
+            service.announce()
+            await until(lambda: len(done) == 3)
+    assert done == ["first", "second", "event"]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(DEADLINE):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+@contextlib.contextmanager
+def served_elsewhere(service: Service, address: str) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """The service in a thread of its own; gives a function that has something called there."""
+    box: dict[str, Any] = {}
+    ready = threading.Event()
+
+    async def main() -> None:
+        async with open_server(transport="shm") as server:
+            server.listen(service, address)
+            box.update(token=trio.lowlevel.current_trio_token(), stop=trio.Event())
+            ready.set()
+            await box["stop"].wait()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    ready.wait()
+    try:
+        yield box["token"].run_sync_soon
+    finally:
+        box["token"].run_sync_soon(box["stop"].set)
+        thread.join()
+
+
+async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same() -> None:
+    service, address = Held(), f"@held-{secrets.token_hex(8)}"
+    answered = trio.Event()
+    with served_elsewhere(service, address) as call_there:
+        async with await connect("held", address=address) as connection, trio.open_nursery() as nursery:
+
+            async def late() -> None:
+                await connection.request(request(LATER), deferred=True)
+                answered.set()
+
+            nursery.start_soon(connection.next_event)  # drives, and expects no answer
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(late)
+            await trio.testing.wait_all_tasks_blocked()
+            # This loop stands still while the server takes the request's byte, so that its edge is ours.
+            wait_blocking(connection._transport.answered_later)
+            connection.queued_events()
+            await trio.testing.wait_all_tasks_blocked()
+            call_there(service.answer)
+            with trio.fail_after(DEADLINE):
+                await answered.wait()
+            nursery.cancel_scope.cancel()
+
+
+def wait_blocking(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+async def test_a_waiter_that_is_cancelled_as_the_connection_ends_touches_no_closed_descriptor() -> None:
+    service, address = Held(), f"@held-{secrets.token_hex(8)}"
+    async with open_server(transport="shm") as server:
+        server.listen(service, address)
+        connection: Connection = await connect("held", address=address)
+        connection.fileno()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.next_event)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            # It is handed an event in the moment in which it is cancelled, and gives it back after the end.
+            service.announce()
+            connection.queued_events()
+            await connection.aclose()
+
+
+@pytest.mark.parametrize("closed_before", [False, True])
+async def test_a_given_socket_is_closed_when_connecting_is_cancelled_or_fails(closed_before: bool) -> None:
+    given, other = socket.socketpair()
+    with other, trio.CancelScope() as scope:
+        if closed_before:
+            given.close()
+            with pytest.raises(Library, match="Bad file descriptor"):
+                await connect("held", address=given)
+        else:
+            scope.cancel()
+            await connect("held", address=given)
+    assert given.fileno() == -1
