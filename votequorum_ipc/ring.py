@@ -426,9 +426,7 @@ def map_shared(descriptor: int, size: int) -> mmap.mmap:
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
     except ValueError as error:
-        raise MessageError(
-            f"truncated below {size} bytes while it was mapped", field="shared file"
-        ) from error
+        raise MessageError(f"cut to less than {size} bytes meanwhile", field="shared file") from error
 
 
 def _map_existing(path: str, size: int) -> contextlib.closing[mmap.mmap]:

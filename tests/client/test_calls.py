@@ -30,6 +30,7 @@ from votequorum_ipc import (
     Votequorum,
 )
 from votequorum_ipc.cfg import Cfg
+from votequorum_ipc.cmap import TrackType
 from votequorum_ipc.wire import reply_error
 from votequorum_ipc.wire.cmap import GET_RESPONSE
 
@@ -314,6 +315,19 @@ async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length
             growing = values[1:]
             with pytest.raises(TryAgain, match=r"the value of 'test\.growing' was longer each time"):
                 await ours.get("test.growing")
+
+
+async def test_cmap_reads_and_announces_values_as_long_as_any_may_be(daemon: Daemon) -> None:
+    longest = "v" * (16 * 1024 - 1)
+    with CMap() as theirs:
+        async with await Cmap.initialize() as ours:
+            track = await ours.track_add("test.", TrackType.ADD | TrackType.MODIFY | TrackType.PREFIX)
+            for first in "ab":
+                assert theirs.set("test.longest", first + longest[1:]) == CS_OK
+                assert await ours.get("test.longest") == first + longest[1:]
+            await ours.next_event()
+            change = await ours.next_event()
+            assert (change.track, change.old, change.new) == (track, "a" + longest[1:], "b" + longest[1:])
 
 
 async def test_cfg_knows_this_node_and_its_address(daemon: Daemon) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import trio.testing
 from tests.client.support import code_of, nothing_left
 from tests.conftest import StartDaemon
 from tests.real.config import Config
+from tests.real.cref import CVotequorum
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import (
@@ -80,6 +84,39 @@ async def test_a_daemon_that_stops_in_peace_removes_its_files_itself(mortal: Dae
         with pytest.raises(Library):
             await handle.getinfo()
     await eventually_async(lambda: list(Path("/dev/shm").glob(f"qb-{pid}-{os.getpid()}-*")) == [])
+
+
+async def test_what_is_left_of_a_connection_to_a_daemon_that_hangs_is_what_the_c_library_leaves(
+    mortal: Daemon,
+) -> None:
+    """Over shared memory the files, which the daemon removes later; over sockets nothing."""
+    with mortal.namespace():
+        theirs, ours = CVotequorum(), await Votequorum.initialize()
+    with mortal.frozen():
+        (first, second) = mortal.connections()
+        theirs.finalize()
+        left_by_theirs = len(mortal.connections()) - 1
+        await ours.finalize()
+        assert len(mortal.connections()) == 2 * left_by_theirs
+        assert (first.exists() or second.exists()) == bool(left_by_theirs)
+
+
+def test_a_forgotten_connection_is_freed_also_where_the_warning_of_it_is_an_error(
+    mortal: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda complaint: complaints.append(complaint.exc_value))
+
+    async def forget() -> None:
+        handle = await Votequorum.initialize()
+        handle.fileno()
+        del handle
+        gc.collect()
+
+    with nothing_left(), mortal.namespace(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trio.run(forget)
+    assert [type(complaint) for complaint in complaints] == [ResourceWarning]
 
 
 async def test_finalize_ends_calls_and_events_that_wait_with_a_bad_handle(mortal: Daemon) -> None:

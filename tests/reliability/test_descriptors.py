@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.client.support import nothing_left
+from tests.client.support import MANY_VOTES, give_many_votes, nothing_left
 from tests.real.daemon import Daemon
-from votequorum_ipc import CsError, Library, Quorum, Votequorum
+from tests.real.waiting import DEADLINE
+from votequorum_ipc import CsError, Library, Quorum, Votequorum, watch_quorum
 from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.watch import Connected, Lost
 
 
 def descriptors_here() -> set[int]:
@@ -105,3 +107,27 @@ async def test_every_descriptor_is_closed_on_exec(daemon: Daemon) -> None:
         assert b"/dev/shm" not in child.stdout
         assert b"eventpoll" not in child.stdout
         assert b"socket:" not in child.stdout
+
+
+async def test_a_watcher_without_descriptors_knows_of_no_daemon_and_never_of_half_of_one(
+    daemon: Daemon,
+) -> None:
+    """However many there are: either the daemon is lost, or each change that it tells is shown."""
+    losses = 0
+    while True:
+        async with await Votequorum.initialize() as other, watch_quorum() as watcher:
+            with room_for(losses):
+                with trio.fail_after(DEADLINE):
+                    view = await anext(watcher)
+                if isinstance(view.why, Lost):
+                    losses += 1
+                    assert "Too many open files" in str(view.why.error)
+                    continue
+            assert isinstance(view.why, Connected)
+            await give_many_votes(other)
+            with trio.fail_after(DEADLINE):
+                while watcher.latest is None or watcher.latest.expected_votes != MANY_VOTES:
+                    await anext(watcher)
+            break
+    # Each service has a connection, and those that are followed a descriptor to poll.
+    assert losses >= {"shm": 20, "socket": 15}[daemon.config.transport]

@@ -157,12 +157,16 @@ async def test_a_handle_is_refused_to_another_thread_and_good_in_its_own(daemon:
         async def finalize() -> None:
             with pytest.raises(BadHandle, match="another thread"):
                 await handle.connection.aclose()
+            with pytest.raises(BadHandle, match="another thread"):
+                await handle.finalize()
 
         in_thread(lambda: refused(handle, "belongs to another thread"))
         in_thread(lambda: trio.run(finalize))
         assert (await handle.getinfo()).node_id == 1
         await handle.trackstart()
         await handle.next_event()
+        # That another thread was refused it does not keep this one from it.
+        await handle.finalize()
 
 
 def test_threads_with_an_event_loop_and_a_handle_each_do_not_know_of_one_another(daemon: Daemon) -> None:
