@@ -271,6 +271,7 @@ def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
     refused = without_daemon("serve", "--prefix", prefix)
     assert refused.returncode == 1
     assert f"the abstract socket '{prefix}-votequorum' is in use: is corosync" in refused.stderr
+    assert refused.stderr.endswith("serve --prefix NAME\n")
 
 
 def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon) -> None:
@@ -278,6 +279,7 @@ def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon)
     refused = daemon.run([*COMMAND, "serve"], env=ENVIRONMENT)
     assert refused.returncode == 1
     assert "the abstract socket 'votequorum' is in use: is corosync" in refused.stderr
+    assert refused.stderr.endswith("serve --prefix NAME\n")
     assert daemon.answers()
 
 

@@ -38,7 +38,12 @@ def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) 
     ("arguments", "code", "number", "reason"),
     [
         (["setexpected", "3"], "INVALID_PARAM", 7, "3 is below the votes present, or would lose quorum"),
-        (["setvotes", "99", "1"], "NAME_NOT_FOUND", 17, "no node 99 is known here"),
+        (
+            ["setvotes", "99", "1"],
+            "NAME_NOT_FOUND",
+            17,
+            "no node 99 is known here: votequorum-ipc status shows",
+        ),
         (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum"),
     ],
 )

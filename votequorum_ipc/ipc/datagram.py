@@ -26,7 +26,7 @@ from ..errors import Library, MessageError, error_from_errno
 from ..ring import SHM_DIRECTORY, Count, check_platform, map_shared, open_shared_file
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
-from .transport import EDGES, hang_up
+from .transport import EDGES, ENDED, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
 _WORD: Final = struct.Struct("=i")
@@ -100,7 +100,7 @@ class SocketTransport:
                 _WORD.pack_into(self._mapping, _REQUEST_SENT, 0)
             if isinstance(error, BlockingIOError):
                 return False
-            raise Library(f"the daemon has ended this connection: {error.strerror}") from error
+            raise Library(f"the daemon has ended this connection: {error.strerror}; {ENDED}") from error
         self._unanswered += 1
         return True
 
