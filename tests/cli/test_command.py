@@ -17,22 +17,9 @@ from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
 from votequorum_ipc.cli.common import printable
 
-from .command import ENVIRONMENT, Result, votequorum_ipc, without_daemon
+from .command import AS_NOBODY, ENVIRONMENT, NOBODY, Result, votequorum_ipc, without_daemon
 
-NOBODY = 65534
 ALL = ["status", "monitor", "setexpected", "setvotes"]
-
-AS_NOBODY = f"""
-import importlib, os, sys
-from votequorum_ipc.cli import app, main, tables
-for name in app.COMMANDS.values():
-    importlib.import_module("votequorum_ipc.cli." + name)
-os.setgroups([])
-os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-main()
-"""
-"""Imports come first: where the interpreter is installed, another user may not be allowed to read."""
 
 
 def python(code: str, *arguments: str) -> Result:
@@ -67,7 +54,7 @@ def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> N
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daemon, name: str) -> None:
-    argv = [sys.executable, "-c", AS_NOBODY, *call(name), "--json"]
+    argv = [*AS_NOBODY, *call(name), "--json"]
     result = daemon.run(argv, env=ENVIRONMENT)
     assert result.returncode == 1, result.stderr
     error = json.loads(result.stdout)["error"]

@@ -19,7 +19,7 @@ from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import Votequorum
 from votequorum_ipc.cli.script import DEVICE_NAME
 
-from .command import COMMAND, ENVIRONMENT, without_daemon
+from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
 
 CONF = """
 totem {
@@ -272,6 +272,18 @@ def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
     assert refused.returncode == 1
     assert f"the abstract socket '{prefix}-votequorum' is in use: is corosync" in refused.stderr
     assert refused.stderr.endswith("serve --prefix NAME\n")
+
+
+@pytest.mark.parametrize("ipc", ["shm", "socket"])
+def test_root_is_served_by_a_server_without_privileges(
+    host_for_serve: Host, tmp_path: Path, ipc: str
+) -> None:
+    argv = host_for_serve.command([*AS_NOBODY, "serve", "--ipc", ipc])
+    with Served(argv, tmp_path):
+        ours = host_for_serve.run([*COMMAND, "status"], env=ENVIRONMENT)
+        assert (ours.returncode, ours.stderr) == (0, "")
+        theirs = host_for_serve.run(["corosync-quorumtool", "-s"])
+        assert (theirs.returncode, theirs.stderr) == (0, "")
 
 
 def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon) -> None:
