@@ -100,12 +100,14 @@ async def test_a_device_votes_while_its_commands_succeed(shell: Shell, tmp_path:
         ballot = json.loads(await line(process, '"vote": false'))
         assert ballot["reason"] == f"1 of 2 commands succeeded; test -e {flag}: exit status 1"
         text = await shell.run("status")
+        assert "Votes:           1\n" in text
         assert "registered, alive, does not vote" in text
         assert "exit status 1" in text
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     status = await shell.status()
     assert (status["name"], status["flags"], status["last"]) == (None, [], None)
+    assert "Votes:           1, once a device is registered\n" in await shell.run("status")
 
 
 async def test_a_device_that_is_left_registered_can_be_unregistered(shell: Shell) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import trio
 
-from ..errors import CsError
+from ..errors import CsError, Timeout
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -40,6 +42,17 @@ class Subcommands(click.Group):
         return command
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds within a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        # No range keeps this one out.
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
+
+
 def options(function: FunctionT) -> FunctionT:
     """`--json` and `--address`, as every subcommand has them: parameters `as_json` and `address`."""
     add_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -53,6 +66,15 @@ def options(function: FunctionT) -> FunctionT:
     return add_json(add_address(function))
 
 
+timeout_option: Final = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    help="Give up, with exit code 1, when there is no answer within SECONDS.",
+)
+"""`--timeout`, for what asks one question: the parameter `timeout`."""
+
+
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
     try:
@@ -60,6 +82,30 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
             return trio.run(main)
     except CsError as error:
         fail(error, as_json=as_json)
+
+
+async def within(seconds: float | None, main: Callable[[], Awaitable[T]]) -> T:
+    """What `main` gives. Raises `Timeout` when it takes longer; None: it may take as long as it likes."""
+    with trio.move_on_after(math.inf if seconds is None else seconds):
+        return await main()
+    raise Timeout(
+        f"corosync has not answered for {seconds:g} s: is it stopped, or waiting for other nodes or a quorum "
+        "device? Its log tells; try again, or with more time"
+    )
+
+
+async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` to its end; Ctrl-C cancels it, and is no failure."""
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await main()
+            nursery.cancel_scope.cancel()
 
 
 @contextlib.contextmanager
