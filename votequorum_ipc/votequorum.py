@@ -50,7 +50,10 @@ _HINTS: Final = {
         CsErrorCode.INVALID_PARAM,
     ): "{expected_votes} is below the votes present, or would lose quorum",
     ("setvotes", CsErrorCode.NAME_NOT_FOUND): _NO_NODE,
-    ("setvotes", CsErrorCode.INVALID_PARAM): "{votes} votes for node {nodeid} would lose quorum",
+    (
+        "setvotes",
+        CsErrorCode.INVALID_PARAM,
+    ): "{votes} votes for node {nodeid} would lose quorum: have more present first",
     ("trackstart", CsErrorCode.EXIST): "this handle tracks already; the current state was sent again",
     ("trackstop", CsErrorCode.NOT_EXIST): "this handle does not track",
     ("qdevice_register", CsErrorCode.ACCESS): _MAY_NOT,

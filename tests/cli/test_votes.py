@@ -49,7 +49,7 @@ def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) 
             17,
             "no node 99 is known here: votequorum-ipc status shows",
         ),
-        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum"),
+        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum: have more"),
     ],
 )
 def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(
