@@ -192,6 +192,16 @@ def test_a_device_that_may_not_vote_says_why_and_ends_nothing_else(served: Serve
     assert quorate(served.say("show")) == [True, True, True]
 
 
+@pytest.mark.parametrize(("votes", "alone"), [(2, True), (3, False)])
+def test_a_device_without_which_the_nodes_have_no_quorum_is_remarked_on(
+    tmp_path: Path, prefix: str, votes: int, alone: bool
+) -> None:
+    with Served([*COMMAND, "serve", "--prefix", prefix, "--device", str(votes)], tmp_path) as served:
+        assert quorate(served.say("show")) == [alone] * 3
+        warning = "warning: the quorum device has 3 of 6 votes, so the nodes have no quorum without it; "
+        assert served.errors() == ("" if alone else f"{warning}they do if it has fewer votes than they\n")
+
+
 async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_started_again(
     tmp_path: Path, prefix: str
 ) -> None:
@@ -306,7 +316,7 @@ def test_corosyncs_own_programs_take_it_for_corosync(
     argv = host_for_serve.command([*COMMAND, "serve", "--config", str(conf)])
     with Served(argv, tmp_path) as served:
         assert "node 1: corosync's own names" in served.output()
-        assert "not simulated: totem.version" in served.errors()
+        assert "not simulated: totem.crypto_cipher" in served.errors()
         for tool in (
             ["corosync-quorumtool", "-s"],
             ["corosync-quorumtool", "-l", "-p"],
@@ -355,6 +365,8 @@ def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
         (("--nodes", "3", "--config", "FILE"), "--config says it all"),
         (("--device", "1", "--config", "FILE"), "--config says it all"),
         (("--config", "BROKEN"), "line 1: neither a section nor"),
+        (("--config", "BINARY"), "BINARY: this is no text"),
+        (("--device", "0"), "0 is not in the range"),
     ],
 )
 def test_wrong_usage_is_said_and_exits_with_2(
@@ -362,7 +374,8 @@ def test_wrong_usage_is_said_and_exits_with_2(
 ) -> None:
     (tmp_path / "FILE").write_text(CONF)
     (tmp_path / "BROKEN").write_text("nonsense\n")
-    paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN")}
+    (tmp_path / "BINARY").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\xff")
+    paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN", "BINARY")}
     result = without_daemon("serve", *(paths.get(argument, argument) for argument in arguments))
     assert result.returncode == 2
     assert complaint in " ".join(result.stderr.split())
