@@ -106,8 +106,8 @@ def _about_device(config: ClusterConfig) -> Iterator[str]:
     nodes, device = sum(node.votes for node in config.nodes), config.device and config.device.votes
     if device and device >= nodes:
         yield (
-            f"the quorum device has {device} of {nodes + device} votes, so the nodes have no quorum without it; "
-            "they do if it has fewer votes than they"
+            f"the quorum device has {device} of {nodes + device} votes, so the nodes have no quorum without "
+            "it; they do if it has fewer votes than they"
         )
 
 
