@@ -35,7 +35,8 @@ from .wire.layout import encode_text
 SERVICE: Final = "votequorum"
 
 _NO_DEVICE = "no quorum device is registered on this node: call qdevice_register first"
-_OTHER_DEVICE = "the device registered on this node has another name than {name!r}"
+_OTHER_DEVICE = "the device registered on this node has another name than {name!r}: getinfo tells which"
+_NO_NODE = "no node {nodeid} is known here: votequorum-ipc status shows those that are members"
 _MAY_NOT = (
     "the daemon's configuration does not allow a quorum device here: see its log; "
     "quorum.device cannot be combined with two_node, last_man_standing, auto_tie_breaker or allow_downscale"
@@ -43,17 +44,23 @@ _MAY_NOT = (
 _NEWER_DAEMON = "this daemon does not know the call; extra info is newer than corosync 3.1.10"
 
 _HINTS: Final = {
-    ("getinfo", CsErrorCode.NOT_EXIST): "no node {nodeid} is known here",
+    ("getinfo", CsErrorCode.NOT_EXIST): _NO_NODE,
     (
         "setexpected",
         CsErrorCode.INVALID_PARAM,
     ): "{expected_votes} is below the votes present, or would lose quorum",
-    ("setvotes", CsErrorCode.NAME_NOT_FOUND): "no node {nodeid} is known here",
-    ("setvotes", CsErrorCode.INVALID_PARAM): "{votes} votes for node {nodeid} would lose quorum",
+    ("setvotes", CsErrorCode.NAME_NOT_FOUND): _NO_NODE,
+    (
+        "setvotes",
+        CsErrorCode.INVALID_PARAM,
+    ): "{votes} votes for node {nodeid} would lose quorum: have more present first",
     ("trackstart", CsErrorCode.EXIST): "this handle tracks already; the current state was sent again",
     ("trackstop", CsErrorCode.NOT_EXIST): "this handle does not track",
     ("qdevice_register", CsErrorCode.ACCESS): _MAY_NOT,
-    ("qdevice_register", CsErrorCode.EXIST): "a device with another name than {name!r} is registered",
+    (
+        "qdevice_register",
+        CsErrorCode.EXIST,
+    ): "a device with another name than {name!r} is registered: getinfo tells which",
     ("qdevice_register", CsErrorCode.TRY_AGAIN): "another registration is under way: try again",
     ("qdevice_unregister", CsErrorCode.NOT_EXIST): _NO_DEVICE,
     ("qdevice_unregister", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,
@@ -61,7 +68,7 @@ _HINTS: Final = {
     (
         "qdevice_update",
         CsErrorCode.INVALID_PARAM,
-    ): "the device registered on this node is not called {oldname!r}",
+    ): "the device registered on this node is not called {oldname!r}: getinfo tells its name",
     ("qdevice_poll", CsErrorCode.ACCESS): _MAY_NOT,
     ("qdevice_poll", CsErrorCode.NOT_EXIST): _NO_DEVICE,
     ("qdevice_poll", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,

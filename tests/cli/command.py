@@ -15,6 +15,22 @@ from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE, DeadlineError, eventually
 
 COMMAND = [sys.executable, "-m", "votequorum_ipc"]
+NOBODY = 65534
+_AS_NOBODY = f"""
+import importlib, os, sys
+from votequorum_ipc.cli import app, main, tables
+for name in app.COMMANDS.values():
+    importlib.import_module("votequorum_ipc.cli." + name)
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+main()
+"""
+"""Imports come first: where the interpreter is installed, another user may not be allowed to read."""
+
+AS_NOBODY = [sys.executable, "-c", _AS_NOBODY]
+"""The command as a user without privileges."""
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
 
 Result = subprocess.CompletedProcess[str]

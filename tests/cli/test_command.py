@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,22 +20,9 @@ from tests.real.waiting import DEADLINE
 from votequorum_ipc.cli.app import app
 from votequorum_ipc.cli.common import printable
 
-from .command import ENVIRONMENT, Result, votequorum_ipc, without_daemon
+from .command import AS_NOBODY, COMMAND, ENVIRONMENT, NOBODY, Result, votequorum_ipc, without_daemon
 
-NOBODY = 65534
 ALL = ["status", "monitor", "setexpected", "setvotes"]
-
-AS_NOBODY = f"""
-import importlib, os, sys
-from votequorum_ipc.cli import app, main, tables
-for name in app.COMMANDS.values():
-    importlib.import_module("votequorum_ipc.cli." + name)
-os.setgroups([])
-os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
-os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-main()
-"""
-"""Imports come first: where the interpreter is installed, another user may not be allowed to read."""
 
 
 def python(code: str, *arguments: str) -> Result:
@@ -88,7 +76,7 @@ def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> N
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daemon, name: str) -> None:
-    argv = [sys.executable, "-c", AS_NOBODY, *call(name), "--json"]
+    argv = [*AS_NOBODY, *call(name), "--json"]
     result = daemon.run(argv, env=ENVIRONMENT)
     assert result.returncode == 1, result.stderr
     error = json.loads(result.stdout)["error"]
@@ -101,6 +89,8 @@ def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daem
     [
         ["nonsense"],
         ["status", "--nonsense"],
+        ["status", "--timeout", "0"],
+        ["status", "--timeout", "nan"],
         ["setexpected"],
         ["setexpected", "0"],
         ["setexpected", "many"],
@@ -121,7 +111,8 @@ def test_without_the_cli_extra_the_command_says_how_to_install_it(package: str) 
     code = f"import sys; sys.modules['{package}'] = None; from votequorum_ipc.cli import main; main()"
     result = python(code, "status")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "votequorum-ipc needs click and rich: pip install 'votequorum-ipc[cli]'\n"
+    install = "pip install 'votequorum-ipc[cli]', or '.[cli]' in a checkout"
+    assert result.stderr == f"votequorum-ipc needs click and rich: {install}\n"
 
 
 def test_the_library_needs_neither_click_nor_rich() -> None:
@@ -163,6 +154,25 @@ def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
     )
     os.close(pipe)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["monitor"], ["monitor", "--json"]])
+def test_output_that_cannot_be_written_is_one_line(daemon: Daemon, arguments: list[str]) -> None:
+    argv = daemon.host.command([*COMMAND, *arguments])
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            argv,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+            env=ENVIRONMENT,
+            cwd=ROOT,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith("votequorum-ipc: [Errno 28] No space left on device")
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_a_terminal_would_obey_is_shown_as_an_escape() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import io
 import re
+import signal
+import subprocess
+from subprocess import PIPE
 
 import trio
 from rich.console import Console
 
+from tests.real.waiting import DEADLINE
 from votequorum_ipc.cli.demo import CODE, FIRST_ACT, SECOND_ACT, Stage, demo
 
-from .command import without_daemon
+from .command import COMMAND, ENVIRONMENT, without_daemon
 
 
 def test_without_a_terminal_it_prints_plain_lines_that_tell_the_story_in_order() -> None:
@@ -33,6 +37,17 @@ def test_without_a_terminal_it_prints_plain_lines_that_tell_the_story_in_order()
     assert "node 1: quorate, votes 3, quorum 3" in saved
     assert "NOT QUORATE" not in saved
     assert CODE in story
+
+
+def test_ctrl_c_ends_it_quietly_with_exit_code_0() -> None:
+    argv = [*COMMAND, "demo", "--pace", "60"]
+    with subprocess.Popen(argv, stdout=PIPE, stderr=PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout
+        assert any("node 1: quorate" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, errors) == (0, "")
+    assert CODE not in rest
 
 
 def test_in_a_terminal_it_redraws_a_panel() -> None:

@@ -199,6 +199,7 @@ def test_a_lost_daemon_is_the_last_line_and_exit_code_1(start_daemon: StartDaemo
         error = monitor.lines()[-1]["error"]
         assert (error["code"], error["number"]) == ("LIBRARY", 2)
         assert monitor.errors() == f"votequorum-ipc: {error['message']}\n"
+        assert error["message"].endswith("start it, then connect again")
 
 
 def test_ctrl_c_ends_it_quietly_with_exit_code_0(daemon: Daemon, tmp_path: Path) -> None:

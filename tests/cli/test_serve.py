@@ -19,7 +19,7 @@ from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import Votequorum
 from votequorum_ipc.cli.script import DEVICE_NAME
 
-from .command import COMMAND, ENVIRONMENT, without_daemon
+from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
 
 CONF = """
 totem {
@@ -192,6 +192,16 @@ def test_a_device_that_may_not_vote_says_why_and_ends_nothing_else(served: Serve
     assert quorate(served.say("show")) == [True, True, True]
 
 
+@pytest.mark.parametrize(("votes", "alone"), [(2, True), (3, False)])
+def test_a_device_without_which_the_nodes_have_no_quorum_is_remarked_on(
+    tmp_path: Path, prefix: str, votes: int, alone: bool
+) -> None:
+    with Served([*COMMAND, "serve", "--prefix", prefix, "--device", str(votes)], tmp_path) as served:
+        assert quorate(served.say("show")) == [alone] * 3
+        warning = "warning: the quorum device has 3 of 6 votes, so the nodes have no quorum without it; "
+        assert served.errors() == ("" if alone else f"{warning}they do if it has fewer votes than they\n")
+
+
 async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_started_again(
     tmp_path: Path, prefix: str
 ) -> None:
@@ -271,6 +281,19 @@ def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
     refused = without_daemon("serve", "--prefix", prefix)
     assert refused.returncode == 1
     assert f"the abstract socket '{prefix}-votequorum' is in use: is corosync" in refused.stderr
+    assert refused.stderr.endswith("serve --prefix NAME\n")
+
+
+@pytest.mark.parametrize("ipc", ["shm", "socket"])
+def test_root_is_served_by_a_server_without_privileges(
+    host_for_serve: Host, tmp_path: Path, ipc: str
+) -> None:
+    argv = host_for_serve.command([*AS_NOBODY, "serve", "--ipc", ipc])
+    with Served(argv, tmp_path):
+        ours = host_for_serve.run([*COMMAND, "status"], env=ENVIRONMENT)
+        assert (ours.returncode, ours.stderr) == (0, "")
+        theirs = host_for_serve.run(["corosync-quorumtool", "-s"])
+        assert (theirs.returncode, theirs.stderr) == (0, "")
 
 
 def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon) -> None:
@@ -278,6 +301,7 @@ def test_the_names_of_a_real_corosync_cannot_be_taken(start_daemon: StartDaemon)
     refused = daemon.run([*COMMAND, "serve"], env=ENVIRONMENT)
     assert refused.returncode == 1
     assert "the abstract socket 'votequorum' is in use: is corosync" in refused.stderr
+    assert refused.stderr.endswith("serve --prefix NAME\n")
     assert daemon.answers()
 
 
@@ -292,7 +316,7 @@ def test_corosyncs_own_programs_take_it_for_corosync(
     argv = host_for_serve.command([*COMMAND, "serve", "--config", str(conf)])
     with Served(argv, tmp_path) as served:
         assert "node 1: corosync's own names" in served.output()
-        assert "not simulated: totem.version" in served.errors()
+        assert "not simulated: totem.crypto_cipher" in served.errors()
         for tool in (
             ["corosync-quorumtool", "-s"],
             ["corosync-quorumtool", "-l", "-p"],
@@ -352,6 +376,8 @@ def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, pr
         (("--nodes", "3", "--config", "FILE"), "--config says it all"),
         (("--device", "1", "--config", "FILE"), "--config says it all"),
         (("--config", "BROKEN"), "line 1: neither a section nor"),
+        (("--config", "BINARY"), "BINARY: this is no text"),
+        (("--device", "0"), "0 is not in the range"),
     ],
 )
 def test_wrong_usage_is_said_and_exits_with_2(
@@ -359,7 +385,8 @@ def test_wrong_usage_is_said_and_exits_with_2(
 ) -> None:
     (tmp_path / "FILE").write_text(CONF)
     (tmp_path / "BROKEN").write_text("nonsense\n")
-    paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN")}
+    (tmp_path / "BINARY").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\xff")
+    paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN", "BINARY")}
     result = without_daemon("serve", *(paths.get(argument, argument) for argument in arguments))
     assert result.returncode == 2
     assert complaint in " ".join(result.stderr.split())

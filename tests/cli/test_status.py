@@ -125,6 +125,17 @@ def test_without_a_provider_the_quorum_part_is_shown_where_quorumtool_fails(
     assert (shape["node_id"], shape["quorate"]) == (1, True)
 
 
+@pytest.mark.parametrize("command", [["status"], ["qdevice", "status"]])
+def test_a_daemon_that_does_not_answer_in_time_is_one_line(daemon: Daemon, command: list[str]) -> None:
+    with daemon.frozen():
+        result = votequorum_ipc(daemon, *command, "--timeout", "0.2", "--json")
+    error = json.loads(result.stdout)["error"]
+    assert (result.returncode, error["code"]) == (1, "TIMEOUT")
+    assert error["message"].startswith("corosync has not answered for 0.2 s: is it stopped, or waiting")
+    assert result.stderr == f"votequorum-ipc: {error['message']}\n"
+    assert votequorum_ipc(daemon, *command, "--timeout", str(DEADLINE)).returncode == 0
+
+
 @pytest.mark.parametrize("address", ["@{service}", "@votequorum", "@quorum", "@cfg"])
 def test_an_address_that_names_a_service_leads_to_all_of_them(shm_daemon: Daemon, address: str) -> None:
     plain, addressed = status(shm_daemon), status(shm_daemon, "--address", address)

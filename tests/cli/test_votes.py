@@ -37,9 +37,19 @@ def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) 
 @pytest.mark.parametrize(
     ("arguments", "code", "number", "reason"),
     [
-        (["setexpected", "3"], "INVALID_PARAM", 7, "3 is below the votes present, or would lose quorum"),
-        (["setvotes", "99", "1"], "NAME_NOT_FOUND", 17, "no node 99 is known here"),
-        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum"),
+        (
+            ["setexpected", "3"],
+            "INVALID_PARAM",
+            7,
+            "3 expected votes need a quorum of 2, and 1 vote is present, so quorum would be lost",
+        ),
+        (
+            ["setvotes", "99", "1"],
+            "NAME_NOT_FOUND",
+            17,
+            "no node 99 is known here: votequorum-ipc status shows",
+        ),
+        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum: have more"),
     ],
 )
 def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(
@@ -56,6 +66,20 @@ def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(
     assert reason in error["message"]
     assert programs.stderr == people.stderr
     assert quorumtool.figures(daemon) == before
+
+
+def test_expected_votes_are_refused_below_the_votes_present_and_where_quorum_would_be_lost_and_it_says_which(
+    cluster3: Cluster,
+) -> None:
+    below, above = (votequorum_ipc(cluster3[1], "setexpected", votes) for votes in ("2", "6"))
+    assert below.stderr == "votequorum-ipc: 2 is below the 3 votes present: expect 3 or more\n"
+    assert above.stderr == (
+        "votequorum-ipc: 6 expected votes need a quorum of 4, and 3 votes are present, so quorum would be "
+        "lost: expect 5 at most, or have more votes present first\n"
+    )
+    assert (below.returncode, above.returncode) == (1, 1)
+    assert votequorum_ipc(cluster3[1], "setexpected", "3").returncode == 0
+    assert votequorum_ipc(cluster3[1], "setexpected", "5").returncode == 0
 
 
 def test_without_votequorum_the_line_says_what_to_configure(start_daemon: StartDaemon) -> None:

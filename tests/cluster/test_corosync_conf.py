@@ -9,13 +9,20 @@ import pytest
 from tests.daemon.subjects import as_model
 from tests.real.cluster import three_nodes
 from tests.real.config import Config, Device, Node
+from votequorum_ipc import Cmap
 from votequorum_ipc.cluster import ConfigurationError, TieBreaker
-from votequorum_ipc.cluster.corosync_conf import parse_corosync_conf
+from votequorum_ipc.cluster.corosync_conf import AS_SIMULATED, parse_corosync_conf
+from votequorum_ipc.testing import simulated_cluster
 
 IGNORED = """
 totem {
     token: 1000
     cluster_name: c
+    version: 2
+    transport: udpu
+}
+system {
+    sched_rr: no
 }
 logging {
     debug: on
@@ -56,12 +63,7 @@ def test_a_file_that_real_daemons_take_reads_as_the_same_cluster(config: Config)
 def test_what_has_no_effect_on_a_simulated_cluster_is_named_once() -> None:
     conf = parse_corosync_conf(NODES + IGNORED)
     assert conf.cluster.cluster_name == "c"
-    assert conf.ignored == (
-        "totem.token",
-        "logging.debug",
-        "logging.logger_subsys.subsys",
-        "logging.logger_subsys.debug",
-    )
+    assert conf.ignored == ("totem.token", "totem.transport", "system.sched_rr")
     assert conf.unknown == ("quorum.color",)
 
 
@@ -71,6 +73,16 @@ def test_that_a_file_without_a_provider_would_have_no_votequorum_is_said() -> No
     [warning] = without.warnings
     assert warning.startswith("quorum.provider is not set")
     assert parse_corosync_conf(NODES + IGNORED).warnings == ()
+
+
+async def test_what_a_simulated_cluster_has_anyway_is_not_named() -> None:
+    text = "totem {\n version: 2\n transport: knet\n}\n"
+    assert parse_corosync_conf(NODES + text).ignored == ()
+    async with simulated_cluster(nodes=1) as cluster:
+        address = str(cluster.address(1)).format(service="cmap")
+        async with await Cmap.initialize(address=address) as cmap:
+            shown = {(key, str(await cmap.get(key))) for key, _ in AS_SIMULATED}
+    assert shown == AS_SIMULATED
 
 
 def test_comments_blank_lines_and_spaces_mean_nothing() -> None:
@@ -99,7 +111,13 @@ def test_a_device_without_a_model_is_none_and_a_tie_breaker_is_off_unless_asked_
         ("}\n", "line 1: a closing brace too many"),
         ("quorum {\n", "'quorum' is not closed"),
         ("quorum {\n two_node: 1\n}\n", "no nodelist section"),
-        ("nodelist {\n node {\n name: a\n }\n}\n", "has no nodeid"),
+        ("nodelist {\n node {\n quorum_votes: 1\n }\n}\n", "^a node in the node list has no nodeid"),
+        ("nodelist {\n node {\n name: a\n }\n}\n", "^the node a in the node list has no nodeid"),
+        (
+            "nodelist {\n node {\n ring0_addr: 192.0.2.1\n name: a\n }\n}\n",
+            "^the node 192.0.2.1 in .* no nodeid",
+        ),
+        ("\x7fELF\x02\0\udcff: {\n", "^this is no text"),
         ("nodelist {\n node {\n nodeid: one\n }\n}\n", "nodeid is a number of 0 or more, not 'one'"),
         (NODES + "quorum {\n two_node: 2\n}\n", "two_node is 0 or 1"),
         (NODES + "quorum {\n provider: corosync_ykd\n}\n", "only corosync_votequorum can be simulated"),

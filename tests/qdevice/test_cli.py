@@ -100,12 +100,14 @@ async def test_a_device_votes_while_its_commands_succeed(shell: Shell, tmp_path:
         ballot = json.loads(await line(process, '"vote": false'))
         assert ballot["reason"] == f"1 of 2 commands succeeded; test -e {flag}: exit status 1"
         text = await shell.run("status")
+        assert "Votes:           1\n" in text
         assert "registered, alive, does not vote" in text
         assert "exit status 1" in text
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     status = await shell.status()
     assert (status["name"], status["flags"], status["last"]) == (None, [], None)
+    assert "Votes:           1, once a device is registered\n" in await shell.run("status")
 
 
 async def test_a_device_that_is_left_registered_can_be_unregistered(shell: Shell) -> None:
@@ -118,7 +120,20 @@ async def test_a_device_that_is_left_registered_can_be_unregistered(shell: Shell
     assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
     assert await shell.run("unregister") == "Unregistered: device\n"
     assert (await shell.status())["flags"] == []
-    assert "no quorum device is registered" in await shell.run("unregister", exits=1)
+    for name in ([], ["--name", "device"]):
+        complaint = await shell.run("unregister", *name, exits=1)
+        assert "so there is nothing to unregister; votequorum-ipc status shows which" in complaint
+        assert "qdevice_" not in complaint
+
+
+async def test_a_device_of_another_name_is_not_unregistered_and_is_named(shell: Shell) -> None:
+    async with shell.device("--exec", "true") as process:
+        await line(process)
+        complaint = await shell.run("unregister", "--name", "wrong", exits=1)
+        assert (
+            "the device registered on this node is called 'device', not 'wrong': give that name" in complaint
+        )
+        assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 
 
 async def test_a_device_whose_registration_was_taken_away_ends_with_an_error(shell: Shell) -> None:
@@ -128,14 +143,17 @@ async def test_a_device_whose_registration_was_taken_away_ends_with_an_error(she
         assert json.loads(await shell.run("unregister", "--json"))["unregistered"] == "device"
         assert await process.wait() == 1
         assert process.stderr
-        assert b"no quorum device is registered on this node" in await process.stderr.receive_some()
+        complaint = (await process.stderr.receive_some()).decode()
+        assert "somebody has unregistered the quorum device 'device': start it again" in complaint
+        assert "qdevice_" not in complaint
 
 
 async def test_a_second_process_for_the_device_is_refused(shell: Shell) -> None:
     async with shell.device("--exec", "true") as process:
         await line(process)
         complaint = await shell.run("run", "--name", "device", "--exec", "true", exits=1)
-        assert "another process runs the quorum device" in complaint
+        assert "another process runs the quorum device 'device' here: end that one first" in complaint
+        assert f"by process {process.pid}" in await shell.run("status")
         assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 
 

@@ -407,6 +407,41 @@ async def test_another_name_and_foreign_hands_are_errors(single: Daemon) -> None
                 await cast_in_time(device)
 
 
+async def test_a_name_that_no_node_uses_any_more_is_forgotten_when_a_device_of_that_name_ends(
+    pair: Cluster,
+) -> None:
+    """A node forgets the name when a device is unregistered in its own partition, and only then."""
+    with pair[1].namespace():
+        here = await Votequorum.initialize()
+    async with here:
+        await here.qdevice_register("device")
+        pair.isolate(2)
+        pair.wait_agreed()
+        await here.qdevice_unregister("device")
+        await until_called(here, "")
+        pair.heal()
+        pair.wait_agreed()
+        # The other node has kept it, and told it to this one.
+        await until_called(here, "device")
+        with pair[1].namespace():
+            with pytest.raises(
+                Exist, match=r"'device', on another node, or .* start and end a device of that name"
+            ):
+                await QuorumDevice("new").__aenter__()
+            async with QuorumDevice("device"):
+                pass
+            await until_called(here, "")
+            async with QuorumDevice("new"):
+                assert (await here.getinfo()).qdevice_name == "new"
+
+
+async def until_called(votequorum: Votequorum, name: str) -> None:
+    """Wait until the node knows a device by this name."""
+    with trio.fail_after(DEADLINE):
+        while (await votequorum.getinfo()).qdevice_name != name:
+            await trio.sleep(0.005)
+
+
 async def cast_in_time(device: QuorumDevice) -> None:
     """Vote until the vote is not too late, as it may be on a busy machine."""
     while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -381,14 +382,14 @@ async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
 
 
 @pytest.mark.parametrize(
-    ("foreign", "error"),
+    ("foreign", "error", "text"),
     [
-        (lambda handle: handle.qdevice_unregister("device"), NotExist),
-        (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam),
+        (lambda handle: handle.qdevice_unregister("device"), NotExist, "unregistered .* 'device': start it"),
+        (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "it is 'theirs' now; start"),
     ],
 )
 async def test_a_device_that_somebody_takes_away_ends_with_an_error(
-    pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError]
+    pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError], text: str
 ) -> None:
     async def run() -> None:
         async with trio.open_nursery() as nursery:
@@ -398,13 +399,17 @@ async def test_a_device_that_somebody_takes_away_ends_with_an_error(
             async with await pair.connect(1) as handle:
                 await foreign(handle)
 
-    assert type(await _raised(run)) is error
+    raised = await _raised(run)
+    assert type(raised) is error
+    assert re.search(text, str(raised))
 
 
 async def test_what_cannot_begin_says_why(pair: SimulatedCluster) -> None:
     address = pair.address(1)
     async with QuorumDevice("device", address=address):
-        assert type(await _raised(lambda: run_qdevice("other", yes, address=address))) is Exist
+        refused = await _raised(lambda: run_qdevice("other", yes, address=address))
+        assert type(refused) is Exist
+        assert "'device', on this node: use that name, or unregister it first" in str(refused)
     assert type(await _raised(lambda: run_qdevice("", yes, address=address))) is InvalidParam
     pair.kill(1)
     assert type(await _raised(lambda: run_qdevice("device", yes, address=address))) is Library

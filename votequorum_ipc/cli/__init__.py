@@ -7,6 +7,7 @@ command is judged by how fast it starts. `common` has what subcommands share, `s
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -16,8 +17,17 @@ _NEEDED = ("click", "rich")
 def main() -> None:
     """The entry point. Exits with 0: quorate or done, 1: an error of corosync or not quorate, 2: usage."""
     if any(find_spec(package) is None for package in _NEEDED):
-        print("votequorum-ipc needs click and rich: pip install 'votequorum-ipc[cli]'", file=sys.stderr)
+        print(
+            "votequorum-ipc needs click and rich: "
+            "pip install 'votequorum-ipc[cli]', or '.[cli]' in a checkout",
+            file=sys.stderr,
+        )
         sys.exit(2)
     from .app import app
 
-    app(prog_name="votequorum-ipc")
+    try:
+        app(prog_name="votequorum-ipc")
+    except OSError as error:
+        # What could not be written would be tried once more, and be a traceback, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"votequorum-ipc: {error}: can its output be written?")

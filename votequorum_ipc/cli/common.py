@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import trio
 
-from ..errors import CsError, InvalidParam
+from ..errors import CsError, InvalidParam, Timeout
 from ..groups import unwrapped
 
 T = TypeVar("T")
@@ -39,6 +40,17 @@ class Subcommands(click.Group):
             return None
         command: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
         return command
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        # No range keeps this one out.
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
 
 
 def options(function: FunctionT) -> FunctionT:
@@ -67,6 +79,15 @@ def _check_address(_context: click.Context, _option: click.Parameter, address: s
     return address
 
 
+timeout_option: Final = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    help="Give up, with exit code 1, when there is no answer within SECONDS.",
+)
+"""`--timeout`, for what asks one question: the parameter `timeout`."""
+
+
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
     try:
@@ -74,6 +95,30 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
             return trio.run(main)
     except CsError as error:
         fail(error, as_json=as_json)
+
+
+async def within(seconds: float | None, main: Callable[[], Awaitable[T]]) -> T:
+    """What `main` gives. Raises `Timeout` when it takes longer; None: it may take as long as it likes."""
+    with trio.move_on_after(math.inf if seconds is None else seconds):
+        return await main()
+    raise Timeout(
+        f"corosync has not answered for {seconds:g} s: is it stopped, or waiting for other nodes or a quorum "
+        "device? Its log tells; try again, or with more time"
+    )
+
+
+async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` to its end; Ctrl-C cancels it, and is no failure."""
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            await main()
+            nursery.cancel_scope.cancel()
 
 
 def fail(error: CsError, *, as_json: bool) -> NoReturn:

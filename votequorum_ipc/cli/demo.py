@@ -34,7 +34,7 @@ from ..qdevice import View, run_qdevice
 from ..testing import SimulatedCluster, simulated_cluster
 from ..types import InfoFlags, NodeInfo, TrackFlags
 from ..votequorum import Votequorum
-from .common import run
+from .common import run, until_interrupted
 
 CODE: Final = """\
 import trio
@@ -107,12 +107,11 @@ SECOND_ACT: Final = (
 def command(pace: float) -> None:
     """Show what quorum is on a simulated cluster of three nodes: twenty seconds, no corosync, no root."""
     console = Console(highlight=False)
-    run(partial(demo, console, pace), as_json=False)
-    show_code(console)
+    run(partial(until_interrupted, partial(demo, console, pace)), as_json=False)
 
 
 async def demo(console: Console, pace: float) -> None:
-    """Play both acts, `pace` seconds a scene."""
+    """Play both acts, `pace` seconds a scene, then show what a user would write."""
     stage = Stage()
     with _display(console, stage):
         async with simulated_cluster(nodes=3) as cluster:
@@ -120,6 +119,7 @@ async def demo(console: Console, pace: float) -> None:
         stage.clear()
         async with simulated_cluster(nodes=3, device=DeviceConfig(votes=2)) as cluster:
             await _play(cluster, SECOND_ACT, stage, pace)
+    show_code(console)
 
 
 # --- playing ---

@@ -54,7 +54,9 @@ def command(name: str | None, minutes: float, seed: int | None, replay: str | No
 
 def _targets() -> dict[str, Target]:
     if find_spec("hypothesis") is None:
-        raise click.UsageError("fuzzing needs hypothesis: pip install 'votequorum-ipc[fuzz]'")
+        raise click.UsageError(
+            "fuzzing needs hypothesis: pip install 'votequorum-ipc[fuzz]', or '.[fuzz]' in a checkout"
+        )
     from ..fuzzing.targets import NoCheckout, find_targets
 
     try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from functools import partial
 from typing import NoReturn
 
 import click
-import trio
 
 from ..changes import Change, Follower
 from ..status import ClusterStatus
-from .common import options, print_json, run, utc_now
+from .common import options, print_json, run, until_interrupted, utc_now
 from .shapes import change_shape, status_shape
 
 
@@ -22,16 +20,7 @@ def command(as_json: bool, address: str | None) -> None:
 
     Ends with exit code 1 when the daemon is lost.
     """
-    run(partial(_until_interrupted, as_json, address), as_json=as_json)
-
-
-async def _until_interrupted(as_json: bool, address: str | None) -> None:
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(monitor, as_json, address)
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-                return
+    run(partial(until_interrupted, partial(monitor, as_json, address)), as_json=as_json)
 
 
 async def monitor(as_json: bool, address: str | None) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,22 +17,13 @@ from ..qdevice import Ballot, Command, Commands, run_qdevice
 from ..qdevice.record import Recorder, open_recorder, runtime_directory
 from ..qdevice.run import SAID_NO, SAID_YES
 from ..qdevice.systemd import Notifier
-from .common import options, print_json, printable, run, utc_now
+from .common import Seconds, options, print_json, printable, run, utc_now
 from .shapes import ring_shape
 
 _SHORTEST: Final = 0.01
 """Seconds; what is shorter would keep a CPU busy with starting commands."""
 
 _VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
-
-
-class _Seconds(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        # No range keeps this one out.
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number", param, ctx)
-        return seconds
 
 
 class _Requirement(click.ParamType):  # type: ignore[type-arg]
@@ -55,14 +45,14 @@ class _Requirement(click.ParamType):  # type: ignore[type-arg]
 @click.option("--require", type=_Requirement(), default="all", help="How many must succeed; all by default.")
 @click.option(
     "--interval",
-    type=_Seconds(_SHORTEST, 3600),
+    type=Seconds(_SHORTEST, 3600),
     default=2.0,
     show_default=True,
     help="Seconds from one run of the commands to the next.",
 )
 @click.option(
     "--timeout",
-    type=_Seconds(_SHORTEST, 3600),
+    type=Seconds(_SHORTEST, 3600),
     default=3.0,
     show_default=True,
     help="Seconds after which a command is killed and has failed.",

@@ -13,7 +13,7 @@ import click
 from ..qdevice.record import Record, read_record, runtime_directory
 from ..types import InfoFlags, NodeInfo
 from ..votequorum import Votequorum
-from .common import options, print_json, printable, run, utc_now
+from .common import options, print_json, printable, run, timeout_option, utc_now, within
 from .shapes import flag_names, ring_shape
 from .votes import on_votequorum
 
@@ -39,13 +39,14 @@ _WORDS = (
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the device that runs leaves its last vote; /run/votequorum-ipc for root.",
 )
+@timeout_option
 @options
-def command(state_dir: Path | None, as_json: bool, address: str | None) -> None:
+def command(state_dir: Path | None, timeout: float | None, as_json: bool, address: str | None) -> None:
     """Show this node's quorum device: its name, flags and votes, its last vote and the reason for it.
 
     The last vote is known while `votequorum-ipc qdevice run` runs on this node.
     """
-    info = run(partial(_own_info, address), as_json=as_json)
+    info = run(partial(within, timeout, partial(_own_info, address)), as_json=as_json)
     directory = state_dir or runtime_directory()
     name = info.qdevice_name if InfoFlags.QDEVICE_REGISTERED in info.flags else ""
     record = read_record(directory, name, address) if name and directory else None
@@ -88,7 +89,7 @@ def _rows(info: NodeInfo, name: str, record: Record | None) -> Iterator[tuple[st
     words = [is_set if flag in info.flags else is_not for flag, is_set, is_not in _WORDS]
     yield "Name:", name or "(none)"
     yield "State:", ", ".join(word for word in words if word) if name else "not registered on this node"
-    yield "Votes:", str(info.qdevice_votes)
+    yield "Votes:", str(info.qdevice_votes) if name else f"{info.qdevice_votes}, once a device is registered"
     yield "Node quorate:", "Yes" if InfoFlags.QUORATE in info.flags else "No"
     if record is not None:
         answer = {True: "yes", False: "no", None: "none"}[record.vote]

@@ -52,7 +52,7 @@ _OTHERS_PREFIX: Final = "vqsim"
     help="A corosync.conf: its node list, quorum options and cluster name.",
 )
 @click.option(
-    "--device", "device_votes", type=click.IntRange(0), help="Have a quorum device of so many votes."
+    "--device", "device_votes", type=click.IntRange(1), help="Have a quorum device of so many votes."
 )
 @click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
 @click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
@@ -93,13 +93,22 @@ def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncCo
         rules = effective_rules(conf.cluster)
     except (ConfigurationError, OSError) as error:
         raise click.UsageError(f"{file or '--nodes'}: {printable(str(error))}") from None
-    for warning in (*conf.warnings, *rules.warnings):
+    for warning in (*conf.warnings, *rules.warnings, *_about_device(conf.cluster)):
         click.echo(f"warning: {warning}", err=True)
     if conf.unknown:
         click.echo(f"warning: unknown: {', '.join(map(printable, conf.unknown))}", err=True)
     if conf.ignored:
         click.echo(f"not simulated: {', '.join(map(printable, conf.ignored))}", err=True)
     return conf
+
+
+def _about_device(config: ClusterConfig) -> Iterator[str]:
+    nodes, device = sum(node.votes for node in config.nodes), config.device and config.device.votes
+    if device and device >= nodes:
+        yield (
+            f"the quorum device has {device} of {nodes + device} votes, so the nodes have no quorum without "
+            "it; they do if it has fewer votes than they"
+        )
 
 
 async def serve(conf: CorosyncConf, transport: TransportName, local: int, prefix: str | None) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from ..errors import InvalidParam
+from ..votequorum import Votequorum
 from .common import done, options, run
 from .votes import MOST_VOTES, on_votequorum
 
@@ -16,8 +20,28 @@ def command(expected_votes: int, as_json: bool, address: str | None) -> None:
 
     Refused when N is below the votes present, or when the cluster would lose quorum by it.
     """
-    run(
-        lambda: on_votequorum(address, lambda votequorum: votequorum.setexpected(expected_votes)),
-        as_json=as_json,
-    )
+    run(partial(on_votequorum, address, partial(_set, expected_votes)), as_json=as_json)
     done(f"Expected votes: {expected_votes}", {"expected_votes": expected_votes}, as_json=as_json)
+
+
+async def _set(expected_votes: int, votequorum: Votequorum) -> None:
+    try:
+        await votequorum.setexpected(expected_votes)
+    except InvalidParam:
+        present = (await votequorum.getinfo()).total_votes
+        raise InvalidParam(_reason(expected_votes, present)) from None
+
+
+def _reason(expected_votes: int, present: int) -> str:
+    """Why votequorum refuses (`message_handler_req_lib_votequorum_setexpected`), and what it would take."""
+    if expected_votes < present:
+        return f"{expected_votes} is below the {_votes(present)} present: expect {present} or more"
+    return (
+        f"{expected_votes} expected votes need a quorum of {expected_votes // 2 + 1}, and {_votes(present)} "
+        f"{'is' if present == 1 else 'are'} present, so quorum would be lost: "
+        f"expect {2 * present - 1} at most, or have more votes present first"
+    )
+
+
+def _votes(number: int) -> str:
+    return "1 vote" if number == 1 else f"{number} votes"

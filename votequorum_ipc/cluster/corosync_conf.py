@@ -33,13 +33,18 @@ class CorosyncConf:
     """`uidgid.uid`: names or numbers, as written."""
     gids: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    """Keys that are set but have no effect on a simulated cluster, in the file's order, each once."""
+    """Keys whose values have no effect on a simulated cluster, in the file's order, each once; not those of
+    `AS_SIMULATED`, nor what is logged."""
     unknown: tuple[str, ...] = ()
     """The same for keys of the quorum section and the node list, which may be misspelt."""
     warnings: tuple[str, ...] = ()
     """Where the simulated cluster is another than a corosync with this file, in words."""
 
 
+AS_SIMULATED: Final = {("totem.version", "2"), ("totem.transport", "knet")}
+"""What need not be honoured: a simulated cluster's cmap says so anyway."""
+
+_LOGGING: Final = "logging."
 _OURS: Final = ("quorum.", "nodelist.")
 
 Pairs = list[tuple[str, str]]
@@ -51,6 +56,8 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     Raises `ConfigurationError`, with the line where it can, for what corosync would not start with either,
     and for another quorum provider than votequorum.
     """
+    if "\0" in text:
+        raise ConfigurationError("this is no text: is it a corosync.conf?")
     pairs, nodes = _collect(text)
     if not nodes:
         raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
@@ -169,7 +176,7 @@ def _node(pairs: Pairs) -> NodeConfig:
     known = _Known(dict(pairs))
     nodeid = known.number("nodeid")
     if nodeid is None:
-        raise ConfigurationError(f"a node of the node list has no nodeid: {dict(pairs)}")
+        raise ConfigurationError(f"{_called(pairs)} in the node list has no nodeid: give it one")
     votes = known.number("quorum_votes")
     return NodeConfig(
         nodeid=nodeid,
@@ -179,13 +186,20 @@ def _node(pairs: Pairs) -> NodeConfig:
     )
 
 
+def _called(pairs: Pairs) -> str:
+    """A node as people know it: by an address or by name."""
+    addresses = [value for key, value in sorted(pairs) if _is_address(key)]
+    known = [*addresses, *(value for key, value in pairs if key == "name")]
+    return f"the node {known[0]}" if known else "a node"
+
+
 def _is_address(key: str) -> bool:
     return key.startswith("ring") and key.endswith("_addr")
 
 
 def _unread(pairs: Pairs, nodes: list[Pairs], known: _Known) -> Iterator[str]:
-    for key, _ in pairs:
-        if key not in known.asked:
+    for key, value in pairs:
+        if not (key in known.asked or key.startswith(_LOGGING) or (key, value) in AS_SIMULATED):
             yield key
     for node in nodes:
         for key, _ in node:

@@ -38,10 +38,18 @@ class Directory:
         Path(self.path).chmod(_MODE)
         uid, _ = self._owner
         if uid != os.geteuid():
-            for name in os.listdir(self.path):  # noqa: PTH208
-                os.chown(self.file(name), *self._owner, follow_symlinks=False)
-            # Last, as from here on every path in it is the client's to replace.
-            os.chown(self.path, *self._owner, follow_symlinks=False)
+            try:
+                self._change_owner()
+            except PermissionError:
+                # A server without privileges may give nothing away, but root may open it all as it is.
+                if uid != 0:
+                    raise
+
+    def _change_owner(self) -> None:
+        for name in os.listdir(self.path):  # noqa: PTH208
+            os.chown(self.file(name), *self._owner, follow_symlinks=False)
+        # Last, as from here on every path in it is the client's to replace.
+        os.chown(self.path, *self._owner, follow_symlinks=False)
 
     def remove(self, names: list[str]) -> None:
         """Remove these files, and the directory unless the client keeps something of its own there."""

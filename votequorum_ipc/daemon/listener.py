@@ -32,6 +32,11 @@ _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUF
 _NO_DESCRIPTORS_PAUSE: Final = 0.1
 """Seconds until the next try to accept when the system has nothing left to do it with."""
 
+_IN_USE: Final = (
+    "is in use: is corosync, or another of these servers, running? End that one, or take names that are "
+    "free, with votequorum-ipc serve --prefix NAME"
+)
+
 _log = logging.getLogger(__name__)
 
 MakeTransport = Callable[[socket.socket, str, Credentials, int], Transport]
@@ -205,7 +210,7 @@ def _bound(target: bytes | str, where: str) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise Busy(f"{where} is in use: is corosync, or another of these servers, running?") from error
+            raise Busy(f"{where} {_IN_USE}") from error
         raise error_from_errno(error.errno or 0, f"cannot listen on {where}: {error.strerror}") from error
     except BaseException:
         sock.close()
@@ -226,4 +231,4 @@ def _clear_away(path: str, where: str) -> None:
             return
         except BlockingIOError:
             pass
-    raise Busy(f"{where} is in use: is corosync, or another of these servers, running?")
+    raise Busy(f"{where} {_IN_USE}")

@@ -30,7 +30,7 @@ from .exchange import Call, EventWaiter, Exchange, Waiter
 from .handshake import Setup, set_up
 from .readiness import Readiness
 from .shm import ShmTransport
-from .transport import Transport
+from .transport import ENDED, Transport
 from .waiting import Spin, Waiting
 
 DEFAULT_MAX_MSG_SIZE: Final = 8192
@@ -265,7 +265,7 @@ class Connection:
         )
         self._exchange.receive()
         if hung_up and self._exchange.error is None:
-            self._exchange.fail(Library("the daemon closed the connection: corosync was stopped, or died"))
+            self._exchange.fail(Library(f"the daemon closed the connection: {ENDED}"))
         self._exchange.send()
         self._note_readiness()
 

@@ -35,7 +35,7 @@ from ..ring import (
 )
 from ..wire.setup import CONTROL_BLOCK, offset_of
 from .address import abstract
-from .transport import EDGES, hang_up
+from .transport import EDGES, ENDED, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
 _WORD: Final = struct.Struct("=i")
@@ -109,7 +109,7 @@ class SocketTransport:
                 _WORD.pack_into(self._mapping, _REQUEST_SENT, 0)
             if isinstance(error, BlockingIOError):
                 return False
-            raise Library(f"the daemon has ended this connection: {error.strerror}") from error
+            raise Library(f"the daemon has ended this connection: {error.strerror}; {ENDED}") from error
         self._unanswered += 1
         return True
 

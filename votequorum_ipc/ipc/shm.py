@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 
 from ..errors import Library
 from ..ring import Ring, chunk_words
-from .transport import EDGES, hang_up
+from .transport import EDGES, ENDED, hang_up
 
 _RING_MAPPED_BY_BOTH: Final = 2
 
@@ -63,7 +63,7 @@ class ShmTransport:
 
     def flow_control(self) -> int:
         if self._request.ref_count != _RING_MAPPED_BY_BOTH:
-            raise Library("the daemon has ended this connection")
+            raise Library(f"the daemon has ended this connection: {ENDED}")
         return self._request.flow_control
 
     def send(self, messages: Sequence[bytes]) -> int:

@@ -21,6 +21,10 @@ FLOW_CONTROL_TRY_AGAIN: Final = 1
 sets while it synchronises, requests are sent and wait in the ring."""
 
 
+ENDED: Final = "corosync was stopped, or died, which its log tells; start it, then connect again"
+"""What it means that the other end of a connection is gone, and what to do."""
+
+
 class Transport(Protocol):
     """One connection's way to move messages."""
 

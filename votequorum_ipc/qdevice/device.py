@@ -23,7 +23,7 @@ from typing import Final, Self
 
 import trio
 
-from ..errors import Access, CsError, Exist, MessageError, Timeout
+from ..errors import Access, CsError, Exist, InvalidParam, MessageError, NotExist, Timeout
 from ..ipc import Address
 from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
 from ..votequorum import Votequorum
@@ -33,6 +33,16 @@ from .settings import NOT_NAMED, Settings, open_settings
 
 _WITHDRAWAL: Final = 2.0
 """Seconds that giving the vote back may take, whatever is cancelled."""
+
+_HERE: Final = "on this node: use that name, or unregister it first, with votequorum-ipc qdevice unregister"
+# A node forgets the name only when the last device of its own partition is unregistered, and repeats it to
+# all others at each membership change (`message_handler_req_exec_votequorum_qdevice_reg`).
+_NOT_HERE: Final = (
+    "on another node, or it was there when that one crashed or was cut off, and the nodes remember it: use "
+    "that name, or unregister it there; where no node has it any more, start and end a device of that name "
+    "once while all nodes are members"
+)
+"""Where a device of another name is, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +255,29 @@ class QuorumDevice:
     async def _register(self, deadline: float) -> None:
         try:
             await until_accepted(lambda: self._votequorum.qdevice_register(self._name), deadline)
-        except Access as error:
+        except (Access, Exist) as error:
             raise await self._explained(error) from None
 
-    async def _explained(self, error: Access) -> Access:
-        why = await self._settings.why_refused()
-        return Access(f"corosync's configuration has no room for a quorum device: {why}") if why else error
+    async def _explained(self, error: CsError) -> CsError:
+        """What corosync's refusal means for this device, and what to do about it."""
+        if isinstance(error, Access):
+            why = await self._settings.why_refused()
+            return (
+                Access(f"corosync's configuration has no room for a quorum device: {why}") if why else error
+            )
+        if isinstance(error, NotExist):
+            return NotExist(
+                f"somebody has unregistered the quorum device {self._name!r}: start it again for its vote"
+            )
+        info = await self._votequorum.getinfo()
+        known = info.qdevice_name
+        if isinstance(error, Exist):
+            where = _HERE if InfoFlags.QDEVICE_REGISTERED in info.flags else _NOT_HERE
+            return Exist(f"a device with another name than {self._name!r} is registered: {known!r}, {where}")
+        return InvalidParam(
+            f"somebody has renamed the quorum device {self._name!r}, or put another in its place: it is "
+            f"{known!r} now; start it by that name, or unregister that one first"
+        )
 
     async def _withdraw(self) -> None:
         """Unregister, which withdraws the vote at once. Unless the daemon is gone, it takes a moment."""
@@ -286,7 +313,7 @@ class QuorumDevice:
         async with self._polling:
             try:
                 await until_accepted(poll, question.deadline)
-            except Access as error:
+            except (Access, InvalidParam, NotExist) as error:
                 raise await self._explained(error) from None
 
     async def _ask_for_the_ring(self) -> None:

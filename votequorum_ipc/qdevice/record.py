@@ -89,7 +89,10 @@ def open_recorder(directory: Path, name: str, address: str | None) -> Iterator[R
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another process runs the quorum device {name!r} here") from None
+            raise Busy(
+                f"another process runs the quorum device {name!r} here: end that one first; "
+                "votequorum-ipc qdevice status shows its number"
+            ) from None
         try:
             yield Recorder(path)
         finally:

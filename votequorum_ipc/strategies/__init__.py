@@ -22,7 +22,8 @@ try:
     import hypothesis as _hypothesis  # noqa: F401
 except ImportError as _error:
     raise ImportError(
-        "votequorum_ipc.strategies needs hypothesis: pip install 'votequorum-ipc[fuzz]'"
+        "votequorum_ipc.strategies needs hypothesis: "
+        "pip install 'votequorum-ipc[fuzz]', or '.[fuzz]' in a checkout"
     ) from _error
 
 from .attacks import attacks
