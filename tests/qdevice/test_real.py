@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tests.qdevice.support import (
     MASTER_WINS,
     NONE,
     REGISTERED,
+    Watch,
     devices,
     log_times,
     no,
@@ -407,6 +408,52 @@ async def test_another_name_and_foreign_hands_are_errors(single: Daemon) -> None
                 await vq.qdevice_unregister("theirs")
             with pytest.raises(NotExist):
                 await cast_in_time(device)
+
+
+async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_ends_with_it(
+    pair: Cluster,
+) -> None:
+    async with watch(*pair) as (one, two):
+        async with device_on(pair[1], "old"):
+            await until_name(two, "old")
+            pair.partition([1], [2])
+            await one.settled(1)
+            await two.settled(2)
+        await until_name(one, "")
+        # The unregister has not reached node 2, and with node 2 the name comes back.
+        assert (await two.info()).qdevice_name == "old"
+        pair.heal()
+        await one.settled(1, 2)
+        await until_name(one, "old")
+        assert not (await one.info()).flags & REGISTERED
+        with pytest.raises(Exist):
+            async with device_on(pair[1], "new"):
+                pass
+        async with device_on(pair[1], "old"):
+            pass
+        await until_name(one, "")
+        await until_name(two, "")
+        async with device_on(pair[1], "new"):
+            await until_name(two, "new")
+
+
+@contextlib.asynccontextmanager
+async def device_on(node: Daemon, name: str) -> AsyncIterator[QuorumDevice]:
+    """A device that never votes, for as long as the block."""
+    device = QuorumDevice(name)
+    with node.namespace():
+        await device.__aenter__()
+    try:
+        yield device
+    finally:
+        await device.__aexit__(None, None, None)
+
+
+async def until_name(node: Watch, name: str) -> None:
+    """Wait until a node knows the device by this name."""
+    with trio.fail_after(DEADLINE):
+        while (await node.info()).qdevice_name != name:
+            await trio.sleep(0.005)
 
 
 async def cast_in_time(device: QuorumDevice) -> None:
