@@ -17,16 +17,18 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from tests.cli.command import ENVIRONMENT, status
 from tests.conftest import StartDaemon
-from tests.real.config import Config
+from tests.real.config import Config, Device
+from tests.real.daemon import Daemon
 from tests.real.host import ROOT
-from tests.real.waiting import DEADLINE
+from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc.cli.app import app
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.qdevice import QuorumDevice
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
-from .support import CAST
+from .support import CAST, REGISTERED
 
 TEXT = (ROOT / "docs" / "quorum-devices.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -87,24 +89,45 @@ async def test_the_ten_lines_are_a_device() -> None:
     assert members[0] == (1, 2)
 
 
-async def test_a_loop_of_ones_own_is_a_device() -> None:
-    async def decide(_: Any) -> bool:
-        return True
+YOURS = "async def my_storage_is_mine(members):\n    return True\n\n\n"
 
-    async with (
-        simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster,
-        trio.open_nursery() as nursery,
-    ):
 
-        def at_node_1(name: str) -> QuorumDevice:
-            return QuorumDevice(name, address=cluster.address(1))
+@pytest.mark.parametrize("block", [1, 2], ids=["with SIGTERM", "a loop"])
+def test_programs_are_devices_as_they_stand(start_daemon: StartDaemon, block: int) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    command = daemon.host.command([sys.executable, "-c", YOURS + BLOCKS[block]])
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            eventually(lambda: CAST.name in flags(daemon), otherwise="the device votes")
+            if block == 2:
+                daemon.kill()
+            else:
+                process.terminate()
+            _, errors = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    if block == 2:
+        assert "votequorum_ipc.errors.Library" in errors
+    else:
+        assert (process.returncode, errors) == (0, "")
+        assert REGISTERED.name not in flags(daemon)
 
-        scope: dict[str, Any] = {"QuorumDevice": at_node_1, "decide": decide}
-        lines = "".join(f"    {line}\n" for line in BLOCKS[1].splitlines())
-        exec(f"import contextlib\nfrom votequorum_ipc import MessageError\nasync def loop():\n{lines}", scope)
-        nursery.start_soon(scope["loop"])
-        await until_voting(cluster)
-        nursery.cancel_scope.cancel()
+
+def flags(daemon: Daemon) -> list[str]:
+    shown: list[str] = status(daemon)["votequorum"]["flags"]
+    return shown
+
+
+async def test_an_example_is_started_so(tmp_path: Path) -> None:
+    found = re.search(r"^# python (examples/\S+) /shared/quorum\n(.*)\n```$", TEXT, re.MULTILINE)
+    assert found
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        command = [sys.executable, str(ROOT / found[1]), str(tmp_path), "--address", cluster.address(1)]
+        async with process(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as example:
+            assert example.stderr
+            async with example.stderr:
+                with trio.fail_after(DEADLINE):
+                    assert (await example.stderr.receive_some()).decode() == f"{found[2]}\n"
 
 
 async def test_five_minutes_without_corosync(tmp_path: Path) -> None:
