@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,25 +93,48 @@ async def test_the_ten_lines_are_a_device() -> None:
 YOURS = "async def my_storage_is_mine(members):\n    return True\n\n\n"
 
 
-@pytest.mark.parametrize("block", [1, 2], ids=["with SIGTERM", "a loop"])
-def test_programs_are_devices_as_they_stand(start_daemon: StartDaemon, block: int) -> None:
-    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+@contextlib.contextmanager
+def voting(daemon: Daemon, block: int) -> Iterator[subprocess.Popen[str]]:
+    """A program of the document, which votes on the daemon's host."""
     command = daemon.host.command([sys.executable, "-c", YOURS + BLOCKS[block]])
-    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as program:
         try:
             eventually(lambda: CAST.name in flags(daemon), otherwise="the device votes")
-            if block == 2:
-                daemon.kill()
-            else:
-                process.terminate()
-            _, errors = process.communicate(timeout=DEADLINE)
+            yield program
         finally:
-            process.kill()
-    if block == 2:
-        assert "votequorum_ipc.errors.Library" in errors
-    else:
-        assert (process.returncode, errors) == (0, "")
+            program.kill()
+
+
+@pytest.mark.parametrize(
+    ("block", "number", "code"),
+    [(0, signal.SIGINT, None), (1, signal.SIGINT, None), (1, signal.SIGTERM, 0)],
+    ids=["ten lines, Ctrl-C", "with a receiver, Ctrl-C", "with a receiver, SIGTERM"],
+)
+def test_a_program_that_ends_well_withdraws_its_vote(
+    start_daemon: StartDaemon, block: int, number: signal.Signals, code: int | None
+) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, block) as program:
+        program.send_signal(number)
+        _, errors = program.communicate(timeout=DEADLINE)
+        assert code is None or (program.returncode, errors) == (code, "")
         assert REGISTERED.name not in flags(daemon)
+
+
+def test_the_ten_lines_leave_their_vote_when_sigterm_kills_them(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, 0) as program:
+        program.terminate()
+        assert program.wait(DEADLINE) == -signal.SIGTERM
+        assert {REGISTERED.name, CAST.name} <= {*flags(daemon)}
+
+
+def test_a_loop_of_ones_own_is_a_device_until_the_daemon_stops(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, 2) as program:
+        daemon.kill()
+        _, errors = program.communicate(timeout=DEADLINE)
+        assert "votequorum_ipc.errors.Library" in errors
 
 
 def flags(daemon: Daemon) -> list[str]:

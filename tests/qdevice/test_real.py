@@ -413,28 +413,29 @@ async def test_another_name_and_foreign_hands_are_errors(single: Daemon) -> None
 async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_ends_with_it(
     pair: Cluster,
 ) -> None:
+    # Other tests of this cluster may have left the name that they all use.
     async with watch(*pair) as (one, two):
-        async with device_on(pair[1], "old"):
-            await until_name(two, "old")
+        async with device_on(pair[1], "device"):
+            await until_name(two, "device")
             pair.partition([1], [2])
             await one.settled(1)
             await two.settled(2)
         await until_name(one, "")
         # The unregister has not reached node 2, and with node 2 the name comes back.
-        assert (await two.info()).qdevice_name == "old"
+        assert (await two.info()).qdevice_name == "device"
         pair.heal()
         await one.settled(1, 2)
-        await until_name(one, "old")
+        await until_name(one, "device")
         assert not (await one.info()).flags & REGISTERED
         with pytest.raises(Exist):
-            async with device_on(pair[1], "new"):
+            async with device_on(pair[1], "another"):
                 pass
-        async with device_on(pair[1], "old"):
+        async with device_on(pair[1], "device"):
             pass
         await until_name(one, "")
         await until_name(two, "")
-        async with device_on(pair[1], "new"):
-            await until_name(two, "new")
+        async with device_on(pair[1], "another"):
+            await until_name(two, "another")
 
 
 @contextlib.asynccontextmanager
