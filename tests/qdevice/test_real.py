@@ -330,6 +330,8 @@ async def test_the_vote_is_cast_at_once_after_a_membership_change(pair: Cluster)
             assert await one.settled(1)
             pair.heal()
             assert await one.settled(1, 2)
+        # The device hears that its vote was accepted a moment after the nodes have settled by it.
+        await eventually_async(lambda: accepted[-1][1] >= log_times(pair[1], begun)[-1] - TICKS)
     starts = log_times(pair[1], begun)[skip:]
     took = [min(when for _, when in accepted if when >= start - TICKS) - start for start in starts]
     # Each of them was answered, by the ballot that the new ring called for.
