@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
-from tests.real.host import ROOT
+from tests.real.host import ROOT, Host
 from tests.real.waiting import DEADLINE
 
 TEXT = (ROOT / "README.md").read_text()
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 ASK, FOLLOW, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 DOCUMENTS = sorted(
@@ -27,7 +29,8 @@ DOCUMENTS = sorted(
 )
 
 
-def test_the_first_program_asks_for_quorum(shm_daemon: Daemon) -> None:
+def test_the_first_program_asks_for_quorum_in_five_lines(shm_daemon: Daemon) -> None:
+    assert len([line for line in ASK.splitlines() if line]) == 5
     done = subprocess.run(
         shm_daemon.host.command([sys.executable, "-c", ASK]),
         capture_output=True,
@@ -35,7 +38,41 @@ def test_the_first_program_asks_for_quorum(shm_daemon: Daemon) -> None:
         timeout=DEADLINE,
         check=False,
     )
-    assert (done.stderr, done.stdout) == ("", "quorate: True with 1 votes of 1\n")
+    assert (done.stderr, done.stdout) == ("", "quorate: True with 1 votes, and quorum is 1\n")
+
+
+def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: Path) -> None:
+    [served] = re.findall(r"^\$ votequorum-ipc serve\n(.*?)```$", TEXT, re.DOTALL | re.MULTILINE)
+    [(before, typed, after)] = re.findall(r"(.*)^> (.*?)\n(.*)", served, re.DOTALL | re.MULTILINE)
+    asked = re.findall(r"^\$ votequorum-ipc (status .*)\n(Quorate: .*\n)", TEXT, re.MULTILINE)
+    assert len(asked) == 2
+    host = Host(tmp_path)
+    command = host.command([sys.executable, "-m", "votequorum_ipc", "serve"])
+    try:
+        with subprocess.Popen(
+            command, text=True, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as serve:
+            assert serve.stdin
+            assert serve.stdout
+            try:
+                assert "".join(serve.stdout.readline() for _ in before.splitlines()) == before
+                print(typed, file=serve.stdin, flush=True)
+                assert "".join(serve.stdout.readline() for _ in after.splitlines()) == after
+                for arguments, answer in asked:
+                    line = f"{shlex.quote(sys.executable)} -m votequorum_ipc {arguments}"
+                    done = subprocess.run(
+                        host.command(["sh", "-c", line]),
+                        env=ENVIRONMENT,
+                        capture_output=True,
+                        text=True,
+                        timeout=DEADLINE,
+                        check=False,
+                    )
+                    assert (done.stderr, done.stdout) == ("", answer)
+            finally:
+                serve.kill()
+    finally:
+        host.close()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +106,7 @@ def test_the_test_passes(tmp_path: Path) -> None:
         timeout=DEADLINE,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
     )
     assert "1 passed" in done.stdout, done.stdout
 

@@ -10,7 +10,6 @@ the node and the members of its part.
 
 from __future__ import annotations
 
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,7 +17,7 @@ from functools import partial
 
 import trio
 
-from votequorum_ipc.qdevice import View, run_qdevice
+from votequorum_ipc.qdevice import View
 
 SECONDS = 3.0
 """How long the service may take for each step of its answer."""
@@ -49,6 +48,6 @@ def _says_200(url: str) -> bool:
 
 
 if __name__ == "__main__":
-    # After the argument that is told above there may be the address of a daemon that is not corosync.
-    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    trio.run(partial(run_qdevice, "witness", Endpoint(target), address=address))
+    from _program import main  # the file beside this one
+
+    main("witness", Endpoint, "URL", __doc__)

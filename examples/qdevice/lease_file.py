@@ -22,7 +22,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from pathlib import Path
 
 import trio
 
-from votequorum_ipc.qdevice import View, run_qdevice
+from votequorum_ipc.qdevice import View
 
 LEASE = 10.0
 """Seconds without a beat after which another node may take the lease."""
@@ -121,6 +120,6 @@ class LeaseFile:
 
 
 if __name__ == "__main__":
-    # After the argument that is told above there may be the address of a daemon that is not corosync.
-    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    trio.run(partial(run_qdevice, "lease", LeaseFile(Path(target)), address=address))
+    from _program import main  # the file beside this one
+
+    main("lease", lambda directory: LeaseFile(Path(directory)), "DIRECTORY", __doc__)

@@ -11,12 +11,11 @@ beside it, or where the nodes have no way to each other but through the gateway.
 from __future__ import annotations
 
 import subprocess
-import sys
 from functools import partial
 
 import trio
 
-from votequorum_ipc.qdevice import View, run_qdevice
+from votequorum_ipc.qdevice import View
 
 
 async def ping_gateway(gateway: str, _: View) -> bool:
@@ -27,6 +26,6 @@ async def ping_gateway(gateway: str, _: View) -> bool:
 
 
 if __name__ == "__main__":
-    # After the argument that is told above there may be the address of a daemon that is not corosync.
-    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    trio.run(partial(run_qdevice, "gateway", partial(ping_gateway, target), address=address))
+    from _program import main  # the file beside this one
+
+    main("gateway", lambda gateway: partial(ping_gateway, gateway), "GATEWAY", __doc__)

@@ -13,12 +13,9 @@ when the membership changes just then. So nobody votes on a lease that might end
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-
 import trio
 
-from votequorum_ipc.qdevice import View, run_qdevice
+from votequorum_ipc.qdevice import View
 
 VOTE_LIFE = 10.0 + 30.0
 """Seconds that a vote may live: quorum.device.timeout and .sync_timeout."""
@@ -103,8 +100,13 @@ class Replies:
         return line.removeprefix(kind)
 
 
+def at(text: str) -> RedisLease:
+    """The decision about the server at "HOST" or "HOST:PORT". Raises `ValueError`."""
+    host, _, port = text.partition(":")
+    return RedisLease(host, int(port or 6379))
+
+
 if __name__ == "__main__":
-    # After the argument that is told above there may be the address of a daemon that is not corosync.
-    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    host, _, port = target.partition(":")
-    trio.run(partial(run_qdevice, "lease", RedisLease(host, int(port or 6379)), address=address))
+    from _program import main  # the file beside this one
+
+    main("lease", at, "HOST[:PORT]", __doc__)

@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 import trio
 
-from votequorum_ipc.qdevice import View, run_qdevice
+from votequorum_ipc.qdevice import View
 
 
 class SharedLock:
@@ -65,6 +63,6 @@ class SharedLock:
 
 
 if __name__ == "__main__":
-    # After the argument that is told above there may be the address of a daemon that is not corosync.
-    target, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    trio.run(partial(run_qdevice, "lock", SharedLock(Path(target)), address=address))
+    from _program import main  # the file beside this one
+
+    main("lock", lambda file: SharedLock(Path(file)), "FILE", __doc__)

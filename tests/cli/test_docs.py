@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,12 +24,12 @@ from votequorum_ipc.changes import (
     QuorumChanged,
     VotesChanged,
 )
-from votequorum_ipc.cli import shapes
+from votequorum_ipc.cli import script, serve, shapes
 from votequorum_ipc.cli.lines import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.status import ClusterStatus, Member
 
-from .command import status, without_daemon
+from .command import COMMAND, ENVIRONMENT, status, without_daemon
 
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 BLOCKS: dict[str, str] = dict(re.findall(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE))
@@ -128,6 +130,39 @@ def test_what_a_change_prints_is_documented(command: str, shape: dict[str, int],
     assert BLOCKS[f"votequorum-ipc {command}"] == f"{text}\n"
     documented = json.loads(BLOCKS[f"votequorum-ipc {command} --json"])
     assert {**shape, "time": documented["time"]} == documented
+
+
+def test_changes_are_accepted_in_the_documented_order_by_a_fresh_cluster() -> None:
+    shown = [block for block in BLOCKS.items() if " set" in block[0] and "json" not in block[0]]
+    assert len(shown) == 2
+    prefix = f"order-{os.getpid()}"
+    argv = [*COMMAND, "serve", "--prefix", prefix]
+    with subprocess.Popen(
+        argv, text=True, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as cluster:
+        try:
+            assert cluster.stdout
+            assert "serving 3 nodes" in cluster.stdout.readline()
+            for command, text in shown:
+                arguments = command.removeprefix("votequorum-ipc ").split()
+                done = without_daemon(*arguments, "--address", f"@{prefix}-{{service}}")
+                assert done.stdout == text, done.stderr
+        finally:
+            cluster.kill()
+
+
+def test_the_names_of_other_nodes_and_all_words_are_documented() -> None:
+    assert f"status --address '@{serve._OTHERS_PREFIX}-2-{{service}}'" in TEXT
+    table = TEXT[TEXT.index("| words |") :].partition("\n\n")[0]
+    words = {word for usage, meaning in script.HELP for word in [usage.split()[0], *aliases(meaning)]}
+    assert {"move", "quit", "q"} <= words
+    assert [word for word in sorted(words) if not re.search(rf"`{word}\b", table)] == []
+
+
+def aliases(meaning: str) -> list[str]:
+    """The words that `help` gives as "(also: ...)"."""
+    also = re.search(r"\(also: (.*)\)", meaning)
+    return also[1].split(", ") if also else []
 
 
 def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:

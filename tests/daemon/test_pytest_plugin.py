@@ -52,7 +52,7 @@ def test_plain(simulated_cluster):
 def test_the_documented_example_is_a_test_that_passes(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "embedded-daemon.md").read_text()
     example = text.split("```python\n", 1)[1].split("```", 1)[0]
-    assert "1 passed" in run(tmp_path, example, "-p", "pytest_trio.plugin", "-o", "trio_mode=true")
+    assert "1 passed" in run(tmp_path, example, "-p", "pytest_trio.plugin")
 
 
 def test_a_suite_that_does_not_use_it_imports_nothing_of_ours(tmp_path: Path) -> None:

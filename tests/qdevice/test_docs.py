@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,16 +18,18 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from tests.cli.command import ENVIRONMENT, status
 from tests.conftest import StartDaemon
-from tests.real.config import Config
+from tests.real.config import Config, Device
+from tests.real.daemon import Daemon
 from tests.real.host import ROOT
-from tests.real.waiting import DEADLINE
+from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc.cli.app import app
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.qdevice import QuorumDevice
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
-from .support import CAST
+from .support import CAST, REGISTERED
 
 TEXT = (ROOT / "docs" / "quorum-devices.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -87,24 +90,68 @@ async def test_the_ten_lines_are_a_device() -> None:
     assert members[0] == (1, 2)
 
 
-async def test_a_loop_of_ones_own_is_a_device() -> None:
-    async def decide(_: Any) -> bool:
-        return True
+YOURS = "async def my_storage_is_mine(members):\n    return True\n\n\n"
 
-    async with (
-        simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster,
-        trio.open_nursery() as nursery,
-    ):
 
-        def at_node_1(name: str) -> QuorumDevice:
-            return QuorumDevice(name, address=cluster.address(1))
+@contextlib.contextmanager
+def voting(daemon: Daemon, block: int) -> Iterator[subprocess.Popen[str]]:
+    """A program of the document, which votes on the daemon's host."""
+    command = daemon.host.command([sys.executable, "-c", YOURS + BLOCKS[block]])
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            eventually(lambda: CAST.name in flags(daemon), otherwise="the device votes")
+            yield program
+        finally:
+            program.kill()
 
-        scope: dict[str, Any] = {"QuorumDevice": at_node_1, "decide": decide}
-        lines = "".join(f"    {line}\n" for line in BLOCKS[1].splitlines())
-        exec(f"import contextlib\nfrom votequorum_ipc import MessageError\nasync def loop():\n{lines}", scope)
-        nursery.start_soon(scope["loop"])
-        await until_voting(cluster)
-        nursery.cancel_scope.cancel()
+
+@pytest.mark.parametrize(
+    ("block", "number", "code"),
+    [(0, signal.SIGINT, None), (1, signal.SIGINT, None), (1, signal.SIGTERM, 0)],
+    ids=["ten lines, Ctrl-C", "with a receiver, Ctrl-C", "with a receiver, SIGTERM"],
+)
+def test_a_program_that_ends_well_withdraws_its_vote(
+    start_daemon: StartDaemon, block: int, number: signal.Signals, code: int | None
+) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, block) as program:
+        program.send_signal(number)
+        _, errors = program.communicate(timeout=DEADLINE)
+        assert code is None or (program.returncode, errors) == (code, "")
+        assert REGISTERED.name not in flags(daemon)
+
+
+def test_the_ten_lines_leave_their_vote_when_sigterm_kills_them(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, 0) as program:
+        program.terminate()
+        assert program.wait(DEADLINE) == -signal.SIGTERM
+        assert {REGISTERED.name, CAST.name} <= {*flags(daemon)}
+
+
+def test_a_loop_of_ones_own_is_a_device_until_the_daemon_stops(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
+    with voting(daemon, 2) as program:
+        daemon.kill()
+        _, errors = program.communicate(timeout=DEADLINE)
+        assert "votequorum_ipc.errors.Library" in errors
+
+
+def flags(daemon: Daemon) -> list[str]:
+    shown: list[str] = status(daemon)["votequorum"]["flags"]
+    return shown
+
+
+async def test_an_example_is_started_so(tmp_path: Path) -> None:
+    found = re.search(r"^# python (examples/\S+) /shared/quorum\n(.*)\n```$", TEXT, re.MULTILINE)
+    assert found
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        command = [sys.executable, str(ROOT / found[1]), str(tmp_path), "--address", cluster.address(1)]
+        async with process(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as example:
+            assert example.stderr
+            async with example.stderr:
+                with trio.fail_after(DEADLINE):
+                    assert (await example.stderr.receive_some()).decode() == f"{found[2]}\n"
 
 
 async def test_five_minutes_without_corosync(tmp_path: Path) -> None:

@@ -28,12 +28,12 @@ from examples.qdevice.redis_lease import RedisLease
 from examples.qdevice.shared_lock import SharedLock
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE, eventually, eventually_async
-from votequorum_ipc import RingId
+from votequorum_ipc import InfoFlags, RingId
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.qdevice import View, Vote, run_qdevice
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
-from .support import CAST, need
+from .support import ALIVE, CAST, REGISTERED, need
 
 SECONDS = 0.3
 """Leases of these tests last as long, since their holders are known to be gone."""
@@ -325,11 +325,41 @@ async def test_of_a_two_node_split_that_both_sides_survive_so_many_go_on(
 
 # --- as programs ---
 
+NAMES = ["ping_gateway", "http_endpoint", "shared_lock", "lease_file", "redis_lease"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
-@pytest.mark.parametrize(
-    "name", ["ping_gateway", "http_endpoint", "shared_lock", "lease_file", "redis_lease"]
-)
-async def test_each_runs_as_a_program(name: str, witness: Service, redis: int, tmp_path: Path) -> None:
+
+def program(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "examples" / "qdevice" / f"{name}.py"), *arguments]
+
+
+@contextlib.asynccontextmanager
+async def started(command: list[str]) -> AsyncIterator[trio.Process]:
+    """A process whose stderr is read, and which has ended with the block."""
+    process = await trio.lowlevel.open_process(command, env=ENVIRONMENT, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            assert process.stderr
+            await process.stderr.aclose()
+
+
+async def until_flags(cluster: SimulatedCluster, process: trio.Process, wanted: InfoFlags) -> None:
+    """Wait until node 1 has these flags."""
+    async with await cluster.connect(1) as handle:
+        with trio.fail_after(DEADLINE):
+            while wanted not in (await handle.getinfo()).flags:
+                assert process.poll() is None
+                await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_each_votes_as_a_program_and_withdraws_when_told_to_end(
+    name: str, witness: Service, redis: int, tmp_path: Path
+) -> None:
     argument = {
         "ping_gateway": "127.0.0.1",
         "http_endpoint": witness.url,
@@ -337,20 +367,59 @@ async def test_each_runs_as_a_program(name: str, witness: Service, redis: int, t
         "lease_file": str(tmp_path),
         "redis_lease": f"127.0.0.1:{redis}",
     }[name]
-    script = str(ROOT / "examples" / "qdevice" / f"{name}.py")
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
-        command = [sys.executable, script, argument, str(cluster.address(1))]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        process = await trio.lowlevel.open_process(command, env=environment)
-        try:
+        command = program(name, argument, "--address", cluster.address(1))
+        async with started(command) as process:
+            await until_flags(cluster, process, CAST)
+            process.terminate()
+            with trio.fail_after(DEADLINE):
+                assert await process.wait() == 0
             async with await cluster.connect(1) as handle:
-                with trio.fail_after(DEADLINE):
-                    while CAST not in (await handle.getinfo()).flags:
-                        assert process.poll() is None
-                        await trio.sleep(0.01)
-        finally:
-            process.kill()
-            await process.wait()
+                assert not (await handle.getinfo()).flags & (REGISTERED | ALIVE | CAST)
+
+
+async def test_what_cannot_be_known_is_no_vote_and_one_line(tmp_path: Path) -> None:
+    directory = tmp_path / "gone"
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        command = program("lease_file", str(directory), "--address", cluster.address(1))
+        async with started(command) as process:
+            await until_flags(cluster, process, REGISTERED | ALIVE)
+            directory.mkdir()
+            await until_flags(cluster, process, CAST)
+            process.terminate()
+            assert process.stderr
+            with trio.fail_after(DEADLINE):
+                told = b"".join([part async for part in process.stderr]).decode()
+    assert told.splitlines() == [
+        f"no vote: [Errno 2] No such file or directory: '{directory}'",
+        "quorum device lease does not vote: the decision said no",
+        "quorum device lease votes: the decision said yes",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ([], 2, r"usage: .*arguments are required"),
+        (["http://127.0.0.1", "--address", "@no-votequorum"], 1, r"nothing listens on [^\n]*\n"),
+    ],
+    ids=["no argument", "no daemon"],
+)
+def test_each_says_what_it_lacks(name: str, arguments: list[str], code: int, told: str) -> None:
+    if name == "redis_lease":
+        arguments = [argument.replace("http://", "") for argument in arguments]
+    done = subprocess.run(
+        program(name, *arguments),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == code
+    assert re.match(told, done.stderr, re.DOTALL), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_each_says_what_it_protects_from_and_what_not() -> None:

@@ -1,9 +1,14 @@
-"""docs/reliability.md names a test for each of its lines: they are all there."""
+"""docs/reliability.md names a test for each of its lines: they are all there. And its program runs."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
+from tests.conftest import StartDaemon
+from tests.real.config import Config
 from tests.real.host import ROOT
 
 TEXT = (ROOT / "docs" / "reliability.md").read_text()
@@ -23,3 +28,31 @@ def test_every_line_about_a_fault_names_its_test() -> None:
     assert [
         row for row in lines if not re.search(r"\| [^|]*(`test_|`tests/|the same|as with)[^|]*\|$", row)
     ] == []
+
+
+def test_the_program_that_stays_connected_runs_as_printed(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config())
+    [program] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    argv = daemon.host.command([sys.executable, "-u", "-c", program])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    lost = r"unknown for \d+\.\d s: Lost\(error=Library\(.*\)\)\n"
+
+    def watch() -> subprocess.Popen[str]:
+        return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+
+    with watch() as process:
+        assert process.stdout
+        try:
+            assert re.fullmatch(r"quorate for \d+\.\d s: Connected\(\)\n", process.stdout.readline())
+            daemon.kill()
+            assert re.fullmatch(lost, process.stdout.readline())
+            assert process.stdout.readline() == "stop what needs quorum\n"
+        finally:
+            process.kill()
+    with watch() as process:
+        assert process.stdout
+        try:
+            # Without a daemon from the beginning it is the first view.
+            assert re.fullmatch(lost, process.stdout.readline())
+        finally:
+            process.kill()

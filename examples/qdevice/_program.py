@@ -1,0 +1,70 @@
+"""A decision as a program, from its arguments to its end: what the examples here have in common.
+
+Strategy: a program that SIGTERM kills leaves its vote standing until the daemon's timeout. So the signal
+cancels the device instead, which withdraws the vote and unregisters. What the operating system refuses
+(a directory that is gone, a server that does not answer) is a line on stderr and no vote; the device goes on,
+and votes again when it can know again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from votequorum_ipc import CsError
+from votequorum_ipc.qdevice import View, Vote, run_qdevice
+
+_log = logging.getLogger(__name__)
+
+
+def main(name: str, decision: Callable[[str], Vote], argument: str, description: str | None) -> None:
+    """Be the device `name` until SIGTERM or Ctrl-C, with what `decision` makes of the program's argument."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("argument", metavar=argument)
+    parser.add_argument("--address", help="of a daemon that is not corosync, such as '@NAME-{service}'")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        vote = no_vote_in_doubt(decision(options.argument))
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        trio.run(until_told, name, vote, options.address)
+    except* CsError as errors:
+        sys.exit("\n".join(map(str, errors.exceptions)))
+
+
+async def until_told(name: str, vote: Vote, address: str | None) -> None:
+    """Run the device, and end it well when the program is told to end."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(run_qdevice, name, vote, address=address))
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+
+
+def no_vote_in_doubt(vote: Vote) -> Vote:
+    """The same decision, but one that says no, and why in a line, where it would raise `OSError`."""
+    told = ""
+
+    async def decide(view: View) -> bool:
+        nonlocal told
+        try:
+            answer = await vote(view)
+        except OSError as error:
+            if str(error) != told:
+                told = str(error)
+                _log.warning("no vote: %s", told)
+            return False
+        told = ""
+        return answer
+
+    return decide
