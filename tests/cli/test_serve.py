@@ -57,7 +57,7 @@ class Served:
 
     def __enter__(self) -> Self:
         try:
-            eventually(lambda: "serving" in self.output(), otherwise=self.errors)
+            eventually(self._all_shown, otherwise=self.errors)
         except BaseException:
             self._end()
             raise
@@ -98,6 +98,10 @@ class Served:
 
     def errors(self) -> str:
         return self._errors.read_text()
+
+    def _all_shown(self) -> bool:
+        serving = re.search(r"serving (\d+) node", self.output())
+        return serving is not None and len(self._shown()) >= int(serving[1])
 
     def _shown(self) -> list[str]:
         return [line for line in self.output().splitlines() if "  partition " in line]
