@@ -17,6 +17,8 @@ from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
 from votequorum_ipc.daemon import Access, Client, Credentials, Server, Service, limits, open_server
 from votequorum_ipc.ipc import connect
 from votequorum_ipc.ipc.address import abstract
+from votequorum_ipc.ipc.handshake import set_up
+from votequorum_ipc.ring import Ring
 from votequorum_ipc.wire import quorum as wire
 from votequorum_ipc.wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
 
@@ -106,6 +108,29 @@ async def test_events_wait_for_a_client_that_does_not_read_and_keep_their_order(
         assert await connection.request(message(24)) == message(24)
         with trio.fail_after(DEADLINE):
             assert [await connection.next_event() for _ in sent] == sent
+
+
+async def test_the_doorbells_of_events_come_when_the_client_takes_them_one_by_one() -> None:
+    """As C clients do: a byte, then an event, and never a look into the ring without a byte. The socket holds
+    the bytes of some 300 events, the ring many more."""
+    number = 400
+    async with open_server(transport="shm") as server:
+        service = Echo()
+        server.listen(service, ADDRESS)
+        setup = await set_up("echo", limits.MAX_MAX_MSG_SIZE, ADDRESS)
+        ring = Ring.open(setup.response.event, setup.response.max_msg_size)
+        try:
+            for _ in range(number):
+                service.clients[0].notify(message(24))
+            assert ring.queued() == number
+            with trio.fail_after(DEADLINE):
+                for _ in range(number):
+                    await trio.lowlevel.wait_readable(setup.socket)
+                    assert setup.socket.recv(1)
+                    assert ring.read() == message(24)
+        finally:
+            ring.close()
+            setup.socket.close()
 
 
 async def test_a_client_that_lets_too_much_gather_is_dropped_and_no_other(echo: Echo) -> None:

@@ -93,8 +93,8 @@ class Connection:
         except CsError as error:
             self._end(error)
         else:
-            if self._events and not self._watches_room:
-                # The task has to learn what it waits for now.
+            if (self._events or self._transport.needs_room()) and not self._watches_room:
+                # The task has to learn what it waits for now: room for the event, or for its doorbell alone.
                 self.wake()
 
     def wake(self) -> None:
