@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import trio
+import trio.testing
 
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
@@ -283,6 +285,73 @@ async def test_a_withdrawn_service_is_gone_at_once(server: Server) -> None:
             await connection.request(message(24))
     with pytest.raises(Library):
         await connect("echo", address=ADDRESS)
+
+
+# --- copies of its sockets ---
+
+
+@contextlib.contextmanager
+def forked(end: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A forked child that does something and then lives as long as the block."""
+    done, child_done = os.pipe()
+    parent_lives, parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(parent)
+        with contextlib.suppress(BaseException):
+            end()
+            os.write(child_done, b"\0")
+        os.read(parent_lives, 1)
+        os._exit(0)
+    os.close(child_done)
+    try:
+        assert os.read(done, 1)
+        yield
+    finally:
+        for descriptor in (done, parent, parent_lives):
+            os.close(descriptor)
+        os.waitpid(pid, 0)
+
+
+async def test_a_forked_child_keeps_neither_the_clients_nor_the_address(server: Server) -> None:
+    listener = server.listen(Echo(), ADDRESS)
+    async with await connect("echo", address=ADDRESS) as connection:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as undecided:
+            undecided.connect(abstract(ADDRESS[1:].format(service="echo")))
+            await trio.testing.wait_all_tasks_blocked()
+            with forked(), trio.fail_after(DEADLINE):
+                server.withdraw(listener)
+                with pytest.raises(Library):
+                    await connection.next_event()
+                await trio.lowlevel.wait_readable(undecided)
+                assert undecided.recv(1) == b""
+                server.listen(Echo(), ADDRESS)
+                async with await connect("echo", address=ADDRESS) as again:
+                    assert await again.request(message(24)) == message(24)
+
+
+async def test_what_ends_in_a_forked_child_goes_on_in_the_parent(server: Server, tmp_path: Path) -> None:
+    server.listen(Echo(), tmp_path / "echo")
+    async with await connect("echo", address=tmp_path / "echo") as connection:
+        before = connections_files()
+        with forked(server.close):
+            assert connections_files() == before
+            assert await connection.request(message(24)) == message(24)
+            async with await connect("echo", address=tmp_path / "echo") as another:
+                assert await another.request(message(24)) == message(24)
+
+
+def connections_files() -> set[Path]:
+    return set(Path("/dev/shm").glob(f"qb-{os.getpid()}-*/*"))
+
+
+async def test_a_client_learns_of_the_end_though_there_is_a_copy_of_its_socket(echo: Echo) -> None:
+    """As in a child that C code forked."""
+    async with await connect("echo", address=ADDRESS) as connection:
+        with echo.clients[0]._setup.dup(), trio.fail_after(DEADLINE):  # type: ignore[attr-defined]
+            echo.clients[0].close()
+            with pytest.raises(Library):
+                await connection.next_event()
 
 
 # --- what a C client would see ---
