@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -15,12 +17,14 @@ import trio
 from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import (
     Access,
+    Cmap,
     CsError,
     Exist,
     InfoFlags,
     InvalidParam,
     Library,
     MessageError,
+    NoResources,
     NotExist,
     Timeout,
     TryAgain,
@@ -28,9 +32,10 @@ from votequorum_ipc import (
 )
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.groups import unwrapped
-from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
+from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run_qdevice
 from votequorum_ipc.qdevice.retry import until_accepted
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
+from votequorum_ipc.qdevice.settings import open_settings
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
 from .support import ALIVE, CAST, MASTER_WINS, NONE, REGISTERED, yes
@@ -427,6 +432,67 @@ async def test_a_report_that_raises_ends_the_device_and_withdraws_it(pair: Simul
     with pytest.raises(RuntimeError):
         await run_qdevice("device", yes, address=pair.address(1), report=report)
     assert REGISTERED not in await flags(pair)
+
+
+# --- what cmap says ---
+
+
+class Attempts:
+    """Stands in for `Cmap.initialize`: counts, and fails as often as it is told before it works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int, error: CsError) -> None:
+        self.number = 0
+        self._failures = failures
+        self._error = error
+        self._initialize = Cmap.initialize
+        monkeypatch.setattr(Cmap, "initialize", self)
+
+    async def __call__(self, **options: Any) -> Cmap:
+        self.number += 1
+        if self.number <= self._failures:
+            raise self._error
+        return await self._initialize(**options)
+
+
+def caused(error: CsError, number: int) -> CsError:
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TryAgain("corosync is still starting"),
+        caused(NoResources("no socket to be had"), errno.EMFILE),
+        caused(Library("no descriptors"), errno.ENFILE),
+        Library("the connection broke during setup"),
+    ],
+)
+async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls(
+    hasty: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, error: CsError
+) -> None:
+    attempts = Attempts(monkeypatch, 2, error)
+    async with QuorumDevice("device", address=hasty.address(1)) as device:
+        assert device._schedule.timeouts == Timeouts()
+        timeouts = []
+        for _ in range(3):
+            await device.cast(True)
+            timeouts.append(device._schedule.timeouts)
+        # The first failure was that of the beginning.
+        assert timeouts == [Timeouts(), Timeouts(0.15, 0.15), Timeouts(0.15, 0.15)]
+    assert attempts.number == 3
+
+
+@pytest.mark.parametrize("address", ["@nobody-is-votequorum", "/no/such/directory/{service}"])
+async def test_where_there_is_no_cmap_none_is_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    attempts = Attempts(monkeypatch, 0, Library())
+    async with open_settings(address) as settings:
+        for _ in range(3):
+            await settings.refresh()
+        assert settings.timeouts == Timeouts()
+    assert attempts.number == 1
 
 
 # --- trying again ---
