@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import logging
 import math
 import os
@@ -33,7 +32,6 @@ from votequorum_ipc import (
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.groups import unwrapped
 from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run_qdevice
-from votequorum_ipc.qdevice.retry import until_accepted
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
 from votequorum_ipc.qdevice.settings import open_settings
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
@@ -493,42 +491,3 @@ async def test_where_there_is_no_cmap_none_is_looked_for_again(
             await settings.refresh()
         assert settings.timeouts == Timeouts()
     assert attempts.number == 1
-
-
-# --- trying again ---
-
-
-async def test_try_again_is_tried_again_until_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    calls: list[float] = []
-
-    async def busy() -> str:
-        calls.append(trio.current_time())
-        if trio.current_time() < 3:
-            raise TryAgain
-        return "done"
-
-    assert await until_accepted(busy, deadline=10) == "done"
-    pauses = [after - before for before, after in itertools.pairwise(calls)]
-    assert all(0 < pause <= 1 for pause in pauses)
-    assert max(pauses) > min(pauses)
-
-
-async def test_try_again_is_raised_when_the_deadline_is_near(autojump_clock: trio.testing.MockClock) -> None:
-    async def busy() -> None:
-        raise TryAgain
-
-    with pytest.raises(TryAgain):
-        await until_accepted(busy, deadline=10)
-    assert 8 < trio.current_time() <= 10
-
-
-async def test_at_least_one_attempt_is_made(autojump_clock: trio.testing.MockClock) -> None:
-    attempts: list[None] = []
-
-    async def busy() -> None:
-        attempts.append(None)
-        raise TryAgain
-
-    with pytest.raises(TryAgain):
-        await until_accepted(busy, deadline=-1)
-    assert len(attempts) == 1

@@ -26,9 +26,9 @@ import trio
 
 from ..errors import CsError, Library, MessageError, Timeout, TryAgain
 from ..ipc import Address
+from ..retry import Backoff
 from ..types import RingId
 from .device import QuorumDevice, View
-from .retry import Backoff
 
 Vote = Callable[[View], Awaitable[bool]]
 """A decision: an async function of a `View` that says whether to vote. It is cancelled when it is late."""
