@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from tests.real.waiting import DEADLINE, eventually_async
+from tests.reliability.test_descriptors import room_for
 from votequorum_ipc import (
     Access,
     Cmap,
@@ -23,8 +24,11 @@ from votequorum_ipc import (
     InvalidParam,
     Library,
     MessageError,
+    NoMemory,
     NoResources,
+    NoSpace,
     NotExist,
+    QueueFull,
     Timeout,
     TryAgain,
     Votequorum,
@@ -82,6 +86,23 @@ class Running:
 
         await eventually_async(is_it, otherwise=lambda: f"{vote} {reason}: {self.ballots[-3:]}")
         return self.ballots[-1]
+
+
+class Attempts:
+    """Stands in for a handle's `initialize`: counts, and fails as often as it is told before it works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, handle: Any, failures: int, error: CsError) -> None:
+        self.number = 0
+        self._failures = failures
+        self._error = error
+        self._initialize = handle.initialize
+        monkeypatch.setattr(handle, "initialize", self)
+
+    async def __call__(self, **options: Any) -> Any:
+        self.number += 1
+        if self.number <= self._failures:
+            raise self._error
+        return await self._initialize(**options)
 
 
 @pytest.fixture
@@ -363,6 +384,37 @@ async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_aga
     assert await flags(pair) & (REGISTERED | CAST | MASTER_WINS) == REGISTERED | CAST | MASTER_WINS
 
 
+@pytest.mark.parametrize("error", [Library, NoMemory, NoResources, NoSpace, QueueFull])
+async def test_what_keeps_a_device_from_connecting_again_for_a_moment_does_not_end_it(
+    pair: SimulatedCluster, running: Running, monkeypatch: pytest.MonkeyPatch, error: type[CsError]
+) -> None:
+    await running.start(pair, yes)
+    await running.until(True)
+    attempts = Attempts(monkeypatch, Votequorum, 1, error("out of something"))
+    pair.kill(1)
+    await running.until(None, "cannot be reached")
+    pair.up(1)
+    await running.until(True)
+    assert attempts.number > 1
+    assert any("out of something" in ballot.reason for ballot in running.ballots)
+
+
+@pytest.mark.parametrize("descriptors", [0, 2, 5])
+async def test_a_device_without_descriptors_connects_when_it_has_some(
+    pair: SimulatedCluster, running: Running, descriptors: int
+) -> None:
+    await running.start(pair, yes)
+    await running.until(True)
+    pair.kill(1)
+    await running.until(None, "cannot be reached")
+    pair.up(1)
+    with room_for(descriptors):
+        count = len(running.ballots)
+        await eventually_async(lambda: len(running.ballots) > count)
+        await running.until(None, "cannot be reached")
+    await running.until(True)
+
+
 async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: Running) -> None:
     await running.start(pair, yes)
     await running.device.rename("another")
@@ -435,23 +487,6 @@ async def test_a_report_that_raises_ends_the_device_and_withdraws_it(pair: Simul
 # --- what cmap says ---
 
 
-class Attempts:
-    """Stands in for `Cmap.initialize`: counts, and fails as often as it is told before it works."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int, error: CsError) -> None:
-        self.number = 0
-        self._failures = failures
-        self._error = error
-        self._initialize = Cmap.initialize
-        monkeypatch.setattr(Cmap, "initialize", self)
-
-    async def __call__(self, **options: Any) -> Cmap:
-        self.number += 1
-        if self.number <= self._failures:
-            raise self._error
-        return await self._initialize(**options)
-
-
 def caused(error: CsError, number: int) -> CsError:
     error.__cause__ = OSError(number, os.strerror(number))
     return error
@@ -469,7 +504,7 @@ def caused(error: CsError, number: int) -> CsError:
 async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls(
     hasty: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, error: CsError
 ) -> None:
-    attempts = Attempts(monkeypatch, 2, error)
+    attempts = Attempts(monkeypatch, Cmap, 2, error)
     async with QuorumDevice("device", address=hasty.address(1)) as device:
         assert device._schedule.timeouts == Timeouts()
         timeouts = []
@@ -485,7 +520,7 @@ async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls
 async def test_where_there_is_no_cmap_none_is_looked_for_again(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    attempts = Attempts(monkeypatch, 0, Library())
+    attempts = Attempts(monkeypatch, Cmap, 0, Library())
     async with open_settings(address) as settings:
         for _ in range(3):
             await settings.refresh()
