@@ -338,6 +338,12 @@ def datagram(liar: Liar, way: str = "response") -> socket.socket:
     return sock
 
 
+def bound(name: bytes) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(name)
+    return sock
+
+
 CONTROLS: dict[str, Callable[[str], Any]] = {
     "noise": lambda path: Path(path).write_bytes(b"\xff" * 24),
     "counts": lambda path: Path(path).write_bytes(words(0x7FFFFFFF, 0) * 3),
@@ -414,6 +420,26 @@ async def test_a_client_without_its_sockets_ends_alone(sockets: SimulatedCluster
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     with datagram(liar) as sock:
         sock.send(wire.TRACKSTART.encode(context=0, track_flags=2))
+        await liar.ended()
+    await is_served(honest)
+    liar.close()
+
+
+async def test_a_client_that_leaves_an_unread_event_for_another_socket_ends_at_the_next(
+    sockets: SimulatedCluster,
+) -> None:
+    """The server's socket for events then has an error that it has no reason to take off."""
+    honest, liar = await sockets.connect(1), await Liar.of(sockets)
+    elsewhere = abstract(f"{liar.response.response}-elsewhere")
+    with datagram(liar) as sock, datagram(liar, "event") as events, bound(elsewhere):
+        sock.send(wire.TRACKSTART.encode(context=0, track_flags=2))
+        await trio.lowlevel.wait_readable(events)
+        events.connect(elsewhere)
+        with trio.fail_after(DEADLINE):
+            # The server waits, and does not look at the error again and again.
+            await trio.testing.wait_all_tasks_blocked()
+        await is_served(honest)
+        sockets.partition({1}, {2, 3})
         await liar.ended()
     await is_served(honest)
     liar.close()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import trio
+import trio.testing
 
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
 from votequorum_ipc.daemon import Access, Client, Credentials, Server, Service, limits, open_server
 from votequorum_ipc.ipc import connect
 from votequorum_ipc.ipc.address import abstract
+from votequorum_ipc.ipc.handshake import set_up
+from votequorum_ipc.ring import Ring
 from votequorum_ipc.wire import quorum as wire
 from votequorum_ipc.wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
 
@@ -106,6 +110,29 @@ async def test_events_wait_for_a_client_that_does_not_read_and_keep_their_order(
         assert await connection.request(message(24)) == message(24)
         with trio.fail_after(DEADLINE):
             assert [await connection.next_event() for _ in sent] == sent
+
+
+async def test_the_doorbells_of_events_come_when_the_client_takes_them_one_by_one() -> None:
+    """As C clients do: a byte, then an event, and never a look into the ring without a byte. The socket holds
+    the bytes of some 300 events, the ring many more."""
+    number = 400
+    async with open_server(transport="shm") as server:
+        service = Echo()
+        server.listen(service, ADDRESS)
+        setup = await set_up("echo", limits.MAX_MAX_MSG_SIZE, ADDRESS)
+        ring = Ring.open(setup.response.event, setup.response.max_msg_size)
+        try:
+            for _ in range(number):
+                service.clients[0].notify(message(24))
+            assert ring.queued() == number
+            with trio.fail_after(DEADLINE):
+                for _ in range(number):
+                    await trio.lowlevel.wait_readable(setup.socket)
+                    assert setup.socket.recv(1)
+                    assert ring.read() == message(24)
+        finally:
+            ring.close()
+            setup.socket.close()
 
 
 async def test_a_client_that_lets_too_much_gather_is_dropped_and_no_other(echo: Echo) -> None:
@@ -258,6 +285,73 @@ async def test_a_withdrawn_service_is_gone_at_once(server: Server) -> None:
             await connection.request(message(24))
     with pytest.raises(Library):
         await connect("echo", address=ADDRESS)
+
+
+# --- copies of its sockets ---
+
+
+@contextlib.contextmanager
+def forked(end: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """A forked child that does something and then lives as long as the block."""
+    done, child_done = os.pipe()
+    parent_lives, parent = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(parent)
+        with contextlib.suppress(BaseException):
+            end()
+            os.write(child_done, b"\0")
+        os.read(parent_lives, 1)
+        os._exit(0)
+    os.close(child_done)
+    try:
+        assert os.read(done, 1)
+        yield
+    finally:
+        for descriptor in (done, parent, parent_lives):
+            os.close(descriptor)
+        os.waitpid(pid, 0)
+
+
+async def test_a_forked_child_keeps_neither_the_clients_nor_the_address(server: Server) -> None:
+    listener = server.listen(Echo(), ADDRESS)
+    async with await connect("echo", address=ADDRESS) as connection:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as undecided:
+            undecided.connect(abstract(ADDRESS[1:].format(service="echo")))
+            await trio.testing.wait_all_tasks_blocked()
+            with forked(), trio.fail_after(DEADLINE):
+                server.withdraw(listener)
+                with pytest.raises(Library):
+                    await connection.next_event()
+                await trio.lowlevel.wait_readable(undecided)
+                assert undecided.recv(1) == b""
+                server.listen(Echo(), ADDRESS)
+                async with await connect("echo", address=ADDRESS) as again:
+                    assert await again.request(message(24)) == message(24)
+
+
+async def test_what_ends_in_a_forked_child_goes_on_in_the_parent(server: Server, tmp_path: Path) -> None:
+    server.listen(Echo(), tmp_path / "echo")
+    async with await connect("echo", address=tmp_path / "echo") as connection:
+        before = connections_files()
+        with forked(server.close):
+            assert connections_files() == before
+            assert await connection.request(message(24)) == message(24)
+            async with await connect("echo", address=tmp_path / "echo") as another:
+                assert await another.request(message(24)) == message(24)
+
+
+def connections_files() -> set[Path]:
+    return set(Path("/dev/shm").glob(f"qb-{os.getpid()}-*/*"))
+
+
+async def test_a_client_learns_of_the_end_though_there_is_a_copy_of_its_socket(echo: Echo) -> None:
+    """As in a child that C code forked."""
+    async with await connect("echo", address=ADDRESS) as connection:
+        with echo.clients[0]._setup.dup(), trio.fail_after(DEADLINE):  # type: ignore[attr-defined]
+            echo.clients[0].close()
+            with pytest.raises(Library):
+                await connection.next_event()
 
 
 # --- what a C client would see ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.real.waiting import eventually_async
+from tests.real.waiting import eventually, eventually_async
 from votequorum_ipc import RingId
 from votequorum_ipc.qdevice import Command, Commands, View
 
@@ -130,6 +132,27 @@ async def test_a_command_that_cannot_be_killed_is_not_started_again(
         while "has not ended yet" in await again():
             await trio.sleep(0.01)
     assert (tmp_path / "runs").read_text().startswith("started\nstarted\n")
+
+
+async def test_a_command_that_cannot_be_watched_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs when the last descriptor turns out to be gone."""
+    watched: list[int] = []
+
+    def pidfd_open(pid: int) -> int:
+        watched.append(pid)
+        eventually((tmp_path / "runs").exists)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    text = f"sleep 1000 & echo $! > {tmp_path}/child; mv {tmp_path}/child {tmp_path}/runs; wait"
+    outcome = await Command(text, timeout=1000, shell=True).run(view(4000))
+    assert not outcome.succeeded
+    assert outcome.detail == "cannot be watched, so it was killed: Too many open files"
+    child = int((tmp_path / "runs").read_text())
+    assert not alive(watched[0])
+    await eventually_async(lambda: not alive(child))
 
 
 @pytest.mark.parametrize(

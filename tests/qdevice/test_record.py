@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,32 @@ def test_a_second_device_of_the_name_is_refused(tmp_path: Path) -> None:
             pass
 
 
+def test_a_reader_keeps_no_device_from_starting(tmp_path: Path) -> None:
+    """Not at any step of its reading."""
+    refusals: list[Busy] = []
+    starts = 0
+
+    def start(*_: object) -> None:
+        nonlocal starts
+        sys.setprofile(None)
+        try:
+            with open_recorder(tmp_path, "device", None):
+                starts += 1
+        except Busy as error:
+            refusals.append(error)
+        sys.setprofile(start)
+
+    with open_recorder(tmp_path, "device", None):
+        pass
+    sys.setprofile(start)
+    try:
+        read_record(tmp_path, "device", None)
+    finally:
+        sys.setprofile(None)
+    assert starts > 10
+    assert refusals == []
+
+
 @pytest.mark.parametrize("name", ["../../etc/x", "ä/ö", "x" * 254, "\udcff", " "])
 def test_any_name_of_a_device_makes_a_file_in_the_directory(tmp_path: Path, name: str) -> None:
     with open_recorder(tmp_path, name, None) as recorder:
@@ -86,6 +113,16 @@ def test_whatever_the_file_holds_is_a_record_or_nothing(tmp_path: Path, text: by
         file.write_bytes(text)
         record = read_record(tmp_path, "device", None)
         assert record is None or isinstance(record.reason, str)
+
+
+@pytest.mark.parametrize(("field", "value"), [("ring_id", "[Infinity, 1]"), ("time", "1" + 400 * "0")])
+def test_numbers_beyond_all_bounds_are_no_record(tmp_path: Path, field: str, value: str) -> None:
+    with open_recorder(tmp_path, "device", None) as recorder:
+        recorder.write("device", BALLOT)
+        [file] = tmp_path.glob("*.json")
+        text = json.dumps(json.loads(file.read_text()) | {field: "?"})
+        file.write_text(text.replace('"?"', value))
+        assert read_record(tmp_path, "device", None) is None
 
 
 def test_where_records_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import errno
 import logging
 import math
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -14,24 +15,30 @@ import pytest
 import trio
 
 from tests.real.waiting import DEADLINE, eventually_async
+from tests.reliability.test_descriptors import room_for
 from votequorum_ipc import (
     Access,
+    Cmap,
     CsError,
     Exist,
     InfoFlags,
     InvalidParam,
     Library,
     MessageError,
+    NoMemory,
+    NoResources,
+    NoSpace,
     NotExist,
+    QueueFull,
     Timeout,
     TryAgain,
     Votequorum,
 )
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.groups import unwrapped
-from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
-from votequorum_ipc.qdevice.retry import until_accepted
+from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run_qdevice
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
+from votequorum_ipc.qdevice.settings import open_settings
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
 from .support import ALIVE, CAST, MASTER_WINS, NONE, REGISTERED, yes
@@ -80,6 +87,23 @@ class Running:
 
         await eventually_async(is_it, otherwise=lambda: f"{vote} {reason}: {self.ballots[-3:]}")
         return self.ballots[-1]
+
+
+class Attempts:
+    """Stands in for a handle's `initialize`: counts, and fails as often as it is told before it works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, handle: Any, failures: int, error: CsError) -> None:
+        self.number = 0
+        self._failures = failures
+        self._error = error
+        self._initialize = handle.initialize
+        monkeypatch.setattr(handle, "initialize", self)
+
+    async def __call__(self, **options: Any) -> Any:
+        self.number += 1
+        if self.number <= self._failures:
+            raise self._error
+        return await self._initialize(**options)
 
 
 @pytest.fixture
@@ -361,6 +385,37 @@ async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_aga
     assert await flags(pair) & (REGISTERED | CAST | MASTER_WINS) == REGISTERED | CAST | MASTER_WINS
 
 
+@pytest.mark.parametrize("error", [Library, NoMemory, NoResources, NoSpace, QueueFull])
+async def test_what_keeps_a_device_from_connecting_again_for_a_moment_does_not_end_it(
+    pair: SimulatedCluster, running: Running, monkeypatch: pytest.MonkeyPatch, error: type[CsError]
+) -> None:
+    await running.start(pair, yes)
+    await running.until(True)
+    attempts = Attempts(monkeypatch, Votequorum, 1, error("out of something"))
+    pair.kill(1)
+    await running.until(None, "cannot be reached")
+    pair.up(1)
+    await running.until(True)
+    assert attempts.number > 1
+    assert any("out of something" in ballot.reason for ballot in running.ballots)
+
+
+@pytest.mark.parametrize("descriptors", [0, 2, 5])
+async def test_a_device_without_descriptors_connects_when_it_has_some(
+    pair: SimulatedCluster, running: Running, descriptors: int
+) -> None:
+    await running.start(pair, yes)
+    await running.until(True)
+    pair.kill(1)
+    await running.until(None, "cannot be reached")
+    pair.up(1)
+    with room_for(descriptors):
+        count = len(running.ballots)
+        await eventually_async(lambda: len(running.ballots) > count)
+        await running.until(None, "cannot be reached")
+    await running.until(True)
+
+
 async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: Running) -> None:
     await running.start(pair, yes)
     await running.device.rename("another")
@@ -434,40 +489,45 @@ async def test_a_report_that_raises_ends_the_device_and_withdraws_it(pair: Simul
     assert REGISTERED not in await flags(pair)
 
 
-# --- trying again ---
+# --- what cmap says ---
 
 
-async def test_try_again_is_tried_again_until_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    calls: list[float] = []
-
-    async def busy() -> str:
-        calls.append(trio.current_time())
-        if trio.current_time() < 3:
-            raise TryAgain
-        return "done"
-
-    assert await until_accepted(busy, deadline=10) == "done"
-    pauses = [after - before for before, after in itertools.pairwise(calls)]
-    assert all(0 < pause <= 1 for pause in pauses)
-    assert max(pauses) > min(pauses)
+def caused(error: CsError, number: int) -> CsError:
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
 
 
-async def test_try_again_is_raised_when_the_deadline_is_near(autojump_clock: trio.testing.MockClock) -> None:
-    async def busy() -> None:
-        raise TryAgain
+@pytest.mark.parametrize(
+    "error",
+    [
+        TryAgain("corosync is still starting"),
+        caused(NoResources("no socket to be had"), errno.EMFILE),
+        caused(Library("no descriptors"), errno.ENFILE),
+        Library("the connection broke during setup"),
+    ],
+)
+async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls(
+    hasty: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, error: CsError
+) -> None:
+    attempts = Attempts(monkeypatch, Cmap, 2, error)
+    async with QuorumDevice("device", address=hasty.address(1)) as device:
+        assert device._schedule.timeouts == Timeouts()
+        timeouts = []
+        for _ in range(3):
+            await device.cast(True)
+            timeouts.append(device._schedule.timeouts)
+        # The first failure was that of the beginning.
+        assert timeouts == [Timeouts(), Timeouts(0.15, 0.15), Timeouts(0.15, 0.15)]
+    assert attempts.number == 3
 
-    with pytest.raises(TryAgain):
-        await until_accepted(busy, deadline=10)
-    assert 8 < trio.current_time() <= 10
 
-
-async def test_at_least_one_attempt_is_made(autojump_clock: trio.testing.MockClock) -> None:
-    attempts: list[None] = []
-
-    async def busy() -> None:
-        attempts.append(None)
-        raise TryAgain
-
-    with pytest.raises(TryAgain):
-        await until_accepted(busy, deadline=-1)
-    assert len(attempts) == 1
+@pytest.mark.parametrize("address", ["@nobody-is-votequorum", "/no/such/directory/{service}"])
+async def test_where_there_is_no_cmap_none_is_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    attempts = Attempts(monkeypatch, Cmap, 0, Library())
+    async with open_settings(address) as settings:
+        for _ in range(3):
+            await settings.refresh()
+        assert settings.timeouts == Timeouts()
+    assert attempts.number == 1

@@ -93,8 +93,8 @@ class Connection:
         except CsError as error:
             self._end(error)
         else:
-            if self._events and not self._watches_room:
-                # The task has to learn what it waits for now.
+            if (self._events or self._transport.needs_room()) and not self._watches_room:
+                # The task has to learn what it waits for now: room for the event, or for its doorbell alone.
                 self.wake()
 
     def wake(self) -> None:
@@ -110,10 +110,19 @@ class Connection:
         self.closed = True
         self.wake()
         self._epoll.close()
-        # The socket first, as libqb does: the client then knows before the rings change.
+        # The socket first, as libqb does: the client then knows before the rings change. Shut down, it knows
+        # also where another process has a copy of the socket.
+        with contextlib.suppress(OSError):
+            self._setup.shutdown(socket.SHUT_RDWR)
         self._setup.close()
         self._transport.close()
         self._on_close(self)
+
+    def disown(self) -> None:
+        """In a forked child: close the copies, and leave the client and its files to the parent."""
+        self.closed = True
+        self._epoll.close()
+        self._setup.close()
 
     def _end(self, error: CsError) -> None:
         """A failure ends this connection and no more."""

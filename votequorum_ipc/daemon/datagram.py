@@ -76,12 +76,13 @@ class DatagramTransport:
     def register(self, epoll: select.epoll) -> None:
         epoll.register(self._setup, ARRIVALS)
         epoll.register(self._requests, ARRIVALS)
-        epoll.register(self._events, 0)
+        # No mask keeps EPOLLERR away, which would wake us for good were it no edge; see `watch_room`.
+        epoll.register(self._events, select.EPOLLET)
 
     def watch_room(self, epoll: select.epoll, wanted: bool) -> None:
         room = ROOM if wanted else 0
         epoll.modify(self._requests, ARRIVALS | room)
-        epoll.modify(self._events, select.EPOLLET | room if wanted else 0)
+        epoll.modify(self._events, select.EPOLLET | room)
 
     def check(self) -> None:
         if self._mapping.size() < _CONTROL_SIZE:

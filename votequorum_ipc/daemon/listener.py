@@ -2,7 +2,8 @@
 
 Strategy: the socket listens from the moment the listener is made, so that nobody who connects afterwards is
 refused; `run` is the task that accepts. Each client has a task of its own, first for the handshake, then for
-its connection. `close` ends everything at once, without waiting for any task.
+its connection. `close` ends everything at once, without waiting for any task. A child that this process forks
+has its copies of the sockets closed, since one open copy would keep the address and all clients waiting.
 Sources: libqb's lib/ipc_setup.c (`qb_ipcs_us_publish`, `qb_ipcs_us_connection_acceptor`).
 """
 
@@ -13,6 +14,7 @@ import errno
 import logging
 import os
 import socket
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -61,9 +63,11 @@ class Listener:
         self._host = host
         self._clients: dict[Connection, None] = {}
         self._handshakes: dict[trio.CancelScope, None] = {}
+        self._accepted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         target, where = locate(service.name, address)
         self._path = target if isinstance(target, str) else None
         self._socket = _bound(target, where)
+        _open_here.add(self)
 
     # --- what others do with it ---
 
@@ -88,6 +92,14 @@ class Listener:
         for client in list(self._clients):
             client.close()
 
+    def _disown(self) -> None:
+        """In a forked child: close the copies, and have the parent's things outlive whatever ends here."""
+        self.closed = True
+        for client in self._clients:
+            client.disown()
+        for sock in (self._socket, *self._accepted):
+            sock.close()
+
     # --- tasks ---
 
     async def run(self) -> None:
@@ -111,6 +123,7 @@ class Listener:
             if error.errno in _NO_DESCRIPTORS:
                 await trio.sleep(_NO_DESCRIPTORS_PAUSE)
             return None
+        self._accepted.add(sock)
         sock.setblocking(False)
         return sock
 
@@ -189,6 +202,19 @@ class Listener:
             _log.warning("%s: denied to uid %d, gid %d", self.service.name, client.uid, client.gid)
             return errno.EACCES
         return 0
+
+
+_open_here: weakref.WeakSet[Listener] = weakref.WeakSet()
+"""The listeners of this process."""
+
+
+def _disown_all() -> None:
+    for listener in _open_here:
+        listener._disown()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 def _errno_of(error: CsError | OSError) -> int:

@@ -15,7 +15,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,26 +54,33 @@ class Command:
         self._argv: Sequence[str] = ["/bin/sh", "-c", text] if shell else shlex.split(text)
         if not self._argv or not text.strip():
             raise ValueError("an empty command")
-        self._undead: _Running | None = None
+        self._undead: Callable[[], bool] | None = None
+        """Whether a run that could not be killed has ended by now."""
 
     async def run(self, view: View) -> Outcome:
         """Run the command once, in its time and at most half of the time that is left to answer.
 
         When this returns, or is cancelled, the command has ended, or is one that cannot be killed.
         """
-        if self._undead is not None and not self._undead.bury():
+        if self._undead is not None and not self._undead():
             return self._failed("the last run could not be killed, and has not ended yet")
         self._undead = None
         try:
-            running = _Running(await self._start(view))
+            process = await self._start(view)
         except OSError as error:
             return self._failed(f"cannot be started: {error.strerror}")
+        try:
+            running = _Running(process)
+        except OSError as error:
+            if not await _kill(process):
+                self._undead = lambda: process.returncode is not None
+            return self._failed(f"cannot be watched, so it was killed: {error.strerror}")
         try:
             with trio.move_on_after(min(self._timeout, _SHARE * view.time_left)) as scope:
                 await running.wait_exited()
         finally:
             if not await running.end():
-                self._undead = running
+                self._undead = running.bury
         if scope.cancelled_caught:
             return self._failed("late, so it was killed")
         return Outcome(self.text, running.returncode == 0, _describe(running.returncode))
@@ -129,6 +136,7 @@ class _Running:
     """A process that leads a session, from its start until it is collected."""
 
     def __init__(self, process: trio.Process) -> None:
+        """Raises OSError when there is no descriptor left to watch it with."""
         self._process = process
         self._pidfd = os.pidfd_open(process.pid)
 
@@ -165,9 +173,21 @@ class _Running:
         return not scope.cancelled_caught
 
     def _signal(self, number: signal.Signals) -> None:
-        # Nobody is left, or nobody that this user may kill.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        _signal_session(self._process, number)
+
+
+async def _kill(process: trio.Process) -> bool:
+    """Kill a session at once, and collect the process that leads it; whether it is gone."""
+    _signal_session(process, signal.SIGKILL)
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
+        await process.wait()
+    return process.returncode is not None
+
+
+def _signal_session(process: trio.Process, number: signal.Signals) -> None:
+    # Nobody is left, or nobody that this user may kill.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
 
 
 def _environment(view: View) -> Mapping[str, str]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,9 +26,9 @@ import trio
 
 from ..errors import Access, CsError, Exist, InvalidParam, MessageError, NotExist, Timeout
 from ..ipc import Address
+from ..retry import Backoff, retry
 from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
 from ..votequorum import Votequorum
-from .retry import Backoff, until_accepted
 from .schedule import Question, Schedule
 from .settings import NOT_NAMED, Settings, open_settings
 
@@ -146,7 +147,7 @@ class QuorumDevice:
         while True:
             await self._votequorum.dispatch(DispatchFlags.ALL)
             self._question = self._schedule.ask(trio.current_time())
-            info = await until_accepted(self._votequorum.getinfo, self._question.deadline)
+            info = await retry(self._votequorum.getinfo, deadline=self._question.deadline)
             await self._votequorum.dispatch(DispatchFlags.ALL)
             if self._schedule.is_current(self._question):
                 break
@@ -201,9 +202,9 @@ class QuorumDevice:
         """
         deadline = trio.current_time() + self._schedule.timeouts.timeout
         async with self._polling:
-            await until_accepted(lambda: self._votequorum.qdevice_update(self._name, name), deadline)
+            await retry(self._votequorum.qdevice_update, self._name, name, deadline=deadline)
             backoff = Backoff()
-            while (await until_accepted(self._votequorum.getinfo, deadline)).qdevice_name != name:
+            while (await retry(self._votequorum.getinfo, deadline=deadline)).qdevice_name != name:
                 if trio.current_time() > deadline:
                     raise Timeout(f"the cluster has not confirmed that the device is called {name!r}")
                 await trio.sleep(backoff.pause())
@@ -217,10 +218,7 @@ class QuorumDevice:
         """
         deadline = trio.current_time() + self._schedule.timeouts.timeout
         async with self._polling:
-            await until_accepted(
-                lambda: self._votequorum.qdevice_master_wins(self._name, allow),
-                deadline,
-            )
+            await retry(self._votequorum.qdevice_master_wins, self._name, allow, deadline=deadline)
             self._master_wins = allow
 
     # --- beginning and end ---
@@ -228,9 +226,9 @@ class QuorumDevice:
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         self._schedule = Schedule()
         deadline = trio.current_time() + self._schedule.timeouts.timeout
-        votequorum = await until_accepted(
-            lambda: Votequorum.initialize(nodelist_notify=self._on_nodelist, address=self._address),
-            deadline,
+        votequorum = await retry(
+            partial(Votequorum.initialize, nodelist_notify=self._on_nodelist, address=self._address),
+            deadline=deadline,
         )
         self._votequorum = await stack.enter_async_context(votequorum)
         self._settings = await stack.enter_async_context(open_settings(self._address))
@@ -241,7 +239,7 @@ class QuorumDevice:
         await self._register(deadline)
         if self._master_wins:
             await self.set_master_wins(True)
-        await until_accepted(votequorum.trackstart, deadline)
+        await retry(votequorum.trackstart, deadline=deadline)
         # The state of now comes before the answer to trackstart, or right behind it.
         while self._schedule.ring_id is None:
             await votequorum.dispatch(DispatchFlags.ONE)
@@ -254,7 +252,7 @@ class QuorumDevice:
 
     async def _register(self, deadline: float) -> None:
         try:
-            await until_accepted(lambda: self._votequorum.qdevice_register(self._name), deadline)
+            await retry(self._votequorum.qdevice_register, self._name, deadline=deadline)
         except (Access, Exist) as error:
             raise await self._explained(error) from None
 
@@ -287,10 +285,8 @@ class QuorumDevice:
         with trio.CancelScope(shield=True, deadline=deadline), contextlib.suppress(CsError):
             if self._master_wins:
                 # votequorum would keep it for this node, and for whatever device comes next.
-                await until_accepted(
-                    lambda: self._votequorum.qdevice_master_wins(self._name, False), deadline
-                )
-            await until_accepted(lambda: self._votequorum.qdevice_unregister(self._name), deadline)
+                await retry(self._votequorum.qdevice_master_wins, self._name, False, deadline=deadline)
+            await retry(self._votequorum.qdevice_unregister, self._name, deadline=deadline)
 
     # --- inner workings ---
 
@@ -312,7 +308,7 @@ class QuorumDevice:
 
         async with self._polling:
             try:
-                await until_accepted(poll, question.deadline)
+                await retry(poll, deadline=question.deadline)
             except (Access, InvalidParam, NotExist) as error:
                 raise await self._explained(error) from None
 

@@ -3,7 +3,8 @@
 Strategy: corosync knows whether a device votes, but not why, and it does not notice two processes with one
 name. So each device has two files in a directory for such things: one that is locked for as long as the
 process lives, and one with the last ballot, replaced as a whole each time. The reader trusts neither the
-file's text nor its size.
+file's text nor its size, and only asks about the lock: with one of its own it would keep a device from
+starting.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import struct
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +28,9 @@ from .run import Ballot
 _MOST_BYTES: Final = 65536
 _MOST_REASON: Final = 4096
 _NAME_PART: Final = 64
+
+_FLOCK: Final = struct.Struct("@hhqqi")
+"""`struct flock` of fcntl(2): type, whence, start, length, pid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ def open_recorder(directory: Path, name: str, address: str | None) -> Iterator[R
     path = _path(directory, name, address)
     with path.with_suffix(".lock").open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except BlockingIOError:
             raise Busy(
                 f"another process runs the quorum device {name!r} here: end that one first; "
@@ -108,7 +113,7 @@ def read_record(directory: Path, name: str, address: str | None) -> Record | Non
             return None
         with path.open("rb") as file:
             return _record(json.loads(file.read(_MOST_BYTES)))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
@@ -120,11 +125,9 @@ def _path(directory: Path, name: str, address: str | None) -> Path:
 
 def _is_locked(path: Path) -> bool:
     with path.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = _FLOCK.unpack(fcntl.fcntl(lock, fcntl.F_OFD_GETLK, asked))
+    return bool(kind != fcntl.F_UNLCK)
 
 
 def _record(values: Mapping[str, Any]) -> Record:

@@ -24,11 +24,21 @@ from typing import Final, NoReturn
 
 import trio
 
-from ..errors import CsError, Library, MessageError, Timeout, TryAgain
+from ..errors import (
+    CsError,
+    Library,
+    MessageError,
+    NoMemory,
+    NoResources,
+    NoSpace,
+    QueueFull,
+    Timeout,
+    TryAgain,
+)
 from ..ipc import Address
+from ..retry import Backoff
 from ..types import RingId
 from .device import QuorumDevice, View
-from .retry import Backoff
 
 Vote = Callable[[View], Awaitable[bool]]
 """A decision: an async function of a `View` that says whether to vote. It is cancelled when it is late."""
@@ -38,6 +48,9 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 """Seconds between attempts to reach a daemon that is gone."""
+
+_PASSING: Final = (Library, TryAgain, NoMemory, NoResources, NoSpace, QueueFull)
+"""What ends a connection, or keeps one from being made, though nobody objects to the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ async def run_qdevice(
                     started = True
                 backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
                 await rounds.run()
-        except (Library, TryAgain) as error:
+        except _PASSING as error:
             if not started:
                 raise
             rounds.tell(Ballot(None, f"corosync cannot be reached: {error}"))

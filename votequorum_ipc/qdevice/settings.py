@@ -1,10 +1,10 @@
 """What corosync.conf says about quorum devices, read and followed through cmap.
 
 Strategy: cmap answers nothing while the nodes synchronise, and a membership change may be waiting for just
-the poll that this device is about to make. So reading is tried for a moment only; what could not be read is
-taken from the defaults, and tried again after the next poll. A daemon without cmap, or an address that does
-not lead to it, leaves the defaults for good. Source: votequorum(5), and `votequorum_readconfig` of corosync
-3.1.7 for what it refuses.
+the poll that this device is about to make. So connecting and reading are tried for a moment only; what could
+not be read is taken from the defaults, and tried again after the next poll. A daemon without cmap, or an
+address that does not lead to it, leaves the defaults for good. Source: votequorum(5), and
+`votequorum_readconfig` of corosync 3.1.7 for what it refuses.
 """
 
 from __future__ import annotations
@@ -59,42 +59,62 @@ _REFUSED: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
 class Settings:
     """What is known of the configuration. Made by `open_settings`."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: Address) -> None:
         """Not public: use `open_settings`."""
         self.timeouts = Timeouts()
         self.model_missing = False
         """Whether cmap has said that no model is named."""
+        self._address = address
+        self._exists = True
+        """Whether there may be a cmap to connect to."""
         self._cmap: Cmap | None = None
         self._tracks = False
         self._changed = True
 
     async def refresh(self) -> None:
         """Read what has changed since the last time, unless cmap does not answer now."""
-        if self._cmap is None:
-            return
         with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
+            cmap = await self._connected()
+            if cmap is None:
+                return
             if not self._tracks:
-                await self._cmap.track_add(_PREFIX, _ALL_CHANGES)
+                await cmap.track_add(_PREFIX, _ALL_CHANGES)
                 self._tracks = True
-            await self._cmap.dispatch(DispatchFlags.ALL)
+            await cmap.dispatch(DispatchFlags.ALL)
             if self._changed:
                 self._changed = False
                 try:
-                    await self._read(self._cmap)
+                    await self._read(cmap)
                 except BaseException:
                     self._changed = True
                     raise
 
     async def why_refused(self) -> str:
         """Which setting makes votequorum refuse a device; empty where that cannot be told."""
-        if self._cmap is None:
-            return ""
         with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
-            keys = await self._cmap.items(_PREFIX)
+            cmap = await self._connected()
+            if cmap is None:
+                return ""
+            keys = await cmap.items(_PREFIX)
             if MODEL not in keys:
                 return NOT_NAMED
             return next((text for applies, text in _REFUSED if applies(keys)), "")
         return ""
+
+    async def aclose(self) -> None:
+        """End the connection to cmap."""
+        if self._cmap is not None:
+            await self._cmap.finalize()
+
+    async def _connected(self) -> Cmap | None:
+        """The handle, made if need be; None where the last attempt has shown that there is no cmap."""
+        if self._cmap is None and self._exists:
+            try:
+                self._cmap = await Cmap.initialize(notify=self._note, address=sibling(self._address, "cmap"))
+            except CsError as error:
+                self._exists = not isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
+                raise
+        return self._cmap
 
     def _note(self, _change: KeyChange) -> None:
         self._changed = True
@@ -111,11 +131,7 @@ class Settings:
 @contextlib.asynccontextmanager
 async def open_settings(address: Address) -> AsyncIterator[Settings]:
     """The settings of the daemon whose votequorum is at `address`, not read yet; closed with the block."""
-    settings = Settings()
-    async with contextlib.AsyncExitStack() as stack:
-        with contextlib.suppress(CsError):
-            cmap = await Cmap.initialize(notify=settings._note, address=sibling(address, "cmap"))
-            settings._cmap = await stack.enter_async_context(cmap)
+    async with contextlib.aclosing(Settings(address)) as settings:
         yield settings
 
 
