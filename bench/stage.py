@@ -90,6 +90,8 @@ class Stage:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        # As it is installed: compiled once.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         return self
 

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from .cmap import Cmap
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from .errors import (
     Access,
     BadFlags,
@@ -60,7 +62,10 @@ from .types import (
     TrackFlags,
 )
 from .votequorum import Votequorum
-from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
+
+if TYPE_CHECKING:
+    from .cmap import Cmap
+    from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
 
 __version__ = "0.1.0"
 
@@ -120,3 +125,22 @@ __all__ = [
     "retry",
     "watch_quorum",
 ]
+
+_LATER: Final = {
+    "Cmap": "cmap",
+    "QuorumState": "watch",
+    "QuorumView": "watch",
+    "QuorumWatcher": "watch",
+    "watch_quorum": "watch",
+}
+"""Names, and the modules that have them: imported when they are first used, since most programs do not."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
