@@ -2,7 +2,7 @@
 # make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
 # make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
 # make lint     ruff and mypy only
-# make bench    measure, next to the C library and others; about two minutes (BENCH_ARGS=--quick: seconds)
+# make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
 # make clean    remove the virtual environment and caches
