@@ -37,6 +37,8 @@ TOKEN = 2000
 
 NOTHING_LEFT = "dead daemons of which nothing was left"
 SOMETHING_LEFT = "dead daemons of which something was left"
+ENOUGH_DEAD = 10
+"""Of fewer nothing can be said: on a busy machine a daemon often takes longer to die than clients wait."""
 
 AGREED_WITHIN = 120.0
 CHECKED_WITHIN = 60.0
@@ -149,7 +151,8 @@ class Soak:
             self._judge_check(client)
         self._judge_histories()
         checked = self.report.checked
-        if checked[SOMETHING_LEFT] > checked[NOTHING_LEFT]:
+        dead = checked[SOMETHING_LEFT] + checked[NOTHING_LEFT]
+        if dead >= ENOUGH_DEAD and checked[SOMETHING_LEFT] > checked[NOTHING_LEFT]:
             self._violated("clients do not remove what dead daemons leave")
 
     def _pause(self, least: float, most: float) -> None:
