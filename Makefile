@@ -14,8 +14,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 MINUTES ?= 60
 SOAK_ARGS ?=
-# Tests wait for daemons more than they compute, so there may be more workers than CPUs.
-WORKERS ?= 3
+# corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
+WORKERS ?= 2
 
 .PHONY: demo test soak lint bench format clean deps model-check
 
