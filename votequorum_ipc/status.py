@@ -24,6 +24,7 @@ from .errors import CsError, Exist, InvalidParam, Library, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, sibling
 from .ipc.address import KNOWN_SERVICES
+from .ipc.handshake import nothing_listens
 from .quorum import Quorum
 from .types import (
     DispatchFlags,
@@ -45,9 +46,6 @@ HandleT = TypeVar("HandleT", bound=Handle[Any])
 _ATTEMPTS: Final = 50
 _ATTEMPT_DELAY: Final = 0.02
 """How often, and at what interval in seconds, to read again while the membership changes."""
-
-_NOT_THERE: Final = (ConnectionRefusedError, FileNotFoundError)
-"""The causes of a `Library` that say that there is no such service."""
 
 _NODELIST: Final = "nodelist.node."
 _NODELIST_NODEID: Final = re.compile(r"nodelist\.node\.\d+\.nodeid")
@@ -258,7 +256,7 @@ class Services:
         try:
             handle = await initialize(address=self.addresses[service])
         except (Library, InvalidParam) as error:
-            if isinstance(error, Library) and not isinstance(error.__cause__, _NOT_THERE):
+            if isinstance(error, Library) and not nothing_listens(error):
                 raise  # as where descriptors ran out: the service may well be there
             self._missing.append(error)
             return None

@@ -20,7 +20,6 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -33,12 +32,13 @@ from ..ring import (
     open_shared_file,
     remove_shared_file,
 )
-from ..wire.setup import CONTROL_BLOCK, offset_of
+from ..wire.setup import CONTROL_BLOCK, offset_of, word_of
 from .address import abstract
 from .transport import EDGES, ENDED, hang_up
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_WORD: Final = struct.Struct("=i")
+_WORD: Final = word_of(CONTROL_BLOCK.request.subcon, "sent")
+"""Every word of the control block is like this one."""
 _REQUEST_SENT: Final = offset_of(CONTROL_BLOCK, "request", "sent")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
 
 from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
-from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
+from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
 from .address import Address, locate
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
 """The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
 
-_UCRED: Final = struct.Struct("=iII")
-"""`struct ucred` of unix(7): pid, uid, gid."""
+_UCRED_SIZE: Final = int(UCRED.sizeof())
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ async def _receive_response(sock: socket.socket, service: str, where: str) -> tu
         try:
             data, ancillary, _, _ = sock.recvmsg(
                 size - len(received),
-                socket.CMSG_SPACE(_UCRED.size),
+                socket.CMSG_SPACE(_UCRED_SIZE),
             )
         except BlockingIOError:
             await trio.lowlevel.wait_readable(sock)
@@ -121,12 +119,17 @@ async def _receive_response(sock: socket.socket, service: str, where: str) -> tu
 
 
 def _credentials_pid(value: bytes) -> int:
-    if len(value) != _UCRED.size:
+    if len(value) != _UCRED_SIZE:
         raise MessageError(f"{len(value)} bytes", field="SCM_CREDENTIALS")
-    return int(_UCRED.unpack(value)[0])
+    return int(UCRED.parse(value).pid)
 
 
 # --- Refusals, each with the next step in it ---
+
+
+def nothing_listens(error: CsError) -> bool:
+    """Whether connecting failed because there is no such service, and not for something that may pass."""
+    return isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
 
 
 def _unreachable(service: str, address: Address, where: str, error: OSError) -> CsError:

@@ -18,6 +18,7 @@ import trio
 from ..cmap import Cmap, KeyChange, TrackType, Value
 from ..errors import CsError
 from ..ipc import Address, sibling
+from ..ipc.handshake import nothing_listens
 from ..types import DispatchFlags
 from .schedule import Timeouts
 
@@ -112,7 +113,7 @@ class Settings:
             try:
                 self._cmap = await Cmap.initialize(notify=self._note, address=sibling(self._address, "cmap"))
             except CsError as error:
-                self._exists = not isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
+                self._exists = not nothing_listens(error)
                 raise
         return self._cmap
 
