@@ -138,13 +138,11 @@ def test_help_lists_every_subcommand() -> None:
     assert all(f"\n  {name} " in text for name in ALL)
 
 
-def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
-    closed, pipe = os.pipe()
-    os.close(closed)
-    argv = daemon.host.command([sys.executable, "-m", "votequorum_ipc", "monitor", "--json"])
-    result = subprocess.run(
-        argv,
-        stdout=pipe,
+def writing_to(output: int, daemon: Daemon, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command on a daemon's host, with its output to this descriptor."""
+    return subprocess.run(
+        daemon.host.command([*COMMAND, *arguments]),
+        stdout=output,
         stderr=subprocess.PIPE,
         text=True,
         timeout=DEADLINE,
@@ -152,24 +150,20 @@ def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
         cwd=ROOT,
         check=False,
     )
+
+
+def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
+    closed, pipe = os.pipe()
+    os.close(closed)
+    result = writing_to(pipe, daemon, ["monitor", "--json"])
     os.close(pipe)
     assert (result.returncode, result.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["monitor"], ["monitor", "--json"]])
 def test_output_that_cannot_be_written_is_one_line(daemon: Daemon, arguments: list[str]) -> None:
-    argv = daemon.host.command([*COMMAND, *arguments])
     with Path("/dev/full").open("w") as full:
-        result = subprocess.run(
-            argv,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=DEADLINE,
-            env=ENVIRONMENT,
-            cwd=ROOT,
-            check=False,
-        )
+        result = writing_to(full.fileno(), daemon, arguments)
     assert result.returncode == 1
     assert result.stderr.startswith("votequorum-ipc: [Errno 28] No space left on device")
     assert result.stderr.count("\n") == 1

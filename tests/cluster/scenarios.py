@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from votequorum_ipc.cluster.config import (
     ClusterConfig,
-    ConfigurationError,
     DeviceConfig,
     NodeConfig,
     TieBreaker,
-    effective_rules,
 )
 
 PARTITIONS = 3
@@ -114,15 +112,6 @@ _devices = st.builds(
     timeout=st.just(DEVICE_TIMEOUT),
     sync_timeout=st.just(DEVICE_SYNC_TIMEOUT),
 )
-
-
-def is_accepted(config: ClusterConfig) -> bool:
-    """Whether votequorum starts with it."""
-    try:
-        effective_rules(config)
-    except ConfigurationError:
-        return False
-    return True
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -127,13 +128,38 @@ def opcodes(layout: Layout, data: bytes) -> int:
     return count
 
 
-@pytest.mark.parametrize("layout", [x for x in MESSAGES.values() if x.fixed_size is None], ids=str)
-def test_decoding_twice_as_much_takes_at_most_twice_as_many_steps(layout: Layout) -> None:
-    def message(size: int) -> bytes:
-        return layout.encode(**{name: filled(bare, size) for name, bare in named_fields(layout).items()})
+def memory(layout: Layout, data: bytes) -> int:
+    """How many bytes decoding holds at its peak, the result included."""
+    decode = layout.decode
+    decode(data)  # what is made once is made now
+    tracemalloc.start()
+    try:
+        result = decode(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        del result
 
-    steps = {size: opcodes(layout, message(size)) for size in (100, 200, 400)}
+
+def message(layout: Layout, size: int) -> bytes:
+    return layout.encode(**{name: filled(bare, size) for name, bare in named_fields(layout).items()})
+
+
+of_any_length = pytest.mark.parametrize(
+    "layout", [layout for layout in MESSAGES.values() if layout.fixed_size is None], ids=str
+)
+
+
+@of_any_length
+def test_decoding_twice_as_much_takes_at_most_twice_as_many_steps(layout: Layout) -> None:
+    steps = {size: opcodes(layout, message(layout, size)) for size in (100, 200, 400)}
     assert steps[400] - steps[200] <= 2 * (steps[200] - steps[100]) + 10
+
+
+@of_any_length
+def test_decoding_twice_as_much_takes_at_most_twice_as_much_memory(layout: Layout) -> None:
+    held = {size: memory(layout, message(layout, size)) for size in (100, 200, 400)}
+    assert held[400] - held[200] <= 2 * (held[200] - held[100]) + 100
 
 
 def filled(bare: c.Construct, size: int) -> Any:

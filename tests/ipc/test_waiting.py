@@ -7,7 +7,6 @@ import secrets
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.real.waiting import DEADLINE
+from tests.real.waiting import DEADLINE, eventually, eventually_async
 from votequorum_ipc import Library
 from votequorum_ipc.daemon import Client, Service, open_server
 from votequorum_ipc.ipc import Connection, connect
@@ -90,18 +89,12 @@ async def test_who_was_chosen_to_drive_and_is_served_before_it_runs_passes_it_on
             for task in (driving, chosen, parked):
                 nursery.start_soon(task)
                 await trio.testing.wait_all_tasks_blocked()
-            await until(lambda: len(service.held) == 2)
+            await eventually_async(lambda: len(service.held) == 2)
             service.answer()
-            await until(lambda: len(done) == 2)
+            await eventually_async(lambda: len(done) == 2)
             service.announce()
-            await until(lambda: len(done) == 3)
+            await eventually_async(lambda: len(done) == 3)
     assert done == ["first", "second", "event"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(DEADLINE):
-        while not condition():
-            await trio.sleep(0.001)
 
 
 @contextlib.contextmanager
@@ -142,20 +135,13 @@ async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same(
             nursery.start_soon(late)
             await trio.testing.wait_all_tasks_blocked()
             # This loop stands still while the server takes the request's byte, so that its edge is ours.
-            wait_blocking(connection._transport.answered_later)
+            eventually(connection._transport.answered_later)
             connection.queued_events()
             await trio.testing.wait_all_tasks_blocked()
             call_there(service.answer)
             with trio.fail_after(DEADLINE):
                 await answered.wait()
             nursery.cancel_scope.cancel()
-
-
-def wait_blocking(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
 
 
 async def test_a_waiter_that_is_cancelled_as_the_connection_ends_touches_no_closed_descriptor() -> None:
