@@ -17,17 +17,15 @@ fixture `simulated_cluster` is this function.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal
 
 import trio
 
-from .cluster import ClusterConfig, DeviceConfig, NodeConfig
-from .daemon.access import Access
+from .cluster import ClusterConfig, DeviceConfig, NodeConfig, configuration
+from .daemon.admission import AccessRule
 from .daemon.server import Server, TransportName, open_server
 from .daemon.simulation import Simulation
 from .handle import Handle
@@ -95,7 +93,7 @@ async def simulated_cluster(
     *,
     config: ClusterConfig | None = None,
     transport: TransportName = "shm",
-    access: Access | None = None,
+    access: AccessRule | None = None,
     **options: Any,
 ) -> AsyncIterator[SimulatedCluster]:
     """A cluster whose nodes are all up, in one membership, for as long as the block.
@@ -116,12 +114,3 @@ async def simulated_cluster(
             yield cluster
         finally:
             await cluster.aclose()
-
-
-def configuration(
-    nodes: int | Iterable[int], options: Mapping[str, Any] = MappingProxyType({})
-) -> ClusterConfig:
-    """The configuration of so many nodes, or of these ids, called node1, node2, ...; a vote each."""
-    config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
-    named = tuple(dataclasses.replace(node, name=f"node{node.nodeid}") for node in config.nodes)
-    return dataclasses.replace(config, nodes=named)

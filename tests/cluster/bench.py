@@ -16,7 +16,7 @@ from votequorum_ipc.cluster import (
     QdeviceRegister,
     Request,
     Response,
-    Service,
+    ServiceKind,
     TrackStart,
 )
 from votequorum_ipc.errors import CsErrorCode
@@ -44,7 +44,7 @@ def quorate(cluster: Cluster) -> set[int]:
 
 def ask(cluster: Cluster, nodeid: int, request: Request) -> Response:
     """What a new votequorum client of a node is answered."""
-    conn = cluster.connect(nodeid, Service.VOTEQUORUM)
+    conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
     response = answer(cluster.request(conn, request), conn)
     cluster.disconnect(conn)
     return response
@@ -71,7 +71,7 @@ def info(cluster: Cluster, nodeid: int, of: int = 0) -> NodeInfo:
 def tracker(
     cluster: Cluster,
     nodeid: int,
-    service: Service = Service.VOTEQUORUM,
+    service: ServiceKind = ServiceKind.VOTEQUORUM,
     *,
     context: int = 0,
     flags: TrackFlags = TrackFlags.CHANGES_ONLY,
@@ -89,7 +89,7 @@ def sent_to(conn: Conn, outputs: Outputs) -> list[Output]:
 
 def register(cluster: Cluster, nodeid: int, name: str = DEVICE) -> Conn:
     """A device on a node, that has not polled yet."""
-    conn = cluster.connect(nodeid, Service.VOTEQUORUM)
+    conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
     cluster.request(conn, QdeviceRegister(name))
     return conn
 

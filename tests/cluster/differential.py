@@ -47,7 +47,7 @@ from votequorum_ipc.cluster import (
     QdeviceRegister,
     Request,
     Response,
-    Service,
+    ServiceKind,
 )
 from votequorum_ipc.errors import CsErrorCode
 
@@ -143,7 +143,7 @@ class ModelRun(Generic[AnyCluster]):
     def _qdevice(self, nodeid: int, on: bool) -> None:
         device = self.devices.get(nodeid)
         if on and device is None:
-            device = self.devices[nodeid] = _Device(self.cluster.connect(nodeid, Service.VOTEQUORUM))
+            device = self.devices[nodeid] = _Device(self.cluster.connect(nodeid, ServiceKind.VOTEQUORUM))
             self._ask(device, QdeviceRegister(DEVICE_NAME))
         if device is not None and not on:
             device.started = device.polling = False

@@ -22,7 +22,7 @@ from votequorum_ipc.cluster import (
     QdeviceUpdate,
     Request,
     Response,
-    Service,
+    ServiceKind,
     SetExpected,
     SetVotes,
     TrackStart,
@@ -94,7 +94,7 @@ def _input(cluster: Cluster, word: str, what: object) -> Outputs:
 def _up(cluster: Cluster, nodeid: int) -> Outputs:
     outputs = cluster.up(nodeid)
     if not cluster.node(nodeid).conns:
-        conn = cluster.connect(nodeid, Service.VOTEQUORUM)
+        conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
         outputs = outputs + cluster.request(conn, TrackStart(TrackFlags.CHANGES, nodeid))
     return outputs
 
@@ -191,6 +191,6 @@ def test_any_accepted_configuration_starts_and_decides(config: ClusterConfig) ->
     cluster = Cluster(config)
     first = config.nodeids[0]
     cluster.up(*config.nodeids)
-    conn = cluster.connect(first, Service.QUORUM)
+    conn = cluster.connect(first, ServiceKind.QUORUM)
     cluster.request(conn, TrackStart(TrackFlags.CHANGES))
     assert cluster.node(first).members == tuple(sorted(config.nodeids))

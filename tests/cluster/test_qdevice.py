@@ -13,7 +13,7 @@ from votequorum_ipc.cluster import (
     QdeviceUnregister,
     QdeviceUpdate,
     Response,
-    Service,
+    ServiceKind,
 )
 from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.types import (
@@ -298,7 +298,7 @@ def test_killing_the_node_with_the_device_releases_the_others() -> None:
 def test_the_quorum_services_clients_are_answered_when_the_change_is_done() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
-    client = cluster.connect(1, Service.QUORUM)
+    client = cluster.connect(1, ServiceKind.QUORUM)
     cluster.kill(2)
     assert cluster.request(client, GetQuorate()) == []
     assert sent_to(client, poll(cluster, conn)) == [Response(GetQuorate(), value=True)]
@@ -307,7 +307,7 @@ def test_the_quorum_services_clients_are_answered_when_the_change_is_done() -> N
 def test_a_client_that_goes_while_it_waits_is_not_answered() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
-    client = cluster.connect(1, Service.QUORUM)
+    client = cluster.connect(1, ServiceKind.QUORUM)
     cluster.kill(2)
     cluster.request(client, GetQuorate())
     cluster.disconnect(client)

@@ -19,7 +19,7 @@ from votequorum_ipc.cluster import (
     QdeviceSetExtraInfo,
     Response,
     RuntimeValue,
-    Service,
+    ServiceKind,
     SetExpected,
     SetVotes,
     TieBreaker,
@@ -62,7 +62,7 @@ MEMBER, DEAD = NodeState.MEMBER, NodeState.DEAD
 
 def quorum_client(cluster: Cluster, nodeid: int, model: int) -> Conn:
     """A client of the quorum service with a model, that follows changes."""
-    conn = cluster.connect(nodeid, Service.QUORUM)
+    conn = cluster.connect(nodeid, ServiceKind.QUORUM)
     cluster.request(conn, ModelGetType(model))
     cluster.request(conn, TrackStart(TrackFlags.CHANGES_ONLY))
     return conn
@@ -184,7 +184,7 @@ def test_what_votequorum_3_1_7_does_not_know_is_invalid(
 @pytest.mark.parametrize("flags", [TrackFlags.CURRENT, TrackFlags.CHANGES])
 def test_trackstart_sends_the_state_of_now_before_its_answer(flags: TrackFlags) -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.VOTEQUORUM)
+    conn = cluster.connect(1, ServiceKind.VOTEQUORUM)
     request = TrackStart(flags, 7)
     assert sent_to(conn, cluster.request(conn, request)) == [
         NodelistNotification(7, RingId(1, 5), (1,)),
@@ -195,7 +195,7 @@ def test_trackstart_sends_the_state_of_now_before_its_answer(flags: TrackFlags) 
 
 def test_changes_only_sends_nothing_at_first() -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.VOTEQUORUM)
+    conn = cluster.connect(1, ServiceKind.VOTEQUORUM)
     request = TrackStart(TrackFlags.CHANGES_ONLY, 7)
     assert cluster.request(conn, request) == [(conn, Response(request))]
 
@@ -263,7 +263,7 @@ def test_the_two_services_events_come_in_corosyncs_order() -> None:
 
 def test_the_quorum_service_tells_whether_the_node_is_quorate() -> None:
     cluster = cluster_of(3)
-    conn = cluster.connect(3, Service.QUORUM)
+    conn = cluster.connect(3, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, GetQuorate()), conn).value is True
     cluster.kill(1, 2)
     assert answer(cluster.request(conn, GetQuorate()), conn).value is False
@@ -271,7 +271,7 @@ def test_the_quorum_service_tells_whether_the_node_is_quorate() -> None:
 
 def test_the_quorum_type_is_set() -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.QUORUM)
+    conn = cluster.connect(1, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, GetType()), conn).value is QuorumType.SET
 
 
@@ -316,13 +316,13 @@ def test_a_change_that_a_further_one_overtakes_is_announced_but_not_decided() ->
 
 def test_another_model_is_refused() -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.QUORUM)
+    conn = cluster.connect(1, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, ModelGetType(2)), conn).error is CsErrorCode.INVALID_PARAM
 
 
 def test_trackstart_of_the_quorum_service_sends_the_state_without_joined_and_left() -> None:
     cluster = cluster_of(2)
-    conn = cluster.connect(1, Service.QUORUM)
+    conn = cluster.connect(1, ServiceKind.QUORUM)
     cluster.request(conn, ModelGetType(1))
     request = TrackStart(TrackFlags.CURRENT)
     assert sent_to(conn, cluster.request(conn, request)) == [
@@ -341,13 +341,13 @@ def test_a_second_trackstart_of_the_quorum_service_is_refused() -> None:
 
 def test_trackstop_of_the_quorum_service_is_always_ok() -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.QUORUM)
+    conn = cluster.connect(1, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, TrackStop()), conn).error is CsErrorCode.OK
 
 
 def test_what_the_quorum_service_does_not_know_is_invalid() -> None:
     cluster = cluster_of(1)
-    conn = cluster.connect(1, Service.QUORUM)
+    conn = cluster.connect(1, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, GetInfo()), conn).error is CsErrorCode.INVALID_PARAM
 
 
@@ -373,7 +373,7 @@ def test_a_connection_does_not_come_back_with_its_node() -> None:
 
 def test_a_node_that_is_down_takes_no_connection() -> None:
     with pytest.raises(Library):
-        Cluster(ClusterConfig.of(1)).connect(1, Service.QUORUM)
+        Cluster(ClusterConfig.of(1)).connect(1, ServiceKind.QUORUM)
 
 
 def test_a_client_that_disconnected_gets_no_more() -> None:

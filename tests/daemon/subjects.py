@@ -19,7 +19,7 @@ from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc import Votequorum
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, parse_tie_breaker
-from votequorum_ipc.daemon import Access, Simulation, open_simulation
+from votequorum_ipc.daemon import AccessRule, Simulation, open_simulation
 
 Argv = Sequence[str]
 
@@ -89,7 +89,7 @@ async def served(
     config: ClusterConfig,
     transport: Literal["shm", "socket"],
     up: Sequence[int] = (),
-    access: Access | None = None,
+    access: AccessRule | None = None,
 ) -> AsyncIterator[Simulation]:
     """The embedded daemon, with these nodes up, or all; node 1 has the well-known names."""
 

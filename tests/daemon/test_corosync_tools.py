@@ -20,7 +20,7 @@ from tests.real.daemon import Daemon
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import NodelistNotification, TrackFlags, Votequorum
-from votequorum_ipc.daemon import Access, Simulation
+from votequorum_ipc.daemon import AccessRule, Simulation
 
 Transport = Literal["shm", "socket"]
 
@@ -245,15 +245,15 @@ async def test_cmapctl_shows_changes_as_they_happen(host: Host) -> None:
 @pytest.mark.parametrize(
     ("access", "allowed"),
     [
-        (Access(), False),
-        (Access.of(uids=[65534]), True),
-        (Access.of(gids=[65533]), True),
-        (Access.of(uids=[65533], gids=[65534]), False),
+        (AccessRule(), False),
+        (AccessRule.of(uids=[65534]), True),
+        (AccessRule.of(gids=[65533]), True),
+        (AccessRule.of(uids=[65533], gids=[65534]), False),
     ],
     ids=["nobody", "uid", "gid", "others"],
 )
 async def test_other_users_are_let_in_if_the_configuration_lists_them(
-    host: Host, transport: Transport, access: Access, allowed: bool
+    host: Host, transport: Transport, access: AccessRule, allowed: bool
 ) -> None:
     async with served(as_model(Config()), transport, access=access):
         seen = await printed(host, [QUORUMTOOL], uid=65534, gid=65533)

@@ -274,7 +274,7 @@ async def test_a_client_may_leave_in_mid_request(cluster: SimulatedCluster, hone
     cluster.kill(3)
     await is_served(honest)
     await trio.testing.wait_all_tasks_blocked(0.01)
-    assert cluster.server.connections == 1
+    assert cluster.server.admission.connections == 1
 
 
 # --- before the handshake is over ---
@@ -300,7 +300,7 @@ async def test_a_handshake_that_is_none_costs_nobody_else(
         await is_served(honest)
     await is_served(honest)
     await trio.testing.wait_all_tasks_blocked(0.01)
-    assert cluster.server.connections == 1
+    assert cluster.server.admission.connections == 1
 
 
 async def test_clients_that_never_say_anything_keep_nobody_out(
@@ -526,4 +526,4 @@ async def _scribble(header: list[tuple[int, int]], fields: dict[str, int], data:
         liar.close()
         await is_served(honest)
         await trio.testing.wait_all_tasks_blocked()
-        assert cluster.server.connections == 1
+        assert cluster.server.admission.connections == 1

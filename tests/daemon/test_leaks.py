@@ -139,7 +139,7 @@ async def test_nothing_remains_of_killed_clients(transport: Transport) -> None:
                 finally:
                     process.kill()
             cluster.heal()
-            await eventually_async(lambda: cluster.server.connections == 0)
+            await eventually_async(lambda: cluster.server.admission.connections == 0)
         assert held() == before
 
 

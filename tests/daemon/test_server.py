@@ -16,7 +16,15 @@ import trio.testing
 
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import Busy, InvalidParam, Library, NotExist, TryAgain
-from votequorum_ipc.daemon import Access, Client, Credentials, Server, Service, limits, open_server
+from votequorum_ipc.daemon import (
+    AccessRule,
+    Credentials,
+    Server,
+    ServerConnection,
+    Service,
+    limits,
+    open_server,
+)
 from votequorum_ipc.ipc import connect
 from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.handshake import set_up
@@ -35,15 +43,15 @@ class Echo(Service):
     name = "echo"
 
     def __init__(self) -> None:
-        self.clients: list[Client] = []
+        self.clients: list[ServerConnection] = []
 
-    def connected(self, client: Client) -> None:
+    def connected(self, client: ServerConnection) -> None:
         self.clients.append(client)
 
-    def disconnected(self, client: Client) -> None:
+    def disconnected(self, client: ServerConnection) -> None:
         self.clients.remove(client)
 
-    def process(self, client: Client, message: bytes) -> None:
+    def process(self, client: ServerConnection, message: bytes) -> None:
         client.respond(message)
 
 
@@ -183,7 +191,7 @@ async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
     class Flood(Echo):
         name = "flood"
 
-        def process(self, client: Client, request: bytes) -> None:
+        def process(self, client: ServerConnection, request: bytes) -> None:
             client.respond(message(8000, 1))
             # Not asked for: no client accounts for the room that these take.
             for _ in range(100):
@@ -202,21 +210,21 @@ async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
 
 
 async def test_while_the_server_starts_clients_are_told_to_try_again(server: Server, echo: Echo) -> None:
-    server.ready = False
+    server.admission.ready = False
     with pytest.raises(TryAgain):
         await connect("echo", address=ADDRESS)
-    server.ready = True
+    server.admission.ready = True
     async with await connect("echo", address=ADDRESS):
         pass
 
 
 async def test_beyond_the_limit_clients_are_turned_away(server: Server, echo: Echo) -> None:
-    server.connections = limits.MAX_CONNECTIONS
+    server.admission.connections = limits.MAX_CONNECTIONS
     with pytest.raises(Library, match="descriptors"):
         await connect("echo", address=ADDRESS)
-    server.connections = 0
+    server.admission.connections = 0
     async with await connect("echo", address=ADDRESS):
-        assert server.connections == 1
+        assert server.admission.connections == 1
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,7 @@ async def test_beyond_the_limit_clients_are_turned_away(server: Server, echo: Ec
     ],
 )
 def test_the_rule_is_corosyncs(credentials: Credentials, allowed: bool) -> None:
-    assert Access(frozenset([7]), frozenset([8])).allows(credentials) is allowed
+    assert AccessRule(frozenset([7]), frozenset([8])).allows(credentials) is allowed
 
 
 # --- addresses ---
@@ -348,7 +356,7 @@ def connections_files() -> set[Path]:
 async def test_a_client_learns_of_the_end_though_there_is_a_copy_of_its_socket(echo: Echo) -> None:
     """As in a child that C code forked."""
     async with await connect("echo", address=ADDRESS) as connection:
-        with echo.clients[0]._setup.dup(), trio.fail_after(DEADLINE):  # type: ignore[attr-defined]
+        with echo.clients[0]._setup.dup(), trio.fail_after(DEADLINE):
             echo.clients[0].close()
             with pytest.raises(Library):
                 await connection.next_event()

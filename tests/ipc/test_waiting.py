@@ -16,7 +16,7 @@ import trio.testing
 
 from tests.real.waiting import DEADLINE, eventually, eventually_async
 from votequorum_ipc import Library
-from votequorum_ipc.daemon import Client, Service, open_server
+from votequorum_ipc.daemon import ServerConnection, Service, open_server
 from votequorum_ipc.ipc import Connection, connect
 from votequorum_ipc.wire import message_id
 
@@ -39,13 +39,13 @@ class Held(Service):
     name = "held"
 
     def __init__(self) -> None:
-        self.clients: list[Client] = []
-        self.held: list[Client] = []
+        self.clients: list[ServerConnection] = []
+        self.held: list[ServerConnection] = []
 
-    def connected(self, client: Client) -> None:
+    def connected(self, client: ServerConnection) -> None:
         self.clients.append(client)
 
-    def process(self, client: Client, message: bytes) -> None:
+    def process(self, client: ServerConnection, message: bytes) -> None:
         if message_id(message) == LATER:
             self.held.append(client)
         else:

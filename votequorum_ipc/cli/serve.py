@@ -26,15 +26,15 @@ from ..cluster import (
     GetInfo,
     Response,
     RuntimeValue,
-    Service,
+    ServiceKind,
+    configuration,
     effective_rules,
 )
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
-from ..daemon.access import Access
+from ..daemon.admission import AccessRule
 from ..daemon.server import TransportName
 from ..daemon.simulation import Simulation, open_simulation
 from ..errors import CsError
-from ..testing import configuration
 from ..types import NodeInfo
 from .common import printable, run
 from .script import HELP, Exit, Script, ScriptError
@@ -119,7 +119,7 @@ async def serve(conf: CorosyncConf, transport: TransportName, local: int, prefix
             return None if prefix is None else f"@{prefix}-{{service}}"
         return f"@{prefix or _OTHERS_PREFIX}-{nodeid}-{{service}}"
 
-    access = Access.of(_ids(conf.uids, _uid), _ids(conf.gids, _gid))
+    access = AccessRule.of(_ids(conf.uids, _uid), _ids(conf.gids, _gid))
     async with open_simulation(conf.cluster, address=address, transport=transport, access=access) as cluster:
         cluster.up(*conf.cluster.nodeids)
         click.echo(f"serving {_count(conf.cluster)} over {transport}; help shows what can be typed here")
@@ -225,7 +225,7 @@ def _show(cluster: Simulation, script: Script) -> None:
 
 def _info(cluster: Simulation, nodeid: int) -> NodeInfo:
     """votequorum's figures of a node, as it answers them itself."""
-    conn = cluster.model.connect(nodeid, Service.VOTEQUORUM)
+    conn = cluster.model.connect(nodeid, ServiceKind.VOTEQUORUM)
     [(_, answer)] = cluster.model.request(conn, GetInfo())
     cluster.model.disconnect(conn)
     assert isinstance(answer, Response)

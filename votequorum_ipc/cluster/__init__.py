@@ -2,12 +2,12 @@
 
     cluster = Cluster(ClusterConfig.of(3))
     cluster.up(1, 2, 3)
-    conn = cluster.connect(1, Service.VOTEQUORUM)
+    conn = cluster.connect(1, ServiceKind.VOTEQUORUM)
     cluster.request(conn, TrackStart(TrackFlags.CHANGES, context=7))
     cluster.partition({1}, {2, 3})  # -> [(conn, NodelistNotification(...)), (conn, QuorumNotification(...))]
 
 `config` reads the options, `cluster` joins nodes into rings, `node` is one process, `votes` decides, and
-`multicasts`, `library` and `quorum_service` are who talks to it. The reference is corosync 3.1.7.
+`multicasts`, `library` and `vsf_quorum` are who talks to it. The reference is corosync 3.1.7.
 
 Looks wrong, but is what corosync does, and so does the model:
 
@@ -36,19 +36,20 @@ than votequorum.
 
 from __future__ import annotations
 
-from votequorum_ipc.cluster.cluster import RING_SEQ_STEP, Cluster, Outputs
-from votequorum_ipc.cluster.config import (
+from .cluster import RING_SEQ_STEP, Cluster, Outputs
+from .config import (
     ClusterConfig,
     ConfigurationError,
     DeviceConfig,
     NodeConfig,
     Rules,
     TieBreaker,
+    configuration,
     effective_rules,
     parse_tie_breaker,
 )
-from votequorum_ipc.cluster.effects import RuntimeValue
-from votequorum_ipc.cluster.messages import (
+from .effects import RuntimeValue
+from .messages import (
     Conn,
     ConnectionClosed,
     GetInfo,
@@ -65,15 +66,15 @@ from votequorum_ipc.cluster.messages import (
     QdeviceUpdate,
     Request,
     Response,
-    Service,
+    ServiceKind,
     SetExpected,
     SetVotes,
     TrackStart,
     TrackStop,
     UnknownRequest,
 )
-from votequorum_ipc.cluster.node import Node
-from votequorum_ipc.cluster.state import Disk
+from .node import NodeModel
+from .state import Disk
 
 __all__ = [
     "RING_SEQ_STEP",
@@ -88,8 +89,8 @@ __all__ = [
     "GetQuorate",
     "GetType",
     "ModelGetType",
-    "Node",
     "NodeConfig",
+    "NodeModel",
     "Output",
     "Outputs",
     "QdeviceGetExtraInfo",
@@ -103,13 +104,14 @@ __all__ = [
     "Response",
     "Rules",
     "RuntimeValue",
-    "Service",
+    "ServiceKind",
     "SetExpected",
     "SetVotes",
     "TieBreaker",
     "TrackStart",
     "TrackStop",
     "UnknownRequest",
+    "configuration",
     "effective_rules",
     "parse_tie_breaker",
 ]

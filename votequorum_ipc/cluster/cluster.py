@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from votequorum_ipc.cluster.config import ClusterConfig, effective_rules
-from votequorum_ipc.cluster.effects import NANOSECONDS, Clock, Timer
-from votequorum_ipc.cluster.messages import Conn, ConnectionClosed, Multicast, Output, Request, Service
-from votequorum_ipc.cluster.node import Node
-from votequorum_ipc.cluster.state import Disk
-from votequorum_ipc.errors import Library
-from votequorum_ipc.types import RingId
+from ..errors import Library
+from ..types import RingId
+from .config import ClusterConfig, effective_rules
+from .effects import NANOSECONDS, Clock, Timer
+from .messages import Conn, ConnectionClosed, Multicast, Output, Request, ServiceKind
+from .node import NodeModel
+from .state import Disk
 
 RING_SEQ_STEP = 4
 """How much a ring's sequence exceeds the highest one that its nodes have seen."""
@@ -51,7 +51,7 @@ class Cluster:
         self.rules = effective_rules(config)
         self.config = config
         self.disks = {nodeid: Disk() for nodeid in config.nodeids}
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[int, NodeModel] = {}
         self._segment = dict.fromkeys(config.nodeids, 0)
         self._membership: dict[int, Membership] = {}
         self._clock = Clock()
@@ -64,11 +64,11 @@ class Cluster:
         return self._clock.now / NANOSECONDS
 
     @property
-    def nodes(self) -> dict[int, Node]:
+    def nodes(self) -> dict[int, NodeModel]:
         """The nodes that are up, by id, sorted. For reading."""
         return dict(sorted(self._nodes.items()))
 
-    def node(self, nodeid: int) -> Node:
+    def node(self, nodeid: int) -> NodeModel:
         """A node that is up, for reading; `Library` if it is down."""
         self._check_ids([nodeid])
         if nodeid not in self._nodes:
@@ -179,11 +179,11 @@ class Cluster:
 
     # -- clients -------------------------------------------------------------------------------------
 
-    def connect(self, nodeid: int, service: Service) -> Conn:
+    def connect(self, nodeid: int, service: ServiceKind) -> Conn:
         """A client of a node's service; `Library` if the node is down."""
         node = self.node(nodeid)
         self._connects += 1
-        conn = Conn(nodeid, Service(service), self._connects)
+        conn = Conn(nodeid, ServiceKind(service), self._connects)
         node.conns[conn] = None
         return conn
 
@@ -218,7 +218,7 @@ class Cluster:
 
     def _start(self, nodeid: int) -> None:
         self.disks[nodeid].ring_seq += 1
-        self._nodes[nodeid] = Node(nodeid, self.config, self.disks[nodeid], self._clock)
+        self._nodes[nodeid] = NodeModel(nodeid, self.config, self.disks[nodeid], self._clock)
 
     def _stop(self, nodeid: int) -> None:
         self._close_connections(nodeid)

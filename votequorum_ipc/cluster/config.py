@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 PROCESSOR_COUNT_MAX = 384
@@ -105,6 +106,18 @@ class ClusterConfig:
             if node.nodeid == nodeid:
                 return node
         raise KeyError(nodeid)
+
+
+def configuration(
+    nodes: int | Iterable[int], options: Mapping[str, Any] = MappingProxyType({})
+) -> ClusterConfig:
+    """A configuration as an operator would write it: nodes called node1, node2, ..., each with one vote.
+
+    `nodes` is how many, or their ids; `options` are the other fields of `ClusterConfig`.
+    """
+    config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
+    named = tuple(replace(node, name=f"node{node.nodeid}") for node in config.nodes)
+    return replace(config, nodes=named)
 
 
 _LEADING_NUMBERS = re.compile(r"\s*(?:[0-9]+\s+)*(?:[0-9]+)?")

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from votequorum_ipc.cluster.messages import NodeFlags
-from votequorum_ipc.types import QDEVICE_NODEID, Node, NodeState
+from ..types import QDEVICE_NODEID, Node, NodeState
+from .messages import NodeFlags
 
 NO_FLAGS = NodeFlags(0)
 

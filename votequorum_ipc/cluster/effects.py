@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from votequorum_ipc.cluster.messages import Conn, Multicast, Output
-from votequorum_ipc.types import ValueType
+from ..types import ValueType
+from .messages import Conn, Multicast, Output
 
 NANOSECONDS = 1_000_000_000
 """Virtual time is a whole number of nanoseconds inside, so that ten tenths are a second."""

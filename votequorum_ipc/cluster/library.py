@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from votequorum_ipc.cluster.database import ClusterNode
-from votequorum_ipc.cluster.effects import Timer
-from votequorum_ipc.cluster.messages import (
+from ..errors import CsErrorCode
+from ..types import QDEVICE_MAX_NAME_LEN, InfoFlags, NodeInfo, TrackFlags
+from .database import ClusterNode
+from .effects import Timer
+from .messages import (
     Conn,
     GetInfo,
     NodeFlags,
@@ -33,11 +35,9 @@ from votequorum_ipc.cluster.messages import (
     TrackStart,
     TrackStop,
 )
-from votequorum_ipc.cluster.multicasts import send_nodeinfo
-from votequorum_ipc.cluster.state import VotequorumState
-from votequorum_ipc.cluster.votes import calculate_quorum, votes_present
-from votequorum_ipc.errors import CsErrorCode
-from votequorum_ipc.types import QDEVICE_MAX_NAME_LEN, InfoFlags, NodeInfo, TrackFlags
+from .multicasts import send_nodeinfo
+from .state import VotequorumState
+from .votes import calculate_quorum, votes_present
 
 _CLUSTER_INFO_FLAGS: Final[tuple[tuple[int, Callable[[VotequorumState], bool]], ...]] = (
     (InfoFlags.TWONODE.value, lambda vq: vq.rules.two_node),
@@ -59,7 +59,7 @@ _NODE_INFO_FLAGS: Final = (
 """The flags of a node that getinfo shows; its other flags are this node's and the cluster's."""
 
 
-def request(vq: VotequorumState, conn: Conn, message: Request) -> None:
+def answer(vq: VotequorumState, conn: Conn, message: Request) -> None:
     """Handle one library request; what 3.1.7 does not know is INVALID_PARAM."""
     handler = _HANDLERS.get(type(message))
     error = CsErrorCode.INVALID_PARAM if handler is None else handler(vq, conn, message)

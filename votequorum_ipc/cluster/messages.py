@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from votequorum_ipc.errors import CsErrorCode
-from votequorum_ipc.types import NodeInfo, QuorumEvent, QuorumType, RingId, TrackFlags, VotequorumEvent
+from ..errors import CsErrorCode
+from ..types import NodeInfo, QuorumEvent, QuorumType, RingId, TrackFlags, VotequorumEvent
 
 
-class Service(enum.StrEnum):
+class ServiceKind(enum.StrEnum):
     """Which of a node's services a connection talks to."""
 
     VOTEQUORUM = "votequorum"
@@ -172,7 +172,7 @@ class Conn:
     """A handle for one connection. `number` is unique in a `Cluster`."""
 
     nodeid: int
-    service: Service
+    service: ServiceKind
     number: int
 
 

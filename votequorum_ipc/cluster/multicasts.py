@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from votequorum_ipc.cluster.database import ClusterNode
-from votequorum_ipc.cluster.effects import Timer
-from votequorum_ipc.cluster.messages import (
+from ..errors import CsErrorCode
+from ..types import QDEVICE_NODEID, NodeState
+from .database import ClusterNode
+from .effects import Timer
+from .messages import (
     Multicast,
     NodeFlags,
     NodeInfoMessage,
@@ -21,10 +23,8 @@ from votequorum_ipc.cluster.messages import (
     ReconfigureParam,
     Response,
 )
-from votequorum_ipc.cluster.state import VotequorumState
-from votequorum_ipc.cluster.votes import recalculate_quorum
-from votequorum_ipc.errors import CsErrorCode
-from votequorum_ipc.types import QDEVICE_NODEID, NodeState
+from .state import VotequorumState
+from .votes import recalculate_quorum
 
 
 def send_nodeinfo(vq: VotequorumState, nodeid: int) -> None:

@@ -1,6 +1,6 @@
 """One corosync process: its two services, its clients, its start and end, and its part in membership changes.
 
-A `Node` is driven by its `Cluster`, one input at a time, and leaves what comes of it in `effects`. A
+A `NodeModel` is driven by its `Cluster`, one input at a time, and leaves what comes of it in `effects`. A
 membership change goes through the steps of corosync's sync engine, each step on all nodes before the next:
 
     sync_init           both services learn the members; the lost ones are marked dead
@@ -15,11 +15,12 @@ Source: exec/sync.c, and the sync callbacks in exec/votequorum.c, of corosync 3.
 
 from __future__ import annotations
 
-from votequorum_ipc.cluster import library, multicasts
-from votequorum_ipc.cluster.config import ClusterConfig, effective_rules
-from votequorum_ipc.cluster.database import ClusterNode, NodeDatabase
-from votequorum_ipc.cluster.effects import Clock, Effects, RuntimeValue, Timer
-from votequorum_ipc.cluster.messages import (
+from ..types import QDEVICE_NODEID, NodeState, RingId
+from . import library, multicasts
+from .config import ClusterConfig, effective_rules
+from .database import ClusterNode, NodeDatabase
+from .effects import Clock, Effects, RuntimeValue, Timer
+from .messages import (
     Conn,
     Multicast,
     NodeFlags,
@@ -27,23 +28,22 @@ from votequorum_ipc.cluster.messages import (
     ReconfigureMessage,
     ReconfigureParam,
     Request,
-    Service,
+    ServiceKind,
 )
-from votequorum_ipc.cluster.multicasts import send_nodeinfo
-from votequorum_ipc.cluster.quorum_service import QuorumService
-from votequorum_ipc.cluster.state import Disk, VotequorumState
-from votequorum_ipc.cluster.votes import recalculate_quorum
-from votequorum_ipc.types import QDEVICE_NODEID, NodeState, RingId
+from .multicasts import send_nodeinfo
+from .state import Disk, VotequorumState
+from .votes import recalculate_quorum
+from .vsf_quorum import VsfQuorum
 
 
-class Node:
+class NodeModel:
     """One node that is up. Reads are free; only the `Cluster` writes."""
 
     def __init__(self, nodeid: int, config: ClusterConfig, disk: Disk, clock: Clock) -> None:
         self.nodeid = nodeid
         self.conns: dict[Conn, None] = {}
         self.effects = Effects(clock)
-        self.quorum = QuorumService(self.effects)
+        self.quorum = VsfQuorum(self.effects)
         self._postponed: list[tuple[Conn, Request]] = []
         rules = effective_rules(config)
         us = ClusterNode(nodeid, NodeState.MEMBER, config.node(nodeid).votes, flags=NodeFlags.FIRST)
@@ -106,8 +106,8 @@ class Node:
 
     def request(self, conn: Conn, message: Request) -> None:
         """A client asks. While the cluster synchronises only votequorum answers; quorum's clients wait."""
-        if conn.service is Service.VOTEQUORUM:
-            library.request(self.votequorum, conn, message)
+        if conn.service is ServiceKind.VOTEQUORUM:
+            library.answer(self.votequorum, conn, message)
         elif self.votequorum.sync_in_progress:
             self._postponed.append((conn, message))
         else:

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from votequorum_ipc.cluster.config import Rules, TieBreaker
-from votequorum_ipc.cluster.database import NodeDatabase
-from votequorum_ipc.cluster.effects import Effects, Trackers
-from votequorum_ipc.cluster.messages import Conn, NodeFlags, QdeviceRegister
-from votequorum_ipc.cluster.quorum_service import NO_RING
-from votequorum_ipc.types import (
+from ..types import (
     ExpectedVotesNotification,
     NodelistNotification,
     QuorumNotification,
     RingId,
 )
+from .config import Rules, TieBreaker
+from .database import NodeDatabase
+from .effects import Effects, Trackers
+from .messages import Conn, NodeFlags, QdeviceRegister
+from .vsf_quorum import NO_RING
 
 SetQuorum = Callable[[tuple[int, ...], bool, RingId], None]
 """How votequorum tells the quorum service: members, quorate, ring id."""

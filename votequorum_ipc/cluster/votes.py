@@ -14,9 +14,9 @@ Every event that may change votes ends in `recalculate_quorum`. Source: votequor
 
 from __future__ import annotations
 
-from votequorum_ipc.cluster.config import TieBreaker
-from votequorum_ipc.cluster.messages import NodeFlags
-from votequorum_ipc.cluster.state import VotequorumState
+from .config import TieBreaker
+from .messages import NodeFlags
+from .state import VotequorumState
 
 
 def recalculate_quorum(vq: VotequorumState, *, allow_decrease: bool = False, by_nodes: bool = False) -> None:

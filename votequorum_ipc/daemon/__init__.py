@@ -6,20 +6,21 @@ each node with the services votequorum, quorum, cmap and cfg, convincing enough 
 
 from __future__ import annotations
 
-from .access import Access, Credentials
+from .admission import AccessRule, Credentials
+from .connection import ServerConnection
 from .listener import Listener
 from .server import Server, TransportName, open_server
-from .service import Client, Route, Service, routes
+from .service import Route, Service, routes
 from .simulation import AddressOf, Simulation, open_simulation
 
 __all__ = [
-    "Access",
+    "AccessRule",
     "AddressOf",
-    "Client",
     "Credentials",
     "Listener",
     "Route",
     "Server",
+    "ServerConnection",
     "Service",
     "Simulation",
     "TransportName",

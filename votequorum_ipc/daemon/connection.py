@@ -9,6 +9,7 @@ ends, and nobody else's.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import select
@@ -18,14 +19,12 @@ from typing import Final
 
 import trio
 
-from ..errors import CsError, Library, MessageError
+from ..errors import CsError, Library, MessageError, QueueFull
 from ..wire import message_id
 from ..wire.setup import DISCONNECT
-from .access import Credentials
-from .limits import MAX_BATCH
-from .outbox import Outbox
-from .service import Service
-from .transport import HANG_UP, Transport
+from .admission import Credentials
+from .limits import MAX_BATCH, MAX_QUEUED_BYTES
+from .transport import HANG_UP, ServerTransport
 
 _FLOW_OPEN: Final = 0
 _FLOW_PAUSED: Final = 2
@@ -38,24 +37,61 @@ _ROOM_MAX_DELAY: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
-class Connection:
-    """A client that was let in. `votequorum_ipc.daemon.service.Client` is what a service may do with it."""
+class Outbox:
+    """A queue in front of a function that sends, or says that there is no room."""
+
+    def __init__(self, send: Callable[[bytes], bool]) -> None:
+        self._send = send
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: bytes) -> None:
+        """Send now, or as soon as there is room. Raises `QueueFull` beyond the limit."""
+        if not self._waiting and self._send(message):
+            return
+        self._bytes += len(message)
+        if self._bytes > MAX_QUEUED_BYTES:
+            raise QueueFull(f"a client lets more than {MAX_QUEUED_BYTES} bytes wait for it")
+        self._waiting.append(message)
+
+    def flush(self) -> None:
+        """Send what there is room for."""
+        while self._waiting and self._send(self._waiting[0]):
+            self._bytes -= len(self._waiting.popleft())
+
+
+class ServerConnection:
+    """A client that was let in. No method but `run` waits; once the client is gone they do nothing.
+
+    A service uses `respond`, `notify` and `close`, `credentials` (who the client is) and `max_msg_size`
+    (bytes of the largest response that the client can take).
+    """
 
     def __init__(
         self,
         setup: socket.socket,
-        transport: Transport,
-        service: Service,
+        transport: ServerTransport,
         credentials: Credentials,
-        on_close: Callable[[Connection], None],
+        *,
+        process: Callable[[ServerConnection, bytes], None],
+        is_paused: Callable[[], bool],
+        on_close: Callable[[ServerConnection], None],
     ) -> None:
-        """Takes the socket and the transport over."""
+        """Takes over the socket and the transport.
+
+        `process` handles one request, `is_paused` says whether requests stay unread for now, and `on_close`
+        hears of the end.
+        """
         self.credentials = credentials
         self.max_msg_size = transport.max_msg_size
         self.closed = False
         self._setup = setup
         self._transport = transport
-        self._service = service
+        self._process = process
+        self._is_paused = is_paused
         self._on_close = on_close
         self._responses = Outbox(transport.respond)
         self._events = Outbox(transport.notify)
@@ -71,12 +107,12 @@ class Connection:
             raise
 
     def __repr__(self) -> str:
-        return f"<{self._service.name} client, pid {self.credentials.pid}>"
+        return f"<client, pid {self.credentials.pid}, uid {self.credentials.uid}>"
 
     # --- what services do ---
 
     def respond(self, message: bytes) -> None:
-        """Send a response, now or when there is room."""
+        """Send the response to the oldest unanswered request, now or when there is room."""
         if self.closed:
             return
         try:
@@ -152,11 +188,11 @@ class Connection:
         self._transport.check()
         self._responses.flush()
         self._events.flush()
-        self._set_flow_control(_FLOW_PAUSED if self._service.paused else _FLOW_OPEN)
+        self._set_flow_control(_FLOW_PAUSED if self._is_paused() else _FLOW_OPEN)
         answered, again = self._answer_batch()
         if self.closed:
             return False
-        if self._arrived and not (again or answered or self._service.paused or self._responses):
+        if self._arrived and not (again or answered or self._is_paused() or self._responses):
             again = self._transport.discard()
         self._arrived = False
         self._watch_room(bool(self._responses or self._events) or self._transport.needs_room())
@@ -176,14 +212,14 @@ class Connection:
 
     def _answer(self, most: int) -> int:
         answered = 0
-        while answered < most and not (self.closed or self._service.paused or self._responses):
+        while answered < most and not (self.closed or self._is_paused() or self._responses):
             request = self._transport.receive()
             if request is None:
                 break
             answered += 1
             if _is_farewell(request):
                 raise Library("it takes its leave")
-            self._service.process(self, request)
+            self._process(self, request)
         return answered
 
     def _set_flow_control(self, level: int) -> None:

@@ -24,7 +24,7 @@ from ..errors import Library, MessageError
 from ..ipc.address import abstract
 from ..ring import check_platform, create_shared_file, map_shared
 from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of, word_of
-from .access import Credentials
+from .admission import Credentials
 from .directory import Directory
 from .limits import MAX_BATCH
 from .transport import ARRIVALS, ROOM
@@ -39,8 +39,8 @@ _STRAY_BYTES: Final = 64
 """Bytes on the setup socket, where none belong, that are thrown away at a time."""
 
 
-class DatagramTransport:
-    """See `Transport`."""
+class ServerDatagram:
+    """See `ServerTransport`."""
 
     connection_type: Final = TRANSPORT_SOCKET
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ..ring import SHM_DIRECTORY
-from .access import Credentials
+from .admission import Credentials
 
 _MODE = 0o770
 

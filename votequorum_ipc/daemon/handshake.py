@@ -13,9 +13,9 @@ import trio
 
 from ..errors import Library, MessageError
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
-from .access import Credentials
+from .admission import Credentials
 from .limits import MAX_MAX_MSG_SIZE, MIN_MAX_MSG_SIZE
-from .transport import Transport
+from .transport import ServerTransport
 
 _REQUEST_SIZE = CONNECTION_REQUEST.least_size
 _UCRED_SIZE = int(UCRED.sizeof())
@@ -54,7 +54,7 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials:
     raise MessageError("a request without credentials", field="SCM_CREDENTIALS")
 
 
-def accepted(transport: Transport) -> bytes:
+def accepted(transport: ServerTransport) -> bytes:
     """The response that tells a client how to go on."""
     return CONNECTION_RESPONSE.encode(
         error=0,

@@ -17,18 +17,18 @@ import socket
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from ..errors import Busy, CsError, error_from_errno
 from ..ipc.address import locate
-from .access import Access, Credentials
-from .connection import Connection
+from .admission import Admission, Credentials
+from .connection import ServerConnection
 from .handshake import accepted, receive_request, refused, send_response
-from .limits import BACKLOG, HANDSHAKE_SECONDS, MAX_CONNECTIONS, MAX_HANDSHAKES
+from .limits import BACKLOG, HANDSHAKE_SECONDS, MAX_HANDSHAKES
 from .service import Service
-from .transport import Transport
+from .transport import ServerTransport
 
 _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _NO_DESCRIPTORS_PAUSE: Final = 0.1
@@ -41,27 +41,25 @@ _IN_USE: Final = (
 
 _log = logging.getLogger(__name__)
 
-MakeTransport = Callable[[socket.socket, str, Credentials, int], Transport]
-
-
-class Host(Protocol):
-    """What a listener shares with the other listeners of its server."""
-
-    access: Access
-    ready: bool
-    connections: int
-    make_transport: MakeTransport
+MakeTransport = Callable[[socket.socket, str, Credentials, int], ServerTransport]
 
 
 class Listener:
     """A service that clients can connect to, until `close`."""
 
-    def __init__(self, host: Host, service: Service, address: str | os.PathLike[str] | None) -> None:
-        """Listen at once. Raises `Busy` when the address is in use, other `CsError` when it is none."""
+    def __init__(
+        self,
+        service: Service,
+        address: str | os.PathLike[str] | None,
+        admission: Admission,
+        make_transport: MakeTransport,
+    ) -> None:
+        """Listen at once. Raises `Busy` when the address is in use, another `CsError` when it is invalid."""
         self.service = service
         self.closed = False
-        self._host = host
-        self._clients: dict[Connection, None] = {}
+        self._admission = admission
+        self._make_transport = make_transport
+        self._clients: dict[ServerConnection, None] = {}
         self._handshakes: dict[trio.CancelScope, None] = {}
         self._accepted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         target, where = locate(service.name, address)
@@ -148,22 +146,24 @@ class Listener:
             next(iter(self._handshakes)).cancel()
         self._handshakes[scope] = None
 
-    async def _shake_hands(self, sock: socket.socket) -> Connection | None:
+    async def _shake_hands(self, sock: socket.socket) -> ServerConnection | None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         client, max_msg_size = await receive_request(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-        number = self._objection(client)
+        number = self._admission.objection(client, self.service.name)
         if number:
             await send_response(sock, refused(number))
             return None
         try:
-            transport = self._host.make_transport(sock, self.service.name, client, max_msg_size)
+            transport = self._make_transport(sock, self.service.name, client, max_msg_size)
         except (CsError, OSError) as error:
             await send_response(sock, refused(_errno_of(error)))
             raise
         return await self._let_in(sock, transport, client)
 
-    async def _let_in(self, sock: socket.socket, transport: Transport, client: Credentials) -> Connection:
+    async def _let_in(
+        self, sock: socket.socket, transport: ServerTransport, client: Credentials
+    ) -> ServerConnection:
         connection = self._connection(sock, transport, client)
         try:
             await send_response(sock, accepted(transport))
@@ -172,14 +172,23 @@ class Listener:
             raise
         return connection
 
-    def _connection(self, sock: socket.socket, transport: Transport, client: Credentials) -> Connection:
+    def _connection(
+        self, sock: socket.socket, transport: ServerTransport, client: Credentials
+    ) -> ServerConnection:
         try:
-            connection = Connection(sock, transport, self.service, client, self._forget)
+            connection = ServerConnection(
+                sock,
+                transport,
+                client,
+                process=self.service.process,
+                is_paused=lambda: self.service.paused,
+                on_close=self._forget,
+            )
         except BaseException:
             transport.close()
             raise
         self._clients[connection] = None
-        self._host.connections += 1
+        self._admission.connections += 1
         try:
             self.service.connected(connection)
         except BaseException:
@@ -187,21 +196,10 @@ class Listener:
             raise
         return connection
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: ServerConnection) -> None:
         del self._clients[connection]
-        self._host.connections -= 1
+        self._admission.connections -= 1
         self.service.disconnected(connection)
-
-    def _objection(self, client: Credentials) -> int:
-        """The errno that a client is turned away with; 0 for one that is let in."""
-        if not self._host.ready:
-            return errno.EAGAIN
-        if self._host.connections >= MAX_CONNECTIONS:
-            return errno.EMFILE
-        if not self._host.access.allows(client):
-            _log.warning("%s: denied to uid %d, gid %d", self.service.name, client.uid, client.gid)
-            return errno.EACCES
-        return 0
 
 
 _open_here: weakref.WeakSet[Listener] = weakref.WeakSet()

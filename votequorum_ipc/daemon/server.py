@@ -14,30 +14,25 @@ from typing import Literal
 import trio
 
 from ..groups import unwrapped
-from .access import Access
-from .datagram import DatagramTransport
+from .admission import AccessRule, Admission
+from .datagram import ServerDatagram
 from .listener import Listener, MakeTransport
 from .service import Service
-from .shm import ShmTransport
+from .shm import ServerShm
 
 TransportName = Literal["shm", "socket"]
 """As corosync.conf calls them, in `system.qb_ipc_type`."""
 
-TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ShmTransport, "socket": DatagramTransport}
+TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ServerShm, "socket": ServerDatagram}
 
 
 class Server:
     """Made by `open_server`. Nothing of it waits: services come and go at once."""
 
-    def __init__(self, nursery: trio.Nursery, transport: TransportName, access: Access) -> None:
+    def __init__(self, nursery: trio.Nursery, transport: TransportName, access: AccessRule) -> None:
         """Not public: use `open_server`."""
         self.transport = transport
-        self.access = access
-        self.ready = True
-        """While False, clients are told to try again, as by a corosync that starts."""
-        self.connections = 0
-        """How many clients are connected, over all services."""
-        self.make_transport = TRANSPORTS[transport]
+        self.admission = Admission(access)
         self._nursery = nursery
         self._listeners: list[Listener] = []
 
@@ -45,9 +40,9 @@ class Server:
         """Offer a service from now on. `address` is as a client's (`votequorum_ipc.ipc.address`): None for
         the service's own name, "@name", or a path; "{service}" in it stands for the service's name.
 
-        Raises `Busy` when another server is there, other `CsError` for an address that is none.
+        Raises `Busy` when another server is there, another `CsError` for an invalid address.
         """
-        listener = Listener(self, service, address)
+        listener = Listener(service, address, self.admission, TRANSPORTS[self.transport])
         self._listeners.append(listener)
         self._nursery.start_soon(listener.run)
         return listener
@@ -67,7 +62,7 @@ class Server:
 async def open_server(
     *,
     transport: TransportName = "shm",
-    access: Access | None = None,
+    access: AccessRule | None = None,
 ) -> AsyncIterator[Server]:
     """A server without services yet, for as long as the block. What fails in the block is raised as it is.
 
@@ -75,7 +70,7 @@ async def open_server(
     """
     with unwrapped():
         async with trio.open_nursery() as nursery:
-            server = Server(nursery, transport, Access.of() if access is None else access)
+            server = Server(nursery, transport, AccessRule.of() if access is None else access)
             try:
                 yield server
             finally:

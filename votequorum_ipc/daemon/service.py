@@ -8,39 +8,18 @@ here as corosync answers it, so that a handler sees only well-formed requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import CsErrorCode, MessageError
 from ..wire import Layout, message_id
 from ..wire.setup import REFUSAL
-from .access import Credentials
+from .connection import ServerConnection
 
 REFUSED = REFUSAL.encode(error=CsErrorCode.INVALID_PARAM)
 """The answer to what is no request of the service (corosync's `cs_ipcs_msg_process`)."""
 
 
-class Client(Protocol):
-    """A service's view of a connection. None of its methods waits; a client that is gone ignores them."""
-
-    @property
-    def credentials(self) -> Credentials:
-        """Who it is."""
-
-    @property
-    def max_msg_size(self) -> int:
-        """Bytes of the largest response that it can take."""
-
-    def respond(self, message: bytes) -> None:
-        """Send the response to its oldest unanswered request."""
-
-    def notify(self, message: bytes) -> None:
-        """Send an event."""
-
-    def close(self) -> None:
-        """End the connection."""
-
-
-Handler = Callable[[Any, Client, Any], None]
+Handler = Callable[[Any, ServerConnection, Any], None]
 """Handles one request: takes the service, the client and the decoded message; responds now or later, once."""
 
 
@@ -67,13 +46,13 @@ class Service:
     paused = False
     """Whether requests wait unread, as while corosync synchronises. Call `Listener.wake` when it changes."""
 
-    def connected(self, client: Client) -> None:
+    def connected(self, client: ServerConnection) -> None:
         """A client has been let in."""
 
-    def disconnected(self, client: Client) -> None:
+    def disconnected(self, client: ServerConnection) -> None:
         """A client is gone."""
 
-    def process(self, client: Client, message: bytes) -> None:
+    def process(self, client: ServerConnection, message: bytes) -> None:
         """Handle one request, whatever its bytes."""
         try:
             route = self.routes.get(message_id(message))

@@ -22,7 +22,7 @@ from typing import Final
 from ..errors import Library, MessageError
 from ..ring import Ring
 from ..wire.setup import TRANSPORT_SHM
-from .access import Credentials
+from .admission import Credentials
 from .directory import Directory
 from .transport import ARRIVALS, ROOM
 
@@ -30,8 +30,8 @@ _STRAY_BYTES: Final = 64
 """Bytes without a request that are thrown away at a time."""
 
 
-class ShmTransport:
-    """See `Transport`."""
+class ServerShm:
+    """See `ServerTransport`."""
 
     connection_type: Final = TRANSPORT_SHM
 

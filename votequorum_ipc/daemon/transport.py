@@ -15,7 +15,7 @@ ROOM: Final = select.EPOLLOUT
 HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
-class Transport(Protocol):
+class ServerTransport(Protocol):
     """One client's way to and from the server."""
 
     @property

@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Final
 
 from ...errors import CsErrorCode
 from ...wire import cfg as wire
-from ..service import Client, Route, routes
+from ..connection import ServerConnection
+from ..service import Route, routes
+from .base import NodeService
 from .keys import addresses
-from .node import NodeService
 
 _LOOPBACK_MTU: Final = 65535
 _MTU: Final = 1397
@@ -29,14 +30,14 @@ class CfgService(NodeService):
     name = "cfg"
 
     def _addresses(self, nodeid: int) -> tuple[str, ...]:
-        known = {node.nodeid: addresses(node) for node in self.node.config.nodes}
+        known = {node.nodeid: addresses(node) for node in self.config.nodes}
         return known.get(nodeid, ())[: wire.MAX_LINKS]
 
-    def _local_get(self, client: Client, request: Any) -> None:
-        client.respond(wire.LOCAL_GET_RESPONSE.encode(local_nodeid=self.node.nodeid))
+    def _local_get(self, client: ServerConnection, request: Any) -> None:
+        client.respond(wire.LOCAL_GET_RESPONSE.encode(local_nodeid=self.nodeid))
 
-    def _get_node_addrs(self, client: Client, request: Any) -> None:
-        found = [_packed(address) for address in self._addresses(request.nodeid or self.node.nodeid)]
+    def _get_node_addrs(self, client: ServerConnection, request: Any) -> None:
+        found = [_packed(address) for address in self._addresses(request.nodeid or self.nodeid)]
         response = wire.GET_NODE_ADDRS_RESPONSE.encode(
             error=CsErrorCode.OK if found else CsErrorCode.NOT_EXIST,
             family=found[0][0] if found else 0,
@@ -45,7 +46,7 @@ class CfgService(NodeService):
         )
         client.respond(response)
 
-    def _nodestatusget(self, client: Client, request: Any) -> None:
+    def _nodestatusget(self, client: ServerConnection, request: Any) -> None:
         theirs = self._addresses(request.nodeid)
         error = CsErrorCode.OK
         if not theirs:
@@ -55,9 +56,9 @@ class CfgService(NodeService):
         if error is not CsErrorCode.OK:
             client.respond(wire.NODESTATUSGET_ERROR.encode(error=error, version=0))
             return
-        own = request.nodeid == self.node.nodeid
-        reachable = own or self.node.reaches(request.nodeid)
-        ours = self._addresses(self.node.nodeid)
+        own = request.nodeid == self.nodeid
+        reachable = own or self.reaches(request.nodeid)
+        ours = self._addresses(self.nodeid)
         links = [
             _link(source, target, reachable, _LOOPBACK_MTU if own else _MTU)
             for source, target in zip(ours, theirs, strict=False)
@@ -73,11 +74,11 @@ class CfgService(NodeService):
         )
         client.respond(response)
 
-    def _trackstart(self, client: Client, request: Any) -> None:
+    def _trackstart(self, client: ServerConnection, request: Any) -> None:
         # It announces shutdowns that cfg asks for, and nobody can ask for one here.
         client.respond(wire.TRACKSTART_RESPONSE.encode())
 
-    def _trackstop(self, client: Client, request: Any) -> None:
+    def _trackstop(self, client: ServerConnection, request: Any) -> None:
         client.respond(wire.TRACKSTOP_RESPONSE.encode())
 
     routes: ClassVar[dict[int, Route]] = routes(

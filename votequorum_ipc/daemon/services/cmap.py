@@ -17,10 +17,12 @@ from ...cmap import TrackType
 from ...errors import CsErrorCode
 from ...types import ValueType
 from ...wire import cmap as wire
+from ..connection import ServerConnection
+from ..engine import Engine
 from ..limits import MAX_HANDLES
-from ..service import Client, Route, routes
-from .keys import Key, Keys, Members, configured, runtime
-from .node import NodeService, NodeView
+from ..service import Route, routes
+from .base import NodeService
+from .keys import CmapKeys, Key, Members, configured, runtime
 
 CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
 """The key that an operator sets to 1 (votequorum(5))."""
@@ -59,25 +61,25 @@ class CmapService(NodeService):
 
     name = "cmap"
 
-    def __init__(self, node: NodeView) -> None:
-        super().__init__(node)
-        self._configured = configured(node.config, node.nodeid, node.transport)
-        self._members = Members(node.config)
-        self._clients: dict[Client, _State] = {}
-        self._known: Keys | None = None
+    def __init__(self, engine: Engine, nodeid: int, transport: str) -> None:
+        super().__init__(engine, nodeid, transport)
+        self._configured = configured(self.config, nodeid, transport)
+        self._members = Members(self.config)
+        self._clients: dict[ServerConnection, _State] = {}
+        self._known: CmapKeys | None = None
         """The keys since the last change, if anybody has asked for them."""
 
-    def keys(self) -> Keys:
+    def keys(self) -> CmapKeys:
         """All keys of now, in cmap's order."""
         if self._known is None:
             now = self._configured | self._members.keys() | runtime(self.node.runtime)
             self._known = dict(sorted(now.items()))
         return self._known
 
-    def connected(self, client: Client) -> None:
+    def connected(self, client: ServerConnection) -> None:
         self._clients[client] = _State()
 
-    def disconnected(self, client: Client) -> None:
+    def disconnected(self, client: ServerConnection) -> None:
         self._clients.pop(client, None)
 
     # --- following changes ---
@@ -99,7 +101,7 @@ class CmapService(NodeService):
                 if tracker.follows(key, change):
                     client.notify(_notification(tracker.number, key, change, old, new))
 
-    def _track_add(self, client: Client, request: Any) -> None:
+    def _track_add(self, client: ServerConnection, request: Any) -> None:
         state, error, handle = self._clients[client], CsErrorCode.OK, 0
         if request.track_type & ~_ALL_TRACK_TYPES:
             error = CsErrorCode.INVALID_PARAM
@@ -113,7 +115,7 @@ class CmapService(NodeService):
             self.keys()
         client.respond(wire.TRACK_ADD_RESPONSE.encode(error=error, track_handle=handle))
 
-    def _track_delete(self, client: Client, request: Any) -> None:
+    def _track_delete(self, client: ServerConnection, request: Any) -> None:
         tracker = self._clients[client].trackers.pop(request.track_handle, None)
         error = CsErrorCode.OK if tracker else CsErrorCode.BAD_HANDLE
         number = tracker.number if tracker else 0
@@ -121,7 +123,7 @@ class CmapService(NodeService):
 
     # --- reading ---
 
-    def _get(self, client: Client, request: Any) -> None:
+    def _get(self, client: ServerConnection, request: Any) -> None:
         key = self.keys().get(request.key_name)
         room = request.value_len
         error = CsErrorCode.OK
@@ -139,7 +141,7 @@ class CmapService(NodeService):
             response = wire.GET_RESPONSE.encode(value_len=len(key.raw), type=key.type, value=value)
         client.respond(response)
 
-    def _iter_init(self, client: Client, request: Any) -> None:
+    def _iter_init(self, client: ServerConnection, request: Any) -> None:
         state, error, handle = self._clients[client], CsErrorCode.OK, 0
         if state.full():
             error = CsErrorCode.NO_RESOURCES
@@ -149,7 +151,7 @@ class CmapService(NodeService):
             state.iterators[handle] = iter(names)
         client.respond(wire.ITER_INIT_RESPONSE.encode(error=error, iter_handle=handle))
 
-    def _iter_next(self, client: Client, request: Any) -> None:
+    def _iter_next(self, client: ServerConnection, request: Any) -> None:
         iterator = self._clients[client].iterators.get(request.iter_handle)
         keys = self.keys()
         name = next((name for name in iterator or () if name in keys), None)
@@ -161,12 +163,12 @@ class CmapService(NodeService):
             response = wire.ITER_NEXT_RESPONSE.encode(key_name=name, value_len=len(raw), type=type_)
         client.respond(response)
 
-    def _iter_finalize(self, client: Client, request: Any) -> None:
+    def _iter_finalize(self, client: ServerConnection, request: Any) -> None:
         iterator = self._clients[client].iterators.pop(request.iter_handle, None)
         error = CsErrorCode.BAD_HANDLE if iterator is None else CsErrorCode.OK
         client.respond(wire.ITER_FINALIZE_RESPONSE.encode(error=error))
 
-    def _set_current_map(self, client: Client, request: Any) -> None:
+    def _set_current_map(self, client: ServerConnection, request: Any) -> None:
         state, error = self._clients[client], CsErrorCode.OK
         if state.iterators or state.trackers:
             error = CsErrorCode.BUSY
@@ -176,7 +178,7 @@ class CmapService(NodeService):
 
     # --- writing ---
 
-    def _set(self, client: Client, request: Any) -> None:
+    def _set(self, client: ServerConnection, request: Any) -> None:
         error = CsErrorCode.ACCESS
         if request.key_name == CANCEL_WAIT_FOR_ALL:
             error = CsErrorCode.OK
@@ -184,13 +186,13 @@ class CmapService(NodeService):
             self._configured[CANCEL_WAIT_FOR_ALL] = Key.of(ValueType.UINT8, 0)
             self.changed()
             if request.type == ValueType.UINT8 and any(request.value):
-                self.node.cancel_wait_for_all()
+                self.engine.apply(self.engine.model.cancel_wait_for_all, self.nodeid)
         client.respond(wire.SET_RESPONSE.encode(error=error))
 
-    def _delete(self, client: Client, request: Any) -> None:
+    def _delete(self, client: ServerConnection, request: Any) -> None:
         client.respond(wire.DELETE_RESPONSE.encode(error=CsErrorCode.ACCESS))
 
-    def _adjust_int(self, client: Client, request: Any) -> None:
+    def _adjust_int(self, client: ServerConnection, request: Any) -> None:
         client.respond(wire.ADJUST_INT_RESPONSE.encode(error=CsErrorCode.ACCESS))
 
     routes: ClassVar[dict[int, Route]] = routes(

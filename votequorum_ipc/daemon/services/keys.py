@@ -30,7 +30,7 @@ class Key(NamedTuple):
         return cls(type_, encode_value(type_, value))
 
 
-Keys = dict[str, Key]
+CmapKeys = dict[str, Key]
 
 
 def addresses(node: cluster.NodeConfig) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def addresses(node: cluster.NodeConfig) -> tuple[str, ...]:
     return node.addresses or (str(_LOOPBACK + node.nodeid % _LOOPBACK_NODES),)
 
 
-def configured(config: cluster.ClusterConfig, nodeid: int, transport: str) -> Keys:
+def configured(config: cluster.ClusterConfig, nodeid: int, transport: str) -> CmapKeys:
     """The keys of a node's configuration."""
     rows: tuple[_Row, ...] = (
         ("totem.", ValueType.STRING, {"cluster_name": config.cluster_name or None, "transport": "knet"}),
@@ -136,9 +136,9 @@ class Members:
             self._joins[nodeid] = self._joins.get(nodeid, 0) + 1
         self._present = frozenset(present)
 
-    def keys(self) -> Keys:
+    def keys(self) -> CmapKeys:
         """The keys of now."""
-        keys: Keys = {}
+        keys: CmapKeys = {}
         for nodeid, joins in self._joins.items():
             prefix = f"runtime.members.{nodeid}."
             links = (f"r({link}) ip({address}) " for link, address in enumerate(self._addresses[nodeid]))
@@ -150,7 +150,7 @@ class Members:
         return keys
 
 
-def runtime(values: dict[str, cluster.RuntimeValue]) -> Keys:
+def runtime(values: dict[str, cluster.RuntimeValue]) -> CmapKeys:
     """The keys that votequorum has set while it runs."""
     return {
         name: Key.of(type_, value & (0xFF if type_ is ValueType.UINT8 else MAX_UINT32))

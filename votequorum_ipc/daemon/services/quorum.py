@@ -15,14 +15,14 @@ from ...types import (
 from ...wire import Layout
 from ...wire import quorum as wire
 from ..service import Route, routes
-from .node import Event, ModelService, ask
+from .base import ModelService, Notification, ask
 
 
 class QuorumService(ModelService):
     """The service of one node."""
 
     name = "quorum"
-    kind = cluster.Service.QUORUM
+    kind = cluster.ServiceKind.QUORUM
 
     routes: ClassVar[dict[int, Route]] = routes(
         ask(wire.GETQUORATE, lambda m: cluster.GetQuorate()),
@@ -37,7 +37,7 @@ class QuorumService(ModelService):
         fields = {value: response.value} if value else {}
         return layout.encode(error=response.error, **fields)
 
-    def encode_event(self, event: Event) -> bytes:
+    def encode_event(self, event: Notification) -> bytes:
         return _EVENTS[type(event)](event)
 
 

@@ -19,7 +19,7 @@ from ...types import (
 )
 from ...wire import votequorum as wire
 from ..service import Route, routes
-from .node import Event, ModelService, ask
+from .base import ModelService, Notification, ask
 
 _NO_INFO: Final = NodeInfo(0, NodeState(0), 0, 0, 0, 0, 0, InfoFlags(0), 0, "")
 
@@ -28,7 +28,7 @@ class VotequorumService(ModelService):
     """The service of one node."""
 
     name = "votequorum"
-    kind = cluster.Service.VOTEQUORUM
+    kind = cluster.ServiceKind.VOTEQUORUM
     waits_for_sync = False
 
     routes: ClassVar[dict[int, Route]] = routes(
@@ -50,7 +50,7 @@ class VotequorumService(ModelService):
             return _getinfo(info, response.error)
         return wire.STATUS_RESPONSE.encode(error=response.error)
 
-    def encode_event(self, event: Event) -> bytes:
+    def encode_event(self, event: Notification) -> bytes:
         return _EVENTS[type(event)](event)
 
 

@@ -10,8 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from votequorum_ipc.cluster.effects import Effects, Trackers
-from votequorum_ipc.cluster.messages import (
+from ..errors import CsErrorCode
+from ..types import (
+    QuorumEvent,
+    QuorumNodelistNotification,
+    QuorumType,
+    QuorumV0Notification,
+    QuorumV1Notification,
+    RingId,
+    TrackFlags,
+)
+from .effects import Effects, Trackers
+from .messages import (
     Conn,
     GetQuorate,
     GetType,
@@ -21,23 +31,13 @@ from votequorum_ipc.cluster.messages import (
     TrackStart,
     TrackStop,
 )
-from votequorum_ipc.errors import CsErrorCode
-from votequorum_ipc.types import (
-    QuorumEvent,
-    QuorumNodelistNotification,
-    QuorumType,
-    QuorumV0Notification,
-    QuorumV1Notification,
-    RingId,
-    TrackFlags,
-)
 
 NO_RING = RingId(0, 0)
 """The ring id before a node's first membership."""
 
 
 @dataclass(slots=True)
-class QuorumService:
+class VsfQuorum:
     """One node's quorum service."""
 
     effects: Effects
@@ -75,7 +75,7 @@ class QuorumService:
 
     def request(self, conn: Conn, request: Request) -> None:
         """Answer a library request; what this service does not know is INVALID_PARAM."""
-        handler = _HANDLERS.get(type(request), QuorumService._unknown)
+        handler = _HANDLERS.get(type(request), VsfQuorum._unknown)
         handler(self, conn, request)
 
     def disconnect(self, conn: Conn) -> None:
@@ -131,9 +131,9 @@ class QuorumService:
 
 
 _HANDLERS: dict[type, Callable[..., None]] = {
-    GetQuorate: QuorumService._getquorate,
-    TrackStart: QuorumService._trackstart,
-    TrackStop: QuorumService._trackstop,
-    GetType: QuorumService._gettype,
-    ModelGetType: QuorumService._model_gettype,
+    GetQuorate: VsfQuorum._getquorate,
+    TrackStart: VsfQuorum._trackstart,
+    TrackStop: VsfQuorum._trackstop,
+    GetType: VsfQuorum._gettype,
+    ModelGetType: VsfQuorum._model_gettype,
 }
