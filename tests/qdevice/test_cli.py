@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,126 @@ async def test_a_cluster_without_a_device_is_an_error(tmp_path: Path) -> None:
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["qdevice", "run", *arguments])
     assert result.exit_code == 2, result.output
+
+
+# --- output that nobody reads ---
+
+
+class Pipe:
+    """A pipe for a process's output, of one page."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        fcntl.fcntl(self.reading, fcntl.F_SETPIPE_SZ, 4096)
+
+    def fill(self) -> None:
+        """Leave no room in it."""
+        assert os.write(self.writing, b"\n" * 4096) == 4096
+
+    def stop_reading(self) -> None:
+        """End the reader."""
+        os.close(self.reading)
+        self.reading = -1
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for end in (self.reading, self.writing):
+            if end >= 0:
+                os.close(end)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+@contextlib.asynccontextmanager
+async def device_into(pipe: Pipe, shell: Shell, flag: Path, *options: str) -> AsyncIterator[trio.Process]:
+    """A device that votes while `flag` is there, which it is, and prints into a pipe."""
+    flag.touch()
+    command = ["--exec", f"test -e {flag}", "--interval", "0.02", "--name", "device", *options]
+    process = await trio.lowlevel.open_process(
+        shell._argv("run", *command), stdout=pipe.writing, stderr=subprocess.PIPE
+    )
+    try:
+        await until_last(shell, flag, True)
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        assert process.stderr
+        await process.stderr.aclose()
+
+
+async def until_last(shell: Shell, flag: Path, there: bool) -> None:
+    """Let the device vote or not, and wait until it has."""
+    flag.touch() if there else flag.unlink()
+    with trio.fail_after(DEADLINE):
+        while ("QDEVICE_CAST_VOTE" in (await shell.status())["flags"]) != there:
+            pass
+
+
+async def test_a_device_whose_reader_has_gone_votes_on_and_says_so_once(
+    shell: Shell, tmp_path: Path, pipe: Pipe
+) -> None:
+    flag = tmp_path / "flag"
+    async with device_into(pipe, shell, flag) as process:
+        pipe.stop_reading()
+        for there in (False, True, False, True):
+            await until_last(shell, flag, there)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        assert process.stderr
+        assert (await process.stderr.receive_some()).decode() == (
+            "votequorum-ipc: the output is lost: Broken pipe; this program goes on without it\n"
+        )
+    assert (await shell.status())["flags"] == []
+
+
+async def test_a_device_whose_reader_is_stopped_votes_on(shell: Shell, tmp_path: Path, pipe: Pipe) -> None:
+    flag = tmp_path / "flag"
+    pipe.fill()
+    async with device_into(pipe, shell, flag) as process:
+        for there in (False, True):
+            await until_last(shell, flag, there)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        assert process.stderr
+        assert b"the output is lost: nobody reads it" in await process.stderr.receive_some()
+
+
+async def test_a_device_started_without_an_output_votes(shell: Shell) -> None:
+    command = shell._argv("run", "--name", "device", "--exec", "true")
+    argv = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
+    process = await trio.lowlevel.open_process(argv)
+    try:
+        with trio.fail_after(DEADLINE):
+            while "QDEVICE_CAST_VOTE" not in (await shell.status())["flags"]:
+                pass
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def test_a_vote_that_cannot_be_withdrawn_is_an_exit_code_and_two_complaints(shell: Shell) -> None:
+    async with shell.device("--exec", "true", "--json") as process:
+        await line(process)
+        # Renamed behind its back, the vote is no longer this device's to withdraw.
+        async with await shell.cluster.connect(1) as handle:
+            process.send_signal(signal.SIGSTOP)
+            await handle.qdevice_update("device", "theirs")
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
+        event = json.loads(await line(process, "left_behind"))
+        assert "counts its vote until quorum.device.timeout" in event["left_behind"][0]
+        assert await process.wait() == 1
+        assert process.stderr
+        assert "votequorum-ipc: quorum device device has ended, but corosync counts its vote" in (
+            (await process.stderr.receive_some()).decode()
+        )

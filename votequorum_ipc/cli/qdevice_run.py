@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +16,12 @@ from typing import Any, Final
 import click
 import trio
 
-from ..qdevice import Ballot, Command, Commands, run_qdevice
+from ..qdevice import Ballot, Command, Commands, QuorumDevice, run_qdevice
 from ..qdevice.record import Recorder, open_recorder, runtime_directory
 from ..qdevice.run import SAID_NO, SAID_YES
 from ..qdevice.systemd import Notifier
-from .common import Seconds, options, print_json, printable, run, utc_now
+from .common import FAILED, Seconds, options, printable, run, utc_now
+from .output import Output
 from .shapes import ring_shape
 
 _SHORTEST: Final = 0.01
@@ -84,7 +88,9 @@ def command(
     The commands run at the same time, at once when the membership changes and then at each interval, and
     learn about the membership from the environment: QDEVICE_NODE_ID, QDEVICE_RING_ID, QDEVICE_MEMBERS,
     QDEVICE_QUORATE, QDEVICE_EXPECTED_VOTES, QDEVICE_TOTAL_VOTES. Tells systemd when it is ready, and keeps
-    its watchdog.
+    its watchdog. It goes on when nobody reads what it prints.
+
+    Exit codes: 0 the vote was withdrawn, 1 it was not, or an error of corosync, 2 wrong usage.
     """
     try:
         decision = Commands([Command(text, timeout=timeout, shell=shell) for text in texts], require)
@@ -100,28 +106,34 @@ def command(
         leave_registered=leave_registered,
     )
     directory = state_dir or runtime_directory()
-    run(partial(_until_told, device, decision, name, address, directory, as_json), as_json=as_json)
+    reporter = _Reporter(decision, name, as_json)
+    logging.getLogger("votequorum_ipc").addHandler(_WarningsOnStderr(reporter.output))
+    ran = run(partial(_until_told, device, reporter, name, address, directory), as_json=as_json)
+    if ran is not None and ran.left_behind:
+        reporter.left_behind(ran.left_behind)
+        sys.exit(FAILED)
 
 
 async def _until_told(
     device: Callable[..., Any],
-    decision: Commands,
+    reporter: _Reporter,
     name: str,
     address: str | None,
     directory: Path | None,
-    as_json: bool,
-) -> None:
-    notifier = Notifier()
+) -> QuorumDevice | None:
+    """Run the device until a signal ends it; give it, for what it may have left behind. None where the signal
+    came before it was ready, so that it has cast no vote."""
+    ran: QuorumDevice | None = None
     with contextlib.ExitStack() as stack:
-        recorder = stack.enter_context(_recorder(directory, name, address))
+        reporter.recorder = stack.enter_context(_recorder(directory, name, address, reporter.output))
         signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
-        reporter = _Reporter(decision, name, recorder, notifier, as_json)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(notifier.keep_watchdog)
+            nursery.start_soon(reporter.notifier.keep_watchdog)
             nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
-            await nursery.start(partial(device, report=reporter.report))
-            notifier.notify(READY="1")
-        notifier.notify(STOPPING="1")
+            ran = await nursery.start(partial(device, report=reporter.report))
+            reporter.notifier.notify(READY="1")
+        reporter.notifier.notify(STOPPING="1")
+    return ran
 
 
 async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
@@ -130,7 +142,7 @@ async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
 
 
 @contextlib.contextmanager
-def _recorder(directory: Path | None, name: str, address: str | None) -> Any:
+def _recorder(directory: Path | None, name: str, address: str | None, output: Output) -> Any:
     """A recorder where there is a place for records; to vote is possible without."""
     with contextlib.ExitStack() as stack:
         recorder = None
@@ -138,43 +150,57 @@ def _recorder(directory: Path | None, name: str, address: str | None) -> Any:
             try:
                 recorder = stack.enter_context(open_recorder(directory, name, address))
             except OSError as error:
-                click.echo(f"votequorum-ipc: qdevice status will not know the last vote: {error}", err=True)
+                output.complain(f"qdevice status will not know the last vote: {error}")
         yield recorder
 
 
-class _Reporter:
-    """Passes ballots on: to whoever asks for the status always, to people and systemd when they change."""
+class _WarningsOnStderr(logging.Handler):
+    """Shows what the library warns about, such as a vote that could not be withdrawn."""
 
-    def __init__(
-        self,
-        decision: Commands,
-        name: str,
-        recorder: Recorder | None,
-        notifier: Notifier,
-        as_json: bool,
-    ) -> None:
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.complain(printable(record.getMessage()))
+
+
+class _Reporter:
+    """Passes every ballot on to `qdevice status`, and those that differ from the last one to people and
+    systemd."""
+
+    def __init__(self, decision: Commands, name: str, as_json: bool) -> None:
+        self.output = Output()
+        self.notifier = Notifier()
+        self.recorder: Recorder | None = None
         self._decision = decision
         self._name = name
-        self._recorder = recorder
-        self._notifier = notifier
         self._as_json = as_json
         self._last: tuple[bool | None, str] | None = None
 
     def report(self, ballot: Ballot) -> None:
         if ballot.reason in (SAID_YES, SAID_NO):
             ballot = replace(ballot, reason=self._decision.summary())
-        if self._recorder is not None:
-            self._recorder.write(self._name, ballot)
+        if self.recorder is not None:
+            self.recorder.write(self._name, ballot)
         if self._last != (ballot.vote, ballot.reason):
             self._last = (ballot.vote, ballot.reason)
             self._show(ballot)
 
+    def left_behind(self, sentences: Sequence[str]) -> None:
+        """Tell programs what could not be withdrawn; people have read the warnings."""
+        if self._as_json:
+            self._json("left_behind", left_behind=list(sentences))
+
     def _show(self, ballot: Ballot) -> None:
         text = f"quorum device {printable(self._name)} {_VOTES[ballot.vote]}: {printable(ballot.reason)}"
-        self._notifier.notify(STATUS=text)
+        self.notifier.notify(STATUS=text)
         if not self._as_json:
-            click.echo(text)
+            self.output.line(text)
             return
         ring = ballot.ring_id and ring_shape(ballot.ring_id)
-        shape = {"name": self._name, "vote": ballot.vote, "reason": ballot.reason, "ring_id": ring}
-        print_json({"time": utc_now(), "event": "ballot", **shape})
+        self._json("ballot", vote=ballot.vote, reason=ballot.reason, ring_id=ring)
+
+    def _json(self, event: str, **values: Any) -> None:
+        shape = {"time": utc_now(), "event": event, "name": self._name, **values}
+        self.output.line(json.dumps(shape))

@@ -31,9 +31,7 @@ from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
 from ..votequorum import Votequorum
 from .schedule import Question, Schedule
 from .settings import NOT_NAMED, Settings, open_settings
-
-_WITHDRAWAL: Final = 2.0
-"""Seconds that giving the vote back may take, whatever is cancelled."""
+from .withdrawal import withdraw
 
 _HERE: Final = "on this node: use that name, or unregister it first, with votequorum-ipc qdevice unregister"
 # A node forgets the name only when the last device of its own partition is unregistered, and repeats it to
@@ -80,7 +78,8 @@ class QuorumDevice:
 
     `master_wins` lets the partition whose device votes be quorate whatever it lacks; all nodes' devices
     should say the same. With `leave_registered` the end of the block leaves the device and its vote as they
-    are, so that a successor of the same name can take over within the timeout.
+    are, so that a successor of the same name can take over within the timeout. Without it, leaving the block
+    takes the vote back, in at most two seconds; `left_behind` says what corosync did not give back.
 
     Entering raises `Library` when corosync is not running, `Access` when this user may not connect, or when
     the configuration has no room for a device (the message names the setting), `Exist` when a device of
@@ -101,6 +100,7 @@ class QuorumDevice:
         self._address = address
         self._master_wins = master_wins
         self._leave_registered = leave_registered
+        self._left_behind: tuple[str, ...] = ()
         self._resources = contextlib.AsyncExitStack()
         self._schedule = Schedule()
         self._votequorum: Votequorum
@@ -119,6 +119,15 @@ class QuorumDevice:
         """The last ring that is known here."""
         assert self._schedule.ring_id is not None
         return self._schedule.ring_id
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """What corosync still holds for the device after its end: a sentence for each thing, with the reason.
+
+        Empty where all was taken back, where the daemon is gone, with `leave_registered`, and before the end.
+        Each sentence is also logged, as a warning.
+        """
+        return self._left_behind
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -224,6 +233,7 @@ class QuorumDevice:
     # --- beginning and end ---
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        self._left_behind = ()
         self._schedule = Schedule()
         deadline = trio.current_time() + self._schedule.timeouts.timeout
         votequorum = await retry(
@@ -278,15 +288,10 @@ class QuorumDevice:
         )
 
     async def _withdraw(self) -> None:
-        """Unregister, which withdraws the vote at once. Unless the daemon is gone, it takes a moment."""
-        if self._leave_registered:
-            return
-        deadline = trio.current_time() + _WITHDRAWAL
-        with trio.CancelScope(shield=True, deadline=deadline), contextlib.suppress(CsError):
-            if self._master_wins:
-                # votequorum would keep it for this node, and for whatever device comes next.
-                await retry(self._votequorum.qdevice_master_wins, self._name, False, deadline=deadline)
-            await retry(self._votequorum.qdevice_unregister, self._name, deadline=deadline)
+        if not self._leave_registered:
+            self._left_behind = await withdraw(
+                self._votequorum, self._name, master_wins=self._master_wins, address=self._address
+            )
 
     # --- inner workings ---
 

@@ -1,0 +1,184 @@
+"""The end of a device: every step of it is tried, and what could not be taken back is said."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+
+from tests.conftest import StartCluster
+from tests.real.cluster import Cluster
+from tests.real.config import Config, Device, Node
+from tests.real.waiting import eventually_async
+from votequorum_ipc import Access, Cmap, CsError, InfoFlags, MessageError, QueueFull, TryAgain, Votequorum
+from votequorum_ipc.cluster import DeviceConfig
+from votequorum_ipc.qdevice import QuorumDevice, withdrawal
+from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
+
+from .support import CAST, MASTER_WINS, NONE, REGISTERED, log_times, watch
+
+EVERYTHING = REGISTERED | CAST | MASTER_WINS
+
+Failing = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[SimulatedCluster]:
+    """Two nodes that accept a device with one vote."""
+    async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+        yield cluster
+
+
+async def flags(cluster: SimulatedCluster) -> InfoFlags:
+    async with await cluster.connect(1) as handle:
+        return (await handle.getinfo()).flags
+
+
+def raising(error: CsError) -> Failing:
+    async def call(*_: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    return call
+
+
+async def hanging(*_: Any) -> None:
+    await trio.sleep_forever()
+
+
+# --- with a real corosync ---
+
+
+async def test_where_a_reload_has_shut_devices_out_the_vote_goes_all_the_same_and_the_rest_is_said(
+    start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1, timeout=60_000))
+    pair = start_cluster(config)
+    async with watch(pair[1]) as (one,):
+        with pair[1].namespace():
+            device = await QuorumDevice("device", master_wins=True).__aenter__()
+        await device.cast(True)
+        await one.until_flags(EVERYTHING)
+        # Two expected votes leave no room for a device that has one of them.
+        reload(pair, replace(config, quorum={"expected_votes": 2}))
+        await eventually_async(lambda: log_times(pair[1], "disabling quorum device operations"))
+        with pytest.raises(Access, match="must exceed"):
+            await device.cast(True)
+        await device.__aexit__(None, None, None)
+        assert (await one.info()).flags & EVERYTHING == NONE
+        with pair[1].namespace():
+            cmap = await Cmap.initialize()
+        async with cmap:
+            assert await cmap.get("runtime.votequorum.qdevice_master_wins") == 1
+    [left] = device.left_behind
+    assert "let the partition with a device's vote win" in left
+    assert "does not allow a quorum device" in left
+    assert f"quorum device device has ended, but {left}" in caplog.messages
+
+
+def reload(cluster: Cluster, config: Config) -> None:
+    """Give each node another configuration, and have it read."""
+    for node in cluster:
+        text = replace(config, nodes=node.config.nodes).render(node.directory / "state")
+        (node.directory / "corosync.conf").write_text(text)
+    cluster[1].run(["corosync-cfgtool", "-R"], check=True)
+
+
+async def test_a_daemon_that_does_not_answer_is_not_said_to_have_given_the_vote_back(
+    start_cluster: StartCluster,
+) -> None:
+    pair = start_cluster(Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1)))
+    with pair[1].namespace():
+        device = await QuorumDevice("device").__aenter__()
+    await device.cast(True)
+    with pair[1].frozen():
+        await device.__aexit__(None, None, None)
+    [left] = device.left_behind
+    assert "counts its vote until quorum.device.timeout" in left
+    assert "nobody answered" in left
+
+
+# --- what cannot be had from a real one at will ---
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [raising(Access()), raising(MessageError("garbled", field="x")), raising(TryAgain()), hanging],
+    ids=["refused", "garbled", "busy", "hangs"],
+)
+async def test_whatever_becomes_of_master_wins_the_vote_is_withdrawn(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, failing: Failing
+) -> None:
+    monkeypatch.setattr(withdrawal, "SECONDS", 0.1)
+    async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
+        await device.cast(True)
+        monkeypatch.setattr(Votequorum, "qdevice_master_wins", failing)
+    assert await flags(pair) & (REGISTERED | CAST) == NONE
+    assert len(device.left_behind) == 1
+
+
+async def test_a_vote_that_is_not_given_back_is_said_to_count_on(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(withdrawal, "SECONDS", 0.1)
+    async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
+        await device.cast(True)
+        monkeypatch.setattr(Votequorum, "qdevice_unregister", hanging)
+    assert await flags(pair) & EVERYTHING == REGISTERED | CAST
+    [left] = device.left_behind
+    assert left.startswith("corosync counts its vote until quorum.device.timeout has passed: nobody answered")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_a_lost_connection_to_a_daemon_that_lives_keeps_no_vote(pair: SimulatedCluster) -> None:
+    async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
+        await device.cast(True)
+        # As when the kernel, or a hand in /proc, has closed the socket.
+        device._votequorum.connection._socket.shutdown(socket.SHUT_RDWR)
+        await eventually_async(lambda: not pair_is_connected(device))
+    assert await flags(pair) & EVERYTHING == NONE
+    assert device.left_behind == ()
+
+
+def pair_is_connected(device: QuorumDevice) -> bool:
+    try:
+        device._votequorum.connection.queued_events()
+    except CsError:
+        return False
+    return True
+
+
+async def test_a_connection_that_ended_because_nobody_took_events_keeps_no_vote(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1)) as device:
+        await device.cast(True)
+        monkeypatch.setattr(device._votequorum, "qdevice_unregister", raising(QueueFull()))
+    assert REGISTERED not in await flags(pair)
+
+
+async def test_a_daemon_that_is_gone_has_nothing_left_to_give_back(
+    pair: SimulatedCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
+        await device.cast(True)
+        pair.kill(1)
+    assert (device.left_behind, caplog.messages) == ((), [])
+
+
+async def test_what_was_left_behind_is_forgotten_when_the_device_is_registered_again(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = QuorumDevice("device", address=pair.address(1))
+    async with device:
+        with monkeypatch.context() as patch:
+            patch.setattr(Votequorum, "qdevice_unregister", raising(Access()))
+            await device.__aexit__(None, None, None)
+        assert device.left_behind
+    async with device:
+        assert device.left_behind == ()

@@ -1,0 +1,99 @@
+"""The end of a device: what corosync holds for it is taken back, and what stays behind is said.
+
+Strategy: two things outlive a device, the setting that its partition wins and its vote. Each is taken back in
+a step of its own, with a time of its own: a step that is refused, or that nobody answers, costs the next one
+nothing. Where the connection is lost, a new one is made for the step, because the daemon may well be alive.
+Where nothing listens any more, the daemon is gone and has taken everything with
+it.
+
+A step that fails is no reason to raise, since another exception may be on its way. It is logged as a warning,
+and `QuorumDevice.left_behind` has it. Sources: votequorum_qdevice_unregister(3),
+votequorum_qdevice_master_wins(3), and exec/votequorum.c for what refuses them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+import trio
+
+from ..errors import CsError, Library, NotExist, QueueFull
+from ..ipc import Address
+from ..ipc.handshake import nothing_listens
+from ..retry import retry
+from ..votequorum import Votequorum
+
+SECONDS: Final = 1.0
+"""What one step may take, whatever is cancelled meanwhile."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Step(NamedTuple):
+    call: Callable[[Votequorum, str], Awaitable[None]]
+    consequence: str
+    """What follows when the call fails."""
+
+
+# Before the vote: without a device votequorum refuses to change the setting.
+_MASTER_WINS: Final = _Step(
+    lambda votequorum, name: votequorum.qdevice_master_wins(name, False),
+    "this node stays set to let the partition with a device's vote win, whichever device comes next",
+)
+_VOTE: Final = _Step(
+    lambda votequorum, name: votequorum.qdevice_unregister(name),
+    "corosync counts its vote until quorum.device.timeout has passed",
+)
+
+
+async def withdraw(
+    votequorum: Votequorum, name: str, *, master_wins: bool, address: Address
+) -> tuple[str, ...]:
+    """Take back what corosync holds for a device; give what could not be taken back, a sentence for each.
+
+    Shielded from cancellation; takes at most `SECONDS` for each step.
+    """
+    steps = (_MASTER_WINS, _VOTE) if master_wins else (_VOTE,)
+    left = [sentence for step in steps if (sentence := await _take_back(step, votequorum, name, address))]
+    for sentence in left:
+        _log.warning("quorum device %s has ended, but %s", name, sentence)
+    return tuple(left)
+
+
+async def _take_back(step: _Step, votequorum: Votequorum, name: str, address: Address) -> str:
+    """Carry a step out; an empty text, or what stays behind and why."""
+    why = f"nobody answered for {SECONDS:g} s"
+    deadline = trio.current_time() + SECONDS
+    with trio.CancelScope(shield=True, deadline=deadline):
+        try:
+            await _call(step, votequorum, name, address, deadline)
+        except NotExist:
+            # Somebody has unregistered the device, or the daemon is a new one.
+            return ""
+        except CsError as error:
+            why = str(error)
+        else:
+            return ""
+    return f"{step.consequence}: {why}"
+
+
+async def _call(step: _Step, votequorum: Votequorum, name: str, address: Address, deadline: float) -> None:
+    try:
+        await retry(step.call, votequorum, name, deadline=deadline)
+    except (Library, QueueFull):
+        # The connection is lost, which says nothing about the daemon.
+        await _call_anew(step, name, address, deadline)
+
+
+async def _call_anew(step: _Step, name: str, address: Address, deadline: float) -> None:
+    try:
+        votequorum = await retry(partial(Votequorum.initialize, address=address), deadline=deadline)
+    except Library as error:
+        if nothing_listens(error):
+            return
+        raise
+    async with votequorum:
+        await retry(step.call, votequorum, name, deadline=deadline)
