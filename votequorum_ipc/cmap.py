@@ -14,11 +14,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import trio
-
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, Connection, connect
+from .ipc.backend import move_on_after
 from .types import ValueType
 from .wire import cmap as wire
 from .wire.layout import encode_text
@@ -156,7 +155,7 @@ class Cmap(Handle[KeyChange]):
         except NoSections:
             return names
         finally:
-            with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            with move_on_after(_CLEANUP_SECONDS, shield=True):
                 await self._call(
                     wire.ITER_FINALIZE,
                     wire.ITER_FINALIZE_RESPONSE,

@@ -13,10 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import trio
-
 from .errors import BadHandle, CsErrorCode, InvalidParam, MessageError, TryAgain, error_from_code
 from .ipc import Connection
+from .ipc.backend import checkpoint
 from .types import DispatchFlags
 from .wire import Layout, message_id, reply_error
 
@@ -132,7 +131,7 @@ class Handle(Generic[EventT]):
                     raise
                 return None
         # Before an event is taken: a cancelled call must not take one with it.
-        await trio.lowlevel.checkpoint()
+        await checkpoint()
         return self._connection.next_event_nowait()
 
     async def _call_back(self, event: EventT) -> None:

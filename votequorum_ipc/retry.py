@@ -10,9 +10,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-import trio
-
 from .errors import TryAgain
+from .ipc.backend import current_time, sleep
 
 T = TypeVar("T")
 
@@ -47,6 +46,6 @@ async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) 
             return await call(*args)
         except TryAgain:
             pause = backoff.pause()
-            if trio.current_time() + pause > deadline:
+            if current_time() + pause > deadline:
                 raise
-        await trio.sleep(pause)
+        await sleep(pause)

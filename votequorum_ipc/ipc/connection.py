@@ -17,14 +17,14 @@ import os
 import select
 import warnings
 import weakref
+from collections.abc import Sequence
 from threading import get_ident
 from typing import Final, Literal
-
-import trio
 
 from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
+from .backend import INFINITY, Backend, current
 from .datagram import SocketTransport
 from .exchange import Call, EventWaiter, Exchange, Waiter
 from .handshake import Setup, set_up
@@ -55,7 +55,7 @@ class Connection:
     nobody takes are kept up to `EVENT_LIMIT`.
     """
 
-    def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll) -> None:
+    def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll, backend: Backend) -> None:
         """Not public: use `connect`."""
         self.service = setup.service
         self.server_pid = setup.server_pid
@@ -65,7 +65,8 @@ class Connection:
         self._socket = setup.socket
         self._transport = transport
         self._epoll = epoll
-        self._waiting = Waiting(epoll)
+        self._backend = backend
+        self._waiting = Waiting(backend, epoll)
         self._exchange = Exchange(transport, self._waiting.wake)
         self._later_delay = _LATER_FIRST_DELAY
         self._spin = Spin()
@@ -102,7 +103,7 @@ class Connection:
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
         to another thread or process, `QueueFull` when it ended because events were not taken.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._checkpoint_if_cancelled()
         exchange = self._exchange
         if exchange.error is not None or get_ident() != self._thread:
             self._check_usable()
@@ -117,10 +118,10 @@ class Connection:
             exchange.send()
         try:
             await self._wait(call)
-        except trio.Cancelled:
+        except self._backend.cancelled:
             if not linger or call in exchange.unsent:
                 raise
-            with trio.move_on_after(linger, shield=True):
+            with self._backend.move_on_after(linger, shield=True):
                 await self._wait(call)
             if not call.ready:
                 raise
@@ -138,11 +139,13 @@ class Connection:
         when more than `EVENT_LIMIT` had gathered, which ends the connection; or `BadHandle` when it is closed
         here, or belongs to another thread or process.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        event = self.next_event_nowait()
-        if event is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return event
+        await self._checkpoint_if_cancelled()
+        if self.queued_events():
+            # Before an event is taken: a cancelled call must not take one with it.
+            await self._backend.checkpoint()
+            event = self.next_event_nowait()
+            if event is not None:
+                return event
         waiter = EventWaiter()
         self._exchange.event_waiters.append(waiter)
         try:
@@ -177,6 +180,31 @@ class Connection:
             self._check_usable()
         return events
 
+    @property
+    def epoll(self) -> select.epoll:
+        """Not public: for `wait_for_any`."""
+        return self._epoll
+
+    def has_news(self) -> bool:
+        """Whether an event is here, or the connection has ended. Takes nothing, and raises nothing."""
+        if self._ended_here() or self._exchange.events:
+            return True
+        self._look()
+        return bool(self._exchange.events) or self._exchange.error is not None
+
+    async def wait_for_news(self) -> None:
+        """Wait until an event is here, or the connection has ended; take nothing. See `wait_for_any`."""
+        await self._checkpoint_if_cancelled()
+        if self.has_news():
+            await self._backend.checkpoint()
+            return
+        waiter = Waiter()
+        self._exchange.news_waiters[waiter] = None
+        try:
+            await self._wait(waiter)
+        finally:
+            self._exchange.news_waiters.pop(waiter, None)
+
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
 
@@ -200,10 +228,10 @@ class Connection:
             self._look()
             server_dead = False
             if isinstance(self._exchange.error, Library):
-                with trio.CancelScope(shield=True):
+                with self._backend.move_on_after(INFINITY, shield=True):
                     server_dead = await self._server_died()
             self._close(server_dead)
-        await trio.lowlevel.checkpoint()
+        await self._backend.checkpoint()
 
     async def __aenter__(self) -> Connection:
         return self
@@ -229,7 +257,7 @@ class Connection:
 
     async def _wait(self, waiter: Waiter) -> None:
         if waiter.ready:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await self._backend.give_way()
         while not waiter.ready:
             if self._waiting.driver is None:
                 await self._drive(waiter)
@@ -243,7 +271,7 @@ class Connection:
         waiting.driver = waiter
         try:
             # A turn for the others, and time for the daemon.
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await self._backend.give_way()
             exchange.send()
             exchange.receive()
             if not waiter.ready and exchange.unanswered and not waiting.parked:
@@ -284,6 +312,18 @@ class Connection:
         self._later_delay = min(delay * 2, _LATER_MAX_DELAY)
         return delay
 
+    async def _checkpoint_if_cancelled(self) -> None:
+        try:
+            await self._backend.checkpoint_if_cancelled()
+        except RuntimeError as error:
+            raise BadHandle(
+                f"{self!r} was made under {self._backend.name}, which does not run here: "
+                "use it there, or connect again here"
+            ) from error
+
+    def _ended_here(self) -> bool:
+        return self._closed is not None or get_ident() != self._thread
+
     def check_thread(self) -> None:
         """Raises `BadHandle` in another thread than the connection's own."""
         if self._closed is None and get_ident() != self._thread:
@@ -310,7 +350,7 @@ class Connection:
         for _ in range(_DEATH_CHECKS):
             if self._server_is_dead():
                 return True
-            await trio.sleep(_DEATH_CHECK_DELAY)
+            await self._backend.sleep(_DEATH_CHECK_DELAY)
         return self._server_is_dead()
 
     def _server_is_dead(self) -> bool:
@@ -331,9 +371,10 @@ class Connection:
         self._closed = BadHandle("this handle was finalized")
         # This wakes everybody, so that nobody waits on the descriptors that are closed next.
         self._exchange.fail(self._closed)
+        self._waiting.close()
         self._epoll.close()
         if self._readiness is not None:
-            self._readiness.close()
+            self._readiness.close(self._backend)
             self._readiness = None
         # The socket first, as libqb's client does: the server then knows before the rings change.
         self._socket.close()
@@ -367,6 +408,17 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
+
+
+async def wait_for_any(connections: Sequence[Connection], seconds: float = INFINITY) -> bool:
+    """Wait until one of these connections has an event or has ended; False when none has in so many seconds.
+
+    Takes no event: ask each connection afterwards. Needs no descriptors, and leaves nothing running.
+    """
+    backend = current()
+    with backend.move_on_after(seconds):
+        await backend.wait_for_any(connections)
+    return any(connection.has_news() for connection in connections)
 
 
 async def connect(
@@ -407,4 +459,4 @@ async def connect(
             text = f"no descriptors for a connection to {service!r}: {error.strerror}"
             raise error_from_errno(error.errno or 0, text) from error
         raise
-    return Connection(setup, transport, epoll)
+    return Connection(setup, transport, epoll, current())

@@ -82,6 +82,8 @@ class Exchange:
         self._event_bytes = 0
         self._check_lengths_at = 0.0
         self.event_waiters: collections.deque[EventWaiter] = collections.deque()
+        self.news_waiters: dict[Waiter, None] = {}
+        """Those who wait until an event is here or the connection has ended, and take nothing."""
         self.error: CsError | None = None
         """Why this connection is of no more use."""
         self._transport = transport
@@ -129,6 +131,7 @@ class Exchange:
         self._hand_out_events()
         while self.event_waiters:
             self._finish(self.event_waiters.popleft())
+        self._tell_news()
 
     def _guarded(self, move: Callable[[], None]) -> None:
         if time.perf_counter() >= self._check_lengths_at and not self._lengths_are_good():
@@ -214,6 +217,12 @@ class Exchange:
             waiter = self.event_waiters.popleft()
             waiter.event = self.take_event()
             self._finish(waiter)
+        if self.events:
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        while self.news_waiters:
+            self._finish(self.news_waiters.popitem()[0])
 
     def _finish(self, waiter: Waiter) -> None:
         waiter.ready = True

@@ -13,11 +13,10 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
-import trio
-
 from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
 from .address import Address, locate
+from .backend import Backend, current
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
 """The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
@@ -49,12 +48,13 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
     else:
         sock, where = _open(service, address)
     try:
-        await trio.lowlevel.checkpoint()
+        backend = current()
+        await backend.checkpoint()
         sock.setblocking(False)
         sock.set_inheritable(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        await _send_all(sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
-        raw, server_pid = await _receive_response(sock, service, where)
+        await _send_all(backend, sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
+        raw, server_pid = await _receive_response(backend, sock, service, where)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         response = CONNECTION_RESPONSE.decode(raw)
         if response.error:
@@ -85,15 +85,17 @@ def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.
     return sock, where
 
 
-async def _send_all(sock: socket.socket, data: bytes) -> None:
+async def _send_all(backend: Backend, sock: socket.socket, data: bytes) -> None:
     while data:
         try:
             data = data[sock.send(data) :]
         except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
+            await backend.wait_writable(sock)
 
 
-async def _receive_response(sock: socket.socket, service: str, where: str) -> tuple[bytes, int]:
+async def _receive_response(
+    backend: Backend, sock: socket.socket, service: str, where: str
+) -> tuple[bytes, int]:
     size = CONNECTION_RESPONSE.fixed_size or 0
     received = bytearray()
     server_pid = 0
@@ -104,7 +106,7 @@ async def _receive_response(sock: socket.socket, service: str, where: str) -> tu
                 socket.CMSG_SPACE(_UCRED_SIZE),
             )
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(sock)
+            await backend.wait_readable(sock)
             continue
         if not data:
             raise Library(

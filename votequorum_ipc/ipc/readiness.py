@@ -11,9 +11,8 @@ import os
 import select
 import socket
 
-import trio
-
 from ..errors import error_from_errno
+from .backend import Backend
 
 
 class Readiness:
@@ -49,10 +48,9 @@ class Readiness:
         else:
             os.eventfd_read(self._held)
 
-    def close(self) -> None:
-        """Free the descriptors; who waits on them in trio is told."""
-        with contextlib.suppress(RuntimeError):  # outside of a trio run nobody waits
-            trio.lowlevel.notify_closing(self._epoll)
+    def close(self, backend: Backend) -> None:
+        """Free the descriptors. Tasks that wait on them in the event loop are told."""
+        backend.closing(self._epoll)
         self.disown()
 
     def disown(self) -> None:

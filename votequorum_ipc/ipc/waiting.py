@@ -1,7 +1,16 @@
-"""The event loop's side of a connection: who waits, who of them drives, and how long it pays to look.
+"""Who waits on a connection, and which of them drives it. Any number of tasks wait; one does the I/O for all.
 
-Strategy: only one task may wait on a descriptor, so one of those that wait drives and the others are parked:
-taken out of the loop until what they wait for is here, or the driver has gone and it is their turn.
+A waiter is in one of these states. `Waiting` holds the first three, `Waiter.ready` is the last.
+
+| state | where | what it may do | how it ends |
+|---|---|---|---|
+| parked | in `parked` | nothing | woken: what it waits for is here, or it is its turn to drive |
+| woken | nowhere: its task is scheduled | nothing yet | it runs: ready, or drives, or parks again |
+| driving | `driver` | send, receive, wait for an edge | `resign`: the next one in `parked` is woken |
+| ready | its result is in the waiter | return to its caller | |
+
+Two rules keep every waiter served. Whoever stops driving wakes the next one. And whoever was woken and does
+not go on to drive, because it is ready or because it was cancelled, wakes the next one where nobody drives.
 """
 
 from __future__ import annotations
@@ -11,8 +20,7 @@ import select
 import time
 from typing import Final
 
-import trio
-
+from .backend import Backend
 from .exchange import Exchange, Waiter
 
 SPIN_LIMIT: Final = 50e-6
@@ -24,63 +32,62 @@ SPIN_AGAIN_AFTER: Final = 100
 
 
 class Waiting:
-    """Who waits on a connection, and who of them drives."""
+    """The waiters of a connection that are parked, and the one that drives."""
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, backend: Backend, epoll: select.epoll) -> None:
         self.parked: dict[Waiter, None] = {}
-        """Those who leave the driving to another, in the order they came."""
+        """In the order in which they came."""
         self.driver: Waiter | None = None
         self.driver_waits = False
-        self._epoll = epoll
+        """Whether the driver waits for an edge."""
+        self._backend = backend
+        self._edges = backend.edges(epoll)
 
     async def park(self, waiter: Waiter) -> None:
-        """Wait until what this waiter waits for is here, or it is its turn to drive."""
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            del self.parked[waiter]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        waiter.task = trio.lowlevel.current_task()
+        """Wait until this waiter is ready, or it is its turn to drive."""
         self.parked[waiter] = None
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        try:
+            await self._backend.park(self.parked, waiter)
+        except BaseException:
+            # asyncio cancels a task even after it was woken, which may have been to drive.
+            self.pass_on()
+            raise
 
     def wake(self, waiter: Waiter) -> None:
-        """Let a waiter go on."""
+        """Let a waiter run. Does nothing for one that is neither parked nor waits for an edge."""
         if waiter in self.parked:
             del self.parked[waiter]
-            trio.lowlevel.reschedule(waiter.task)
+            self._backend.unpark(waiter)
         elif waiter is self.driver:
             # Another task took the edge that the driver waits for, and what came with it.
             self.have_driver_look()
 
     def resign(self) -> None:
-        """Drive no more, and let another do it."""
+        """Stop driving, and let another do it."""
         self.driver = None
         self.pass_on()
 
     def pass_on(self) -> None:
-        """Where nobody drives, let one of those that are parked do it."""
+        """Where nobody drives, wake one that is parked."""
         if self.driver is None and self.parked:
             self.wake(next(iter(self.parked)))
 
     def have_driver_look(self) -> None:
         """Let the driver look again, though there is no edge."""
         if self.driver_waits:
-            trio.lowlevel.notify_closing(self._epoll)
+            self._edges.interrupt()
 
     async def wait_for_edge(self, delay: float | None) -> None:
         """As the driver, wait for an edge, or at most for `delay` seconds."""
         self.driver_waits = True
         try:
-            if delay is None:
-                await trio.lowlevel.wait_readable(self._epoll)
-            else:
-                with trio.move_on_after(delay):
-                    await trio.lowlevel.wait_readable(self._epoll)
-        except trio.ClosedResourceError:
-            pass  # woken by `wake`: what this task waits for is here, or will not come
+            await self._edges.wait(delay)
         finally:
             self.driver_waits = False
+
+    def close(self) -> None:
+        """The epoll descriptor is about to be closed."""
+        self._edges.close()
 
 
 class Spin:

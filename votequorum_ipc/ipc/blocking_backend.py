@@ -1,0 +1,160 @@
+"""Waiting in the calling thread, without an event loop.
+
+Strategy: a coroutine that waits through this backend never gives way: where others would, it blocks in
+`poll`. So one `send` runs it to its end. A deadline bounds each `poll`; when it has passed, `DeadlinePassed`
+goes up through the coroutine to the scope that it belongs to, as a cancellation does under trio.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from .backend import BLOCKING, INFINITY, Watched
+
+T = TypeVar("T")
+
+
+class DeadlinePassed(BaseException):
+    """A scope's time is over. Only that scope catches it."""
+
+
+class _Scope:
+    """A deadline; within a shield, those outside of it do not count."""
+
+    def __init__(self, seconds: float, shield: bool) -> None:
+        self.cancelled_caught = False
+        self._seconds = seconds
+        self._shield = shield
+
+    def __enter__(self) -> Self:
+        self.deadline = self._own = time.monotonic() + self._seconds
+        self._outer: _Scope | None = BLOCKING.scope
+        if self._outer is not None and not self._shield:
+            self.deadline = min(self._own, self._outer.deadline)
+        BLOCKING.scope = self
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        BLOCKING.scope = self._outer
+        self.cancelled_caught = exc_type is DeadlinePassed and time.monotonic() >= self._own
+        return self.cancelled_caught
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits through this backend to its end, in the calling thread.
+
+    Raises what it raises, and `RuntimeError` when it waits for something else.
+    """
+    outer = BLOCKING.runs
+    BLOCKING.runs = True
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        BLOCKING.runs = outer
+    coroutine.close()
+    raise RuntimeError("a blocking call waited for something that only an event loop can bring")
+
+
+def _block(poll: Callable[..., Any], seconds: float = INFINITY) -> None:
+    """`poll`, for at most so many seconds and not beyond the deadline."""
+    scope: _Scope | None = BLOCKING.scope
+    left = INFINITY if scope is None else scope.deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlinePassed
+    wait = min(left, seconds)
+    if not poll(None if wait == INFINITY else wait * 1000) and left <= seconds:
+        raise DeadlinePassed
+
+
+class _Edges:
+    """See `Edges`."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        # Not `epoll.poll`: it is the connection that takes the edges.
+        poller = select.poll()
+        poller.register(epoll.fileno(), select.POLLIN)
+        self._poll = poller.poll
+
+    async def wait(self, seconds: float | None) -> None:
+        _block(self._poll, INFINITY if seconds is None else seconds)
+
+    def interrupt(self) -> None:
+        """Nobody else runs in this thread while it waits."""
+
+    def close(self) -> None:
+        """Nothing is registered."""
+
+
+class BlockingBackend:
+    """See `Backend`."""
+
+    name: Final = "blocking"
+    cancelled: Final = DeadlinePassed
+    edges: Final = _Edges
+    current_time = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            _block(select.poll().poll, seconds)
+
+    async def checkpoint(self) -> None:
+        await self.checkpoint_if_cancelled()
+
+    async def checkpoint_if_cancelled(self) -> None:
+        scope: _Scope | None = BLOCKING.scope
+        if scope is not None and time.monotonic() >= scope.deadline:
+            raise DeadlinePassed
+
+    async def give_way(self) -> None:
+        """There is nobody to give way to."""
+
+    def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
+        return _Scope(seconds, shield)
+
+    async def wait_readable(self, sock: socket.socket) -> None:
+        _wait_for(sock, select.POLLIN)
+
+    async def wait_writable(self, sock: socket.socket) -> None:
+        _wait_for(sock, select.POLLOUT)
+
+    async def park(self, parking: dict[Any, None], waiter: Any) -> None:
+        del parking[waiter]
+        raise RuntimeError("this handle is in a call already: one call at a time")
+
+    def unpark(self, waiter: Any) -> None:
+        """Nobody is parked."""
+
+    async def wait_for_any(self, connections: Sequence[Watched]) -> None:
+        poller = select.poll()
+        for connection in connections:
+            poller.register(connection.epoll.fileno(), select.POLLIN)
+        while not any(connection.has_news() for connection in connections):
+            _block(poller.poll)
+
+    async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return function(*args)
+
+    def closing(self, descriptor: Any) -> None:
+        """Nobody waits."""
+
+
+def _wait_for(sock: socket.socket, events: int) -> None:
+    poller = select.poll()
+    poller.register(sock, events)
+    _block(poller.poll)
+
+
+BACKEND: Final = BlockingBackend()
