@@ -38,8 +38,9 @@ _NO_DEVICE = "no quorum device is registered on this node: call qdevice_register
 _OTHER_DEVICE = "the device registered on this node has another name than {name!r}: getinfo tells which"
 _NO_NODE = "no node {nodeid} is known here: votequorum-ipc status shows those that are members"
 _MAY_NOT = (
-    "the daemon's configuration does not allow a quorum device here: see its log; "
-    "quorum.device cannot be combined with two_node, last_man_standing, auto_tie_breaker or allow_downscale"
+    "corosync's configuration leaves no room for a quorum device: the line 'configuration error' in its log "
+    "says why. two_node rules a device out; so do last_man_standing, auto_tie_breaker and allow_downscale "
+    "where they were on when corosync started, and votes of the device that are missing or too many"
 )
 _NEWER_DAEMON = "this daemon does not know the call; extra info is newer than corosync 3.1.10"
 
@@ -82,6 +83,9 @@ _HINTS: Final = {
     ("qdevice_set_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
     ("qdevice_get_extra_info", CsErrorCode.INVALID_PARAM): _NEWER_DAEMON,
 }
+
+_MAX_INT32: Final = 0x7FFFFFFF
+_MAX_UINT32: Final = 0xFFFFFFFF
 
 _flags: Final = functools.lru_cache(maxsize=64)(InfoFlags)
 _STATES: Final = {int(state): state for state in NodeState}
@@ -205,9 +209,10 @@ class Votequorum(Handle[VotequorumEvent]):
             newname=_device_name(newname),
         )
 
-    async def qdevice_poll(self, name: str, cast_vote: bool, ring_id: RingId) -> None:
+    async def qdevice_poll(self, name: str, cast_vote: bool | int, ring_id: RingId) -> None:
         """Show that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
 
+        `cast_vote` is a uint32, as in C; the device votes unless it is 0. Other numbers raise `InvalidParam`.
         To be repeated within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout
         (30 s) after a membership change, else the vote is lost. `ring_id` is the one of the last
         `NodelistNotification`; an older one raises `MessageError`. Raises `NotExist` when no device is
@@ -216,7 +221,7 @@ class Votequorum(Handle[VotequorumEvent]):
         await self._status(
             wire.QDEVICE_POLL,
             name=_device_name(name),
-            cast_vote=int(cast_vote),
+            cast_vote=_as_int32(cast_vote, "cast_vote"),
             ring_id=ring_id,
         )
 
@@ -251,6 +256,13 @@ class Votequorum(Handle[VotequorumEvent]):
 
     async def _status(self, request: Any, *, deferred: bool = False, **fields: Any) -> None:
         await self._call(request, wire.STATUS_RESPONSE, deferred=deferred, **fields)
+
+
+def _as_int32(number: int, what: str) -> int:
+    """A uint32 of the C library as the int32 that it becomes in the message (`int cast_vote`)."""
+    if not 0 <= number <= _MAX_UINT32:
+        raise InvalidParam(f"{what} is 0 to {_MAX_UINT32}, not {number}")
+    return number - _MAX_UINT32 - 1 if number > _MAX_INT32 else int(number)
 
 
 def _device_name(name: str) -> str:

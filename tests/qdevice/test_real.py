@@ -40,6 +40,7 @@ from votequorum_ipc import (
     Access,
     Cmap,
     Exist,
+    InfoFlags,
     InvalidParam,
     Library,
     MessageError,
@@ -48,7 +49,7 @@ from votequorum_ipc import (
     Timeout,
     Votequorum,
 )
-from votequorum_ipc.qdevice import Ballot, QuorumDevice, View, Vote, run_qdevice
+from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run_qdevice
 from votequorum_ipc.qdevice.run import CHANGED
 
 TIMEOUT = 1.5
@@ -490,7 +491,7 @@ def test_corosync_takes_any_model_that_is_named(start_daemon: StartDaemon, model
     assert (status.info["qdevice_votes"], status.info["node_expected_votes"]) == (1, 3)
 
 
-REFUSALS = {
+LOADED_LATER = {
     "two_node": {"two_node": 1},
     "last_man_standing": {"last_man_standing": 1},
     "auto_tie_breaker": {"auto_tie_breaker": 1, "wait_for_all": 1},
@@ -498,21 +499,96 @@ REFUSALS = {
     "device.votes is not": {"expected_votes": 2},
     "must exceed": {"expected_votes": 2},
 }
+"""What a daemon was started with, to which a device is then loaded, and what names it in the refusal."""
 
 
-@pytest.mark.parametrize("setting", REFUSALS)
-async def test_a_configuration_without_room_for_a_device_is_named(
+def load(node: Daemon, config: Config) -> None:
+    """Give a daemon another configuration, and have it read."""
+    (node.directory / "corosync.conf").write_text(config.render(node.directory / "state"))
+    node.run(["corosync-cfgtool", "-R"], check=True)
+
+
+@pytest.mark.parametrize("setting", LOADED_LATER)
+async def test_a_device_that_is_loaded_where_there_is_no_room_for_it_is_refused_by_name(
     start_daemon: StartDaemon, setting: str
 ) -> None:
-    """corosync does not start with such a configuration, but it can be loaded later."""
     nodes = (Node(1), Node(2))
     votes = None if setting == "device.votes is not" else 1
-    before = Config(nodes=nodes, quorum=REFUSALS[setting])
-    node = start_daemon(before)
-    after = Config(nodes=nodes, quorum=REFUSALS[setting], device=Device(model="x", votes=votes))
-    (node.directory / "corosync.conf").write_text(after.render(node.directory / "state"))
-    node.run(["corosync-cfgtool", "-R"], check=True)
+    node = start_daemon(Config(nodes=nodes, quorum=LOADED_LATER[setting]))
+    load(node, Config(nodes=nodes, quorum=LOADED_LATER[setting], device=Device(model="x", votes=votes)))
     with node.namespace():
         await eventually_async(lambda: log_times(node, "configuration error"), otherwise=node.log_tail)
         with pytest.raises(Access, match=re.escape(setting)):
             await run_qdevice("device", yes)
+
+
+async def test_modes_that_are_loaded_into_a_daemon_with_a_device_do_not_exclude_it(
+    start_daemon: StartDaemon,
+) -> None:
+    """votequorum reads them when it starts, and never again."""
+    modes = {"last_man_standing": 1, "auto_tie_breaker": 1, "wait_for_all": 1, "allow_downscale": 1}
+    config = Config(nodes=(Node(1), Node(2)), device=device(TIMEOUT))
+    node = start_daemon(config)
+    load(node, replace(config, quorum=modes))
+    async with watch(node) as (one,), devices(node, vote=lambda _: yes):
+        await one.until_flags(CAST)
+    # A refusal for another reason is not put down to them.
+    load(node, replace(config, quorum=modes | {"expected_votes": 2}))
+    with node.namespace():
+        await eventually_async(lambda: log_times(node, "configuration error"), otherwise=node.log_tail)
+        with pytest.raises(Access, match="must exceed"):
+            await run_qdevice("device", yes)
+
+
+@pytest.mark.parametrize("mode", ["two_node", "last_man_standing", "auto_tie_breaker", "allow_downscale"])
+async def test_corosync_does_not_start_with_such_a_mode_and_a_device(
+    start_daemon: StartDaemon, mode: str
+) -> None:
+    with pytest.raises(AssertionError, match="has died"):
+        start_daemon(Config(nodes=(Node(1), Node(2)), quorum={mode: 1}, device=device(TIMEOUT)))
+
+
+async def test_with_an_odd_number_of_votes_the_tie_breaker_gives_way_to_a_device(
+    start_daemon: StartDaemon,
+) -> None:
+    nodes = (Node(1), Node(2), Node(3))
+    node = start_daemon(Config(nodes=nodes, quorum={"auto_tie_breaker": 1}, device=device(TIMEOUT)))
+    async with watch(node) as (one,), devices(node, vote=lambda _: yes):
+        assert InfoFlags.AUTO_TIE_BREAKER not in (await one.until_flags(CAST)).flags
+
+
+@pytest.mark.parametrize("number", [1, 2, 2**31, 2**32 - 1])
+async def test_any_number_but_0_is_a_vote_as_in_c(single: Daemon, number: int) -> None:
+    async with watch(single) as (one,):
+        with single.namespace():
+            handle = await Votequorum.initialize()
+        async with handle:
+            await handle.qdevice_register("device")
+            await handle.trackstart()
+            ring_id = (await handle.next_event()).ring_id  # type: ignore[union-attr]
+            await handle.qdevice_poll("device", number, ring_id)
+            await one.until_flags(CAST)
+            await handle.qdevice_poll("device", 0, ring_id)
+            await one.until_flags(ALIVE, unset=CAST)
+            await handle.qdevice_unregister("device")
+
+
+@pytest.mark.parametrize("number", [-1, 2**32])
+async def test_what_is_no_uint32_is_no_vote(single: Daemon, number: int) -> None:
+    with single.namespace():
+        async with await Votequorum.initialize() as handle:
+            with pytest.raises(InvalidParam, match="cast_vote is 0 to 4294967295"):
+                await handle.qdevice_poll("device", number, RingId(1, 1))
+
+
+async def test_a_daemon_that_was_told_no_timeouts_waits_as_long_as_a_device_takes_it_to(
+    start_daemon: StartDaemon,
+) -> None:
+    node = start_daemon(Config(nodes=(Node(1),), device=Device(model="votequorum-ipc", votes=1)))
+    with voting(node) as process:
+        before, after = casts(process, 1)
+        process.kill()
+    with trio.fail_after(Timeouts().timeout + DEADLINE):
+        while not (lost := log_times(node, "lost contact with quorum device device")):
+            await trio.sleep(0.05)
+    assert before + Timeouts().timeout - TICKS <= lost[0] <= after + Timeouts().timeout + SLACK

@@ -36,9 +36,10 @@ from votequorum_ipc import (
 )
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.groups import unwrapped
-from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run_qdevice
+from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run, run_qdevice
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
 from votequorum_ipc.qdevice.settings import open_settings
+from votequorum_ipc.retry import Backoff
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 
 from .support import ALIVE, CAST, MASTER_WINS, NONE, REGISTERED, yes
@@ -399,6 +400,28 @@ async def test_what_keeps_a_device_from_connecting_again_for_a_moment_does_not_e
     await running.until(True)
     assert attempts.number > 2
     assert any("out of something" in ballot.reason for ballot in running.ballots)
+
+
+async def test_pauses_grow_while_the_daemon_is_away_and_begin_anew_once_it_was_back(
+    pair: SimulatedCluster, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    class Noted(Backoff):
+        def pause(self) -> float:
+            pauses.append(self._next)
+            return super().pause() / 100
+
+    monkeypatch.setattr(run, "Backoff", Noted)
+    await running.start(pair, yes)
+    await running.until(True)
+    for _ in range(2):
+        pair.kill(1)
+        pauses.clear()
+        await eventually_async(lambda: len(pauses) >= 4)
+        assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+        pair.up(1)
+        await running.until(True)
 
 
 @pytest.mark.parametrize("descriptors", [0, 2, 5])

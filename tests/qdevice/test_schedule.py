@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import cannot
 from votequorum_ipc import RingId
+from votequorum_ipc.qdevice import QuorumDevice, run_qdevice
 from votequorum_ipc.qdevice.schedule import Schedule, Timeouts
 
 FIRST, SECOND = RingId(1, 4), RingId(1, 8)
@@ -118,3 +125,32 @@ def test_an_answer_that_counts_is_never_later_than_the_daemons_own_timeout(
                 if now < expires:
                     expires = now + timeouts.sync_timeout
                 assert made.due(interval) <= now
+
+
+# --- the defaults ---
+
+HEADER = Path("/usr/include/corosync/votequorum.h")
+
+
+@pytest.mark.parametrize(
+    ("constant", "seconds"),
+    [
+        ("VOTEQUORUM_QDEVICE_DEFAULT_TIMEOUT", Timeouts().timeout),
+        ("VOTEQUORUM_QDEVICE_DEFAULT_SYNC_TIMEOUT", Timeouts().sync_timeout),
+    ],
+)
+def test_the_default_timeouts_are_those_of_the_c_header(constant: str, seconds: float) -> None:
+    if not HEADER.exists():
+        cannot(f"{HEADER} is not installed (Debian's package libvotequorum-dev)")
+    found = re.search(rf"#define\s+{constant}\s+(\d+)", HEADER.read_text())
+    assert found
+    assert int(found[1]) == seconds * 1000
+
+
+@pytest.mark.parametrize("function", [run_qdevice, QuorumDevice.next_view])
+def test_the_default_interval_polls_several_times_in_the_default_timeout(
+    function: Any,
+) -> None:
+    """One poll may be lost to a membership change, and the vote still stands."""
+    interval = inspect.signature(function).parameters["interval"].default
+    assert 0 < 2 * interval < Timeouts().timeout / 2

@@ -77,7 +77,7 @@ async def test_where_a_reload_has_shut_devices_out_the_vote_goes_all_the_same_an
             assert await cmap.get("runtime.votequorum.qdevice_master_wins") == 1
     [left] = device.left_behind
     assert "let the partition with a device's vote win" in left
-    assert "does not allow a quorum device" in left
+    assert "leaves no room for a quorum device" in left
     assert f"quorum device device has ended, but {left}" in caplog.messages
 
 

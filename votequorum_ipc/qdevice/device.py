@@ -269,7 +269,7 @@ class QuorumDevice:
     async def _explained(self, error: CsError) -> CsError:
         """What corosync's refusal means for this device, and what to do about it."""
         if isinstance(error, Access):
-            why = await self._settings.why_refused()
+            why = await self._settings.why_refused((await self._votequorum.getinfo()).flags)
             return (
                 Access(f"corosync's configuration has no room for a quorum device: {why}") if why else error
             )

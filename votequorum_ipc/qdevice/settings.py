@@ -10,6 +10,7 @@ address that does not lead to it, leaves the defaults for good. Source: votequor
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
@@ -19,7 +20,7 @@ from ..cmap import Cmap, KeyChange, TrackType, Value
 from ..errors import CsError
 from ..ipc import Address, sibling
 from ..ipc.handshake import nothing_listens
-from ..types import DispatchFlags
+from ..types import DispatchFlags, InfoFlags
 from .schedule import Timeouts
 
 PATIENCE: Final = 0.25
@@ -36,11 +37,16 @@ NOT_NAMED: Final = (
     "reload or restart; a simulated cluster has one with `votequorum-ipc serve --device 1`"
 )
 
-_REFUSED: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
-    (lambda keys: keys.get("quorum.two_node"), "quorum.two_node is on; a device takes its place"),
-    (lambda keys: keys.get("quorum.last_man_standing"), "quorum.last_man_standing is on"),
-    (lambda keys: keys.get("quorum.auto_tie_breaker"), "quorum.auto_tie_breaker is on"),
-    (lambda keys: keys.get("quorum.allow_downscale"), "quorum.allow_downscale is on"),
+_MODES: Final = (
+    (InfoFlags.TWONODE, "quorum.two_node is on; a device takes its place"),
+    (InfoFlags.LAST_MAN_STANDING, "quorum.last_man_standing has been on since corosync started"),
+    (InfoFlags.AUTO_TIE_BREAKER, "quorum.auto_tie_breaker has been on since corosync started"),
+    (InfoFlags.ALLOW_DOWNSCALE, "quorum.allow_downscale has been on since corosync started"),
+)
+"""What excludes a device while it is in force, and how to say so. corosync reads all but the first only when
+it starts, so their keys do not tell whether they are: getinfo does."""
+
+_VOTES: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
     (
         lambda keys: "quorum.expected_votes" in keys and "quorum.device.votes" not in keys,
         "quorum.expected_votes is set, and quorum.device.votes is not",
@@ -54,7 +60,7 @@ _REFUSED: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
         "quorum.device.votes is not set, as it must be unless each node has one vote",
     ),
 )
-"""What makes votequorum refuse a device, in its order, and how to say so."""
+"""Votes with which votequorum refuses a device, in its order, and how to say so."""
 
 
 class Settings:
@@ -90,8 +96,11 @@ class Settings:
                     self._changed = True
                     raise
 
-    async def why_refused(self) -> str:
-        """Which setting makes votequorum refuse a device; empty where that cannot be told."""
+    async def why_refused(self, flags: InfoFlags) -> str:
+        """Which setting makes votequorum refuse a device; empty where that cannot be told.
+
+        `flags` are those of this node's getinfo.
+        """
         with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
             cmap = await self._connected()
             if cmap is None:
@@ -99,7 +108,9 @@ class Settings:
             keys = await cmap.items(_PREFIX)
             if MODEL not in keys:
                 return NOT_NAMED
-            return next((text for applies, text in _REFUSED if applies(keys)), "")
+            modes = (text for flag, text in _MODES if flag in flags)
+            votes = (text for applies, text in _VOTES if applies(keys))
+            return next(itertools.chain(modes, votes), "")
         return ""
 
     async def aclose(self) -> None:
