@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from typing import Final
 
 from .errors import CsErrorCode, MessageError
@@ -30,9 +31,17 @@ class Cfg(Handle[None]):
     """A handle on the cfg service of the daemon on this machine."""
 
     @classmethod
-    async def initialize(cls, *, address: Address = None) -> Cfg:
-        """Connect to the service (corosync_cfg_initialize). Errors are `Votequorum.initialize`'s."""
-        return cls(await connect(SERVICE, address=address), {}, {}, _HINTS)
+    async def initialize(
+        cls,
+        *,
+        address: Address = None,
+        server_uids: Collection[int] | None = None,
+    ) -> Cfg:
+        """Connect to the service (corosync_cfg_initialize).
+
+        Arguments and errors are `Votequorum.initialize`'s.
+        """
+        return cls(await connect(SERVICE, address=address, server_uids=server_uids), {}, {}, _HINTS)
 
     async def get_node_addrs(self, nodeid: int) -> list[IPAddress]:
         """A node's addresses, one a link (corosync_cfg_get_node_addrs). `nodeid` 0 is this node."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import itertools
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,9 +100,13 @@ class Cmap(Handle[KeyChange]):
         *,
         notify: Callable[[KeyChange], Awaitable[None] | None] | None = None,
         address: Address = None,
+        server_uids: Collection[int] | None = None,
     ) -> Cmap:
         """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
-        return cls(await connect(SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address), notify)
+        connection = await connect(
+            SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address, server_uids=server_uids
+        )
+        return cls(connection, notify)
 
     async def get(self, key: str) -> Value:
         """The value of a key (cmap_get(3)).

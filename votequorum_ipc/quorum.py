@@ -7,7 +7,7 @@ ids and a node list with joined and left nodes. Sources: corosync's quorum.h, ma
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, Literal
 
 from .errors import CsErrorCode, InvalidParam, MessageError
@@ -50,18 +50,20 @@ class Quorum(Handle[QuorumEvent]):
         quorum_notify: Callable[[Any], Awaitable[None] | None] | None = None,
         nodelist_notify: Callable[[QuorumNodelistNotification], Awaitable[None] | None] | None = None,
         address: Address = None,
+        server_uids: Collection[int] | None = None,
     ) -> Quorum:
         """Connect to the service (quorum_initialize(3), quorum_model_initialize(3)).
 
         The callbacks, plain or async functions of one event, are what `dispatch` calls: `quorum_notify` with
         a `QuorumV0Notification` or a `QuorumV1Notification` as the model has it, `nodelist_notify` with model
-        1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others.
-        Raises `Library` when it is not running, `Access` when this user may not use it, `TryAgain` while it
-        starts, `InvalidParam` for another model or one that the daemon does not know.
+        1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others,
+        and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may not use
+        it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
+        `InvalidParam` for another model or one that the daemon does not know.
         """
         if model not in (wire.MODEL_V0, wire.MODEL_V1):
             raise InvalidParam(f"the models are 0 and 1, not {model!r}")
-        connection = await connect(SERVICE, address=address)
+        connection = await connect(SERVICE, address=address, server_uids=server_uids)
         callbacks = {
             QuorumV0Notification: quorum_notify,
             QuorumV1Notification: quorum_notify,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -102,9 +102,13 @@ class ClusterStatus:
         return Device(self.info.qdevice_name, self.info.qdevice_votes, casts_vote)
 
 
-async def cluster_status(address: Address = None) -> ClusterStatus:
-    """Connect, read, disconnect. `address` and errors are those of `StatusReader.connect` and `read`."""
-    async with StatusReader.connect(address) as reader:
+async def cluster_status(
+    address: Address = None,
+    *,
+    server_uids: Collection[int] | None = None,
+) -> ClusterStatus:
+    """Connect, read, disconnect. Arguments and errors are those of `StatusReader.connect` and `read`."""
+    async with StatusReader.connect(address, server_uids) as reader:
         return await reader.read()
 
 
@@ -123,14 +127,19 @@ class StatusReader:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, address: Address = None) -> AsyncIterator[StatusReader]:
+    async def connect(
+        cls,
+        address: Address = None,
+        server_uids: Collection[int] | None = None,
+    ) -> AsyncIterator[StatusReader]:
         """Connect to what `Services` finds at an address; the connections end with the block.
 
-        Raises `Library` when neither quorum nor votequorum answers, `Access` when this user may not ask,
-        `TryAgain` while the daemon starts.
+        `server_uids` are the users whose server is believed; see `votequorum_ipc.ipc.connect`. Raises
+        `Library` when neither quorum nor votequorum answers, `Access` when this user may not ask, `Security`
+        when another user's program answers in corosync's place, `TryAgain` while the daemon starts.
         """
         reader = cls()
-        async with Services(address) as services:
+        async with Services(address, server_uids) as services:
             reader._quorum, reader._votequorum = await services.quorum_and_votequorum(
                 partial(Quorum.initialize, quorum_notify=reader._note, nodelist_notify=reader._note),
                 partial(Votequorum.initialize, quorum_notify=reader._note, nodelist_notify=reader._note),
@@ -237,9 +246,10 @@ class Services:
     An async context manager: handles that were opened end with it.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, server_uids: Collection[int] | None = None) -> None:
         """Connects to nothing yet."""
         self.addresses = _addresses(address)
+        self._server_uids = server_uids
         self._missing: list[CsError] = []
         self._stack = contextlib.AsyncExitStack()
 
@@ -254,7 +264,7 @@ class Services:
         if service not in self.addresses:
             return None
         try:
-            handle = await initialize(address=self.addresses[service])
+            handle = await initialize(address=self.addresses[service], server_uids=self._server_uids)
         except (Library, InvalidParam) as error:
             if isinstance(error, Library) and not nothing_listens(error):
                 raise  # as where descriptors ran out: the service may well be there

@@ -8,7 +8,7 @@ corosync's include/corosync/votequorum.h and the man pages votequorum_*(3).
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from .errors import CsErrorCode, InvalidParam
@@ -119,14 +119,16 @@ class Votequorum(Handle[VotequorumEvent]):
         expectedvotes_notify: Callable[[ExpectedVotesNotification], Awaitable[None] | None] | None = None,
         extra_info_notify: Callable[[QdeviceExtraInfoNotification], Awaitable[None] | None] | None = None,
         address: Address = None,
+        server_uids: Collection[int] | None = None,
     ) -> Votequorum:
         """Connect to the service (votequorum_initialize(3)).
 
         The callbacks, plain or async functions of one event, are what `dispatch` calls. `address` is None
-        for corosync on this machine; see `votequorum_ipc.ipc.connect` for others. Raises `Library` when it
-        is not running, `Access` when this user may not use it, `TryAgain` while it starts.
+        for corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
+        users whose server is believed. Raises `Library` when it is not running, `Access` when this user may
+        not use it, `Security` when another user's program answers in its place, `TryAgain` while it starts.
         """
-        connection = await connect(SERVICE, address=address)
+        connection = await connect(SERVICE, address=address, server_uids=server_uids)
         callbacks = {
             QuorumNotification: quorum_notify,
             NodelistNotification: nodelist_notify,

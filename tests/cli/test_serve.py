@@ -290,12 +290,12 @@ def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
 
 
 @pytest.mark.parametrize("ipc", ["shm", "socket"])
-def test_root_is_served_by_a_server_without_privileges(
+def test_root_is_served_at_an_address_that_it_gives_by_a_server_without_privileges(
     host_for_serve: Host, tmp_path: Path, ipc: str
 ) -> None:
     argv = host_for_serve.command([*AS_NOBODY, "serve", "--ipc", ipc])
     with Served(argv, tmp_path):
-        ours = host_for_serve.run([*COMMAND, "status"], env=ENVIRONMENT)
+        ours = host_for_serve.run([*COMMAND, "status", "--address", "@{service}"], env=ENVIRONMENT)
         assert (ours.returncode, ours.stderr) == (0, "")
         theirs = host_for_serve.run(["corosync-quorumtool", "-s"])
         assert (theirs.returncode, theirs.stderr) == (0, "")

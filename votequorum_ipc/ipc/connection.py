@@ -17,7 +17,7 @@ import os
 import select
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from threading import get_ident
 from typing import Final, Literal
 
@@ -58,8 +58,10 @@ class Connection:
     def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll, backend: Backend) -> None:
         """Not public: use `connect`."""
         self.service = setup.service
-        self.server_pid = setup.server_pid
+        self.server_pid = setup.server.pid
         """The daemon's process id; 0 when it runs in a pid namespace that cannot be seen from here."""
+        self.server_uid = setup.server.uid
+        """The daemon's user, as the kernel says; 65534 also where this user namespace does not map it."""
         self.max_msg_size = int(setup.response.max_msg_size)
         """Bytes of the largest message either way."""
         self._socket = setup.socket
@@ -426,20 +428,24 @@ async def connect(
     *,
     max_msg_size: int = DEFAULT_MAX_MSG_SIZE,
     address: Address = None,
+    server_uids: Collection[int] | None = None,
 ) -> Connection:
     """Connect to any libqb service of this machine, such as "votequorum", "cmap" or Pacemaker's "cib_ro".
 
     `max_msg_size` is what to ask for, in bytes; the server may grant more, and `Connection.max_msg_size`
     says what it granted. `address` is None for the service's own name, "@name" for another abstract socket,
     a path for one in the file system, or a connected stream socket, which then belongs to the connection.
+    `server_uids` are the users whose server is believed. Left out, these are root and the caller's own
+    effective uid where `address` is None, and all users at an address that the caller gives.
 
-    Raises `Library` when nothing listens there, `Access` when this user may not use it, `TryAgain` while
+    Raises `Library` when nothing listens there, `Access` when this user may not use it, `Security` when the
+    server's user is not believed (nothing that it sent was used then), `TryAgain` while
     the daemon starts, `NotSupported` for a transport that is unknown here, `MessageError` when the other
     end speaks something else, and other `CsError` as the server refuses.
     """
     if not service or not 0 < max_msg_size < 1 << 32:
         raise InvalidParam("a service has a name, and max_msg_size is a positive uint32")
-    setup = await set_up(service, max_msg_size, address)
+    setup = await set_up(service, max_msg_size, address, server_uids)
     kind = setup.response.connection_type
     epoll = None
     try:

@@ -1,8 +1,9 @@
 """Setting a connection up: the socket, the credentials, the two setup messages, and what a refusal means.
 
 Strategy: everything goes over one stream socket that stays open afterwards; its end is how either side learns
-that the other is gone. The kernel vouches for who both are: SO_PASSCRED makes it attach the server's pid, uid
-and gid to the response. Sources: libqb's lib/ipc_setup.c; `protocol_specs/libqb-ipc.md`.
+that the other is gone. SO_PASSCRED makes the kernel attach the server's pid, uid and gid to the response. It
+is set before the connect, so that no server is fast enough to send without credentials, and `identity` judges
+them before the response is read. Sources: libqb's lib/ipc_setup.c; `protocol_specs/libqb-ipc.md`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
 from .address import Address, locate
 from .backend import Backend, current
+from .identity import Server, check_server, unknown_server
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
 """The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
@@ -30,18 +33,22 @@ class Setup:
 
     service: str
     socket: socket.socket
-    server_pid: int
-    """0 when the server runs in a pid namespace that we cannot see."""
+    server: Server
     response: Any
     """The decoded `CONNECTION_RESPONSE`."""
 
 
-async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
+async def set_up(
+    service: str,
+    max_msg_size: int,
+    address: Address,
+    server_uids: Collection[int] | None = None,
+) -> Setup:
     """Connect to a service and shake hands. The caller owns the socket that comes back.
 
-    Raises `Library` when nothing listens there, `Access` when this user may not, `TryAgain` while the daemon
-    starts, `NotSupported`, `NoResources` and so on as the server refuses, `MessageError` for a response that
-    is none.
+    Raises `Library` when nothing listens there, `Access` when this user may not, `Security` for a server
+    whose user is not believed (see `identity`), `TryAgain` while the daemon starts, `NotSupported`,
+    `NoResources` and so on as the server refuses, `MessageError` for an invalid response.
     """
     if isinstance(address, socket.socket):
         sock, where = address, "the given socket"
@@ -54,7 +61,11 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
         sock.set_inheritable(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         await _send_all(backend, sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
-        raw, server_pid = await _receive_response(backend, sock, service, where)
+
+        def check(server: Server) -> None:
+            check_server(server, where, server_uids, is_default_address=address is None)
+
+        raw, server = await _receive_response(backend, sock, service, where, check)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         response = CONNECTION_RESPONSE.decode(raw)
         if response.error:
@@ -67,7 +78,7 @@ async def set_up(service: str, max_msg_size: int, address: Address) -> Setup:
     except BaseException:
         sock.close()
         raise
-    return Setup(service, sock, server_pid, response)
+    return Setup(service, sock, server, response)
 
 
 def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.socket, str]:
@@ -77,6 +88,7 @@ def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"no socket to be had: {error.strerror}") from error
     try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         # A connect on a Unix socket never ends later: it is done, refused, or EAGAIN for a full backlog.
         sock.connect(target)
     except OSError as error:
@@ -94,11 +106,16 @@ async def _send_all(backend: Backend, sock: socket.socket, data: bytes) -> None:
 
 
 async def _receive_response(
-    backend: Backend, sock: socket.socket, service: str, where: str
-) -> tuple[bytes, int]:
+    backend: Backend,
+    sock: socket.socket,
+    service: str,
+    where: str,
+    check: Callable[[Server], None],
+) -> tuple[bytes, Server]:
+    """The setup response and its sender. `check` judges the sender of each piece before it is used."""
     size = CONNECTION_RESPONSE.fixed_size or 0
     received = bytearray()
-    server_pid = 0
+    server = unknown_server()
     while len(received) < size:
         try:
             data, ancillary, _, _ = sock.recvmsg(
@@ -113,17 +130,20 @@ async def _receive_response(
                 f"{where} closed the connection before it answered: is what listens there a libqb "
                 f"service like {service!r}, and not about to stop?",
             )
+        server = _sender(ancillary)
+        check(server)
         received += data
-        for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                server_pid = _credentials_pid(value)
-    return bytes(received), server_pid
+    return bytes(received), server
 
 
-def _credentials_pid(value: bytes) -> int:
-    if len(value) != _UCRED_SIZE:
-        raise MessageError(f"{len(value)} bytes", field="SCM_CREDENTIALS")
-    return int(UCRED.parse(value).pid)
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> Server:
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            if len(value) != _UCRED_SIZE:
+                raise MessageError(f"{len(value)} bytes", field="SCM_CREDENTIALS")
+            ucred = UCRED.parse(value)
+            return Server(ucred.pid, ucred.uid)
+    return unknown_server()
 
 
 # --- Refusals, each with the next step in it ---

@@ -1,0 +1,112 @@
+"""Who the server is, as the kernel says, and whether to believe it.
+
+Strategy: any user may listen on an abstract name while corosync is down, so a name proves nothing. The kernel
+attaches the sender's credentials to the setup response (SCM_CREDENTIALS), and only root can forge those. With
+`address=None` the caller wants corosync, which root runs, or a stand-in that the caller itself started:
+everybody else is refused before the response is read. An address that the caller gives is the caller's
+choice, and is checked only against `server_uids`.
+
+In a user namespace the kernel shows every user that has no mapping there as the overflow uid (65534). That
+may be the host's root or anybody else, and so may a server whose message carries no credentials. Neither is
+believed unless `server_uids` contains 65534.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ..errors import Security
+
+_DEFAULT_OVERFLOW_UID: Final = 65534
+_ALL_UIDS: Final = ["0", "0", "4294967295"]
+"""The uid_map of a user namespace that maps every user to itself, as the first one does."""
+
+
+class Server(NamedTuple):
+    """The process that answered on a setup socket."""
+
+    pid: int
+    """0 when the server runs in a pid namespace that cannot be seen from here."""
+    uid: int
+    """The overflow uid when the kernel cannot say."""
+
+
+def unknown_server() -> Server:
+    """What the kernel reports for a message without credentials."""
+    return Server(0, _overflow_uid())
+
+
+def check_server(
+    server: Server,
+    where: str,
+    server_uids: Collection[int] | None,
+    *,
+    is_default_address: bool,
+) -> None:
+    """Raises `Security` for a server that must not be believed. `where` names the address in the error."""
+    if server_uids is not None:
+        if server.uid not in server_uids:
+            allowed = ", ".join(map(str, sorted(server_uids))) or "none"
+            raise Security(f"{_who(server, where)}. Allowed here are the uids in server_uids: {allowed}")
+        return
+    if is_default_address and not _is_root_or_us(server.uid):
+        raise Security(f"{_who(server, where)}. {_next_step(server)}")
+
+
+def _is_root_or_us(uid: int) -> bool:
+    # The effective uid: a program that runs with more rights than its user must not believe that user.
+    return uid == 0 or (uid == os.geteuid() and not is_unmapped(uid))
+
+
+def is_unmapped(uid: int) -> bool:
+    """Whether this uid may stand for a user that has no mapping in this user namespace."""
+    return uid == _overflow_uid() and not _maps_all_users()
+
+
+def _who(server: Server, where: str) -> str:
+    process = f"pid {server.pid}" if server.pid else "a process that cannot be seen from here"
+    if is_unmapped(server.uid):
+        return (
+            f"{process} answers on {where}, and its user is unknown: uid {server.uid} stands for every user "
+            f"that this user namespace does not map"
+        )
+    return f"uid {server.uid}{_name_of(server.uid)}, {process}, answers on {where}"
+
+
+def _next_step(server: Server) -> str:
+    if is_unmapped(server.uid):
+        return (
+            f"If only the host's corosync can listen in this network namespace, connect with "
+            f"server_uids={{{server.uid}}}; otherwise run this program outside of the user namespace"
+        )
+    look = f"Look at what it is (ps -p {server.pid})" if server.pid else "Find out what it is"
+    return (
+        f"That is neither root nor this program's user (uid {os.geteuid()}), so it is not corosync. {look} "
+        f"and end it; or, if you mean to use it, give its address, or allow its user with "
+        f"server_uids={{{server.uid}}}"
+    )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return f" ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return ""
+
+
+def _overflow_uid() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return _DEFAULT_OVERFLOW_UID
+
+
+def _maps_all_users() -> bool:
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == _ALL_UIDS
+    except OSError:
+        return False
