@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["votequorum_ipc"]):
         from hypothesis import given, settings
 
-        from votequorum_ipc.fuzzing.targets import find_targets
+        from fuzz.target import find_targets
 
         target = find_targets()[arguments[1]]
     with contextlib.ExitStack() as stack:

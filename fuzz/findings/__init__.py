@@ -1,1 +1,1 @@
-"""What fuzzing found. See README.md."""
+"""What fuzzing found in other software. README.md has the table."""

@@ -11,10 +11,10 @@ from typing import Any
 import construct as c
 import pytest
 
-from fuzz import codec, hostile_server, ring
+from fuzz.runner import run_examples
+from fuzz.targets import codec, hostile_server, ring
 from votequorum_ipc import ring as ring_module
 from votequorum_ipc.errors import MessageError
-from votequorum_ipc.fuzzing.runner import run_examples
 from votequorum_ipc.ipc import exchange
 from votequorum_ipc.strategies.handshakes import Act, Damage, ServerScript
 from votequorum_ipc.strategies.messages import MESSAGES, almost_valid, frames_of

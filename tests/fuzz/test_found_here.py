@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from fuzz import hostile_server
+from fuzz.targets import hostile_server
 from votequorum_ipc.strategies.handshakes import ServerScript
 from votequorum_ipc.strategies.messages import Frame
 

@@ -13,12 +13,12 @@ from types import ModuleType
 
 import pytest
 
-from fuzz.corosync import Corosync, Died, Hung, Refused
 from fuzz.findings import corosync_3_1_7
+from fuzz.raw import RawConnection
+from fuzz.targets.corosync import Corosync, Died, Hung, Refused
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.daemon import Daemon
-from votequorum_ipc.fuzzing.raw import RawConnection
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
 
@@ -85,7 +85,7 @@ def test_the_daemon_of_these_tests_is_the_one_the_findings_are_about(start_daemo
 AS_A_USER = """
 import importlib, os, sys
 from fuzz.findings.corosync_3_1_7 import truncated_file
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

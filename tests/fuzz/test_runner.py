@@ -9,15 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from votequorum_ipc.cli import fuzz as command
-from votequorum_ipc.fuzzing import runner, targets
-from votequorum_ipc.fuzzing.runner import Report, fuzz, replay, run_examples
-from votequorum_ipc.fuzzing.targets import Target
+from fuzz import __main__ as command
+from fuzz import runner
+from fuzz.runner import Report, fuzz, replay, run_examples
+from fuzz.target import Target
 
 MOMENT = 0.02
 """Minutes: 1.2 seconds."""
@@ -163,11 +164,18 @@ def test_the_steps_of_a_state_machine_are_a_case(tmp_path: Path) -> None:
 
 @pytest.fixture
 def only_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "find_targets", lambda: {"numbers": target(Bounded)})
+    monkeypatch.setattr("fuzz.target.find_targets", lambda: {"numbers": target(Bounded)})
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(command.command, arguments)
+    """The command's exit code and output, through `main`."""
+
+    @click.command(context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def invoked(words: tuple[str, ...]) -> None:
+        command.main(list(words))
+
+    return CliRunner().invoke(invoked, arguments)
 
 
 def test_the_command_lists_the_targets_with_their_properties(only_numbers: None) -> None:
@@ -191,25 +199,58 @@ def test_the_command_names_what_failed_and_replays_it(only_numbers: None, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("no-such",), "no target 'no-such'; there are numbers"),
+        (("no-such",), "no target 'no-such'; the targets are numbers"),
         (("numbers", "--replay", "none"), "no failure 'none' of numbers"),
         (("numbers", "--minutes", "0"), "Invalid value for '--minutes'"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(only_numbers: None, arguments: tuple[str, ...], complaint: str) -> None:
+def test_wrong_usage_is_exit_code_64(only_numbers: None, arguments: tuple[str, ...], complaint: str) -> None:
     result = run(*arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == 64
     assert complaint in result.stderr
 
 
-def test_outside_of_a_checkout_the_command_says_where_the_targets_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(targets, "__file__", str(tmp_path / "a" / "b" / "targets.py"))
-    result = run("codec")
-    assert result.exit_code == 2
-    assert "the directory fuzz of a checkout" in result.stderr
+OWN_TARGET = """
+\"\"\"Numbers stay below 1000.\"\"\"
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+
+@dataclass(frozen=True)
+class Number:
+    value: int
+
+
+CASES = st.builds(Number, st.integers(0, 10_000))
+
+
+def check(case: Number) -> None:
+    assert case.value < 1000
+"""
+
+
+def test_a_target_of_ones_own_is_a_file_with_cases_and_a_check(tmp_path: Path) -> None:
+    own = tmp_path / "my_target.py"
+    own.write_text(OWN_TARGET)
+    arguments = (str(own), "--corpus", str(tmp_path))
+    result = run(*arguments, "--minutes", str(MOMENT))
+    assert result.exit_code == 1, result.output
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("failed: ")]
+    path = Path(line.removeprefix("failed: "))
+    assert path.parent == tmp_path / "my_target" / "failures"
+    assert path.read_text().endswith("CASE = Number(value=1000)\n")
+    again = run(*arguments, "--replay", path.stem)
+    assert again.exit_code == 1, again.output
+
+
+def test_a_file_without_a_check_is_told_what_a_target_needs(tmp_path: Path) -> None:
+    own = tmp_path / "half.py"
+    own.write_text("CASES = None\n")
+    result = run(str(own))
+    assert result.exit_code == 64
+    assert "does not define check" in result.stderr
 
 
 def test_a_report_has_a_rate() -> None:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from fuzz import cases
+from votequorum_ipc.attack import Close, Connect, Poke, Send, Step, Truncate, features
 from votequorum_ipc.cluster import Cluster, ClusterConfig
 from votequorum_ipc.errors import MessageError
-from votequorum_ipc.fuzzing import cases
-from votequorum_ipc.fuzzing.attack import Close, Connect, Poke, Send, Step, Truncate, features
 from votequorum_ipc.strategies import (
     AlmostValid,
     Call,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis.errors import FlakyFailure
 
-from fuzz.corosync import CorosyncFailed
-from votequorum_ipc.fuzzing.runner import run_examples
-from votequorum_ipc.fuzzing.targets import Session, Target, find_targets
+from fuzz.runner import run_examples
+from fuzz.target import Session, Target, find_targets
+from fuzz.targets.corosync import CorosyncFailed
 
 TARGETS = find_targets()
 FIXED_SEED = 20261120

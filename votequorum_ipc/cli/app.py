@@ -17,7 +17,6 @@ COMMANDS: Final = {
     "qdevice": "qdevice",
     "serve": "serve",
     "demo": "demo",
-    "fuzz": "fuzz",
 }
 """A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
 

@@ -1,4 +1,4 @@
-"""Sequences of steps of a client that keeps to nothing; see `votequorum_ipc.fuzzing.attack`.
+"""Sequences of steps of a client that keeps to nothing; `votequorum_ipc.attack` has the steps.
 
 Strategy: a sequence begins with a connection or two, because most steps need one; then come requests, most of
 them valid or nearly so, among steps that damage what both sides share. `left_out` names features of steps
@@ -15,7 +15,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from ..fuzzing.attack import (
+from ..attack import (
+    WAYS,
     Bell,
     Close,
     Connect,
@@ -28,7 +29,6 @@ from ..fuzzing.attack import (
     Truncate,
     features,
 )
-from ..fuzzing.raw import Ways
 from ..wire import Kind
 from ..wire.setup import CONNECTION_REQUEST, RING_HEADER
 from .messages import AlmostValid, Frame, almost_valid, arbitrary, bytes_of, frames_of, valid
@@ -46,7 +46,7 @@ _KNOWN_KEYS: Final = (
 )  # fmt: skip
 
 _numbers = st.sampled_from([0, 0, 0, 1])
-_ways = st.sampled_from(Ways)
+_ways = st.sampled_from(WAYS)
 _words = integers("L")
 _FIELDS: Final = [field.name for field in RING_HEADER.subcons if field.name and field.sizeof() == 4]
 

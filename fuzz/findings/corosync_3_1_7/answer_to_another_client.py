@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import sys
 
-from votequorum_ipc.fuzzing.attack import Close, Connect, Handshake, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Close, Connect, Handshake, Send
 from votequorum_ipc.wire import cfg
 
 TRANSPORTS = ("socket",)

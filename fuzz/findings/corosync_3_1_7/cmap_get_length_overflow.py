@@ -11,8 +11,8 @@ or SIGSEGV.
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Connect, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Connect, Send
 from votequorum_ipc.wire import cmap
 
 TRANSPORTS = ("shm", "socket")

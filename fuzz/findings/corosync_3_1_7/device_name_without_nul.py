@@ -10,8 +10,8 @@ Last words: the assertion, and strace: SIGABRT.
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Connect, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Connect, Send
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("shm", "socket")

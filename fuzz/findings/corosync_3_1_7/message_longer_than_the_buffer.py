@@ -8,8 +8,8 @@ Last words: malloc(): unsorted double linked list corrupted, and others. strace:
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Connect, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Connect, Send
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("socket",)

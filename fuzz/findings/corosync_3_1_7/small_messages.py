@@ -8,8 +8,8 @@ Last words: free(): invalid next size (fast); or munmap_chunk(): invalid pointer
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Close, Connect, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Close, Connect, Send
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("socket",)

@@ -8,8 +8,8 @@ Last words: none in the log. strace: --- SIGBUS {si_signo=SIGBUS, si_code=BUS_AD
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Bell, Connect, Send, Truncate
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Bell, Connect, Send, Truncate
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("shm", "socket")

@@ -8,8 +8,8 @@ Last words: none in the log. strace: --- SIGFPE {si_signo=SIGFPE, si_code=FPE_IN
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Connect, Poke, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Connect, Poke, Send
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("shm",)

@@ -9,8 +9,8 @@ Last words: none in the log. strace: --- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV
 
 from __future__ import annotations
 
-from votequorum_ipc.fuzzing.attack import Connect, Poke, Send
-from votequorum_ipc.fuzzing.reproduce import reproduce
+from fuzz.reproduce import reproduce
+from votequorum_ipc.attack import Connect, Poke, Send
 from votequorum_ipc.wire import votequorum
 
 TRANSPORTS = ("shm",)

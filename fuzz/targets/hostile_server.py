@@ -23,8 +23,8 @@ from typing import Any, Final, Protocol
 import trio
 import trio.testing
 
+from fuzz.target import Target
 from votequorum_ipc import CsError, DispatchFlags, Quorum, TrackFlags, Votequorum
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.ipc import exchange
 from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ring import WORD, Ring, create_shared_file

@@ -22,12 +22,12 @@ import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from fuzz.target import Target
 from tests.real import leftovers
 from tests.real.config import Config, Device
 from tests.real.daemon import Daemon, one_node
 from votequorum_ipc import CsError, NodelistNotification, Quorum, RingId, TrackFlags, Votequorum
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.strategies.calls import Call, calls
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 

@@ -4,15 +4,15 @@ do.
 
 from __future__ import annotations
 
-from ..cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
-from ..strategies.calls import Call
-from ..strategies.clusters import Happening
-from ..strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
-from ..strategies.messages import AlmostValid, Frame, Lie
-from ..strategies.rings import ControlLie, Fill, Publish, Put, Read, RingLie, RingScript, Write
-from ..types import RingId
-from ..wire.votequorum import NodeEntry
-from .attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Truncate
+from votequorum_ipc.attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Truncate
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
+from votequorum_ipc.strategies.calls import Call
+from votequorum_ipc.strategies.clusters import Happening
+from votequorum_ipc.strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
+from votequorum_ipc.strategies.messages import AlmostValid, Frame, Lie
+from votequorum_ipc.strategies.rings import ControlLie, Fill, Publish, Put, Read, RingLie, RingScript, Write
+from votequorum_ipc.types import RingId
+from votequorum_ipc.wire.votequorum import NodeEntry
 
 __all__ = [
     "Act",

@@ -11,8 +11,10 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from ..errors import CsError, Timeout
-from .attack import Attacker, Step, is_served
+from votequorum_ipc.attack import Step
+from votequorum_ipc.errors import CsError, Timeout
+
+from .attacker import Attacker, is_served
 
 
 def reproduce(steps: Sequence[Step], about: str, arguments: Sequence[str] | None = None) -> str:

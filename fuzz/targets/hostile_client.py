@@ -1,8 +1,8 @@
 """Whatever a client does, the embedded daemon lives, serves its other clients within 5 s, and lets go of
 what is over.
 
-The cases are those that corosync itself is put to (`fuzz/corosync.py`): any steps on connections to its
-services, in any order. After each sequence another client asks, once while the attacker's connections are
+The cases are those that corosync itself is put to (`fuzz/targets/corosync.py`): any steps on connections to
+its services, in any order. After each sequence another client asks, once while the attacker's connections are
 open and once after they have closed; how long it waited is counted. Then the daemon has no more descriptors
 than before.
 
@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from fuzz.attacker import Attacker, is_served
 from fuzz.embedded import Embedded, embedded
+from fuzz.target import Target
+from votequorum_ipc.attack import Step
 from votequorum_ipc.errors import CsError
-from votequorum_ipc.fuzzing.attack import Attacker, Step, is_served
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.strategies.attacks import attacks
 
 SETTLING: Final = 5.0

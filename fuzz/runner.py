@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from .targets import Session, Target
+from .target import Session, Target
 
 ROUND: Final = 100
 """Cases a round: few enough to look at the clock often, enough to be worth hypothesis's start."""
@@ -231,7 +231,7 @@ def store(target: str, case: Any, error: BaseException, directory: Path, words: 
     path.parent.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error, limit=-3))
     comment = "\n".join(f"# {line}".rstrip() for line in (words + "\n" + trace).strip().splitlines())
-    path.write_text(f"{comment}\n\nfrom votequorum_ipc.fuzzing.cases import *\n\nCASE = {text}\n")
+    path.write_text(f"{comment}\n\nfrom fuzz.cases import *\n\nCASE = {text}\n")
     return name
 
 
@@ -245,6 +245,6 @@ def replay(target: Target, name: str, directory: Path) -> None:
     path = failure_path(target.name, name, directory)
     if not path.is_file():
         raise FileNotFoundError(f"no failure {name!r} of {target.name} in {path.parent}")
-    case = runpy.run_path(str(path))["CASE"]
+    case = runpy.run_path(str(path), dict(target.names))["CASE"]
     with target.session() as session:
         session.check(case)

@@ -24,13 +24,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
+from fuzz.attacker import Attacker, is_served
+from fuzz.target import Target
 from tests.real import leftovers
 from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import Host
+from votequorum_ipc.attack import Close, Connect, Send, Step, features
 from votequorum_ipc.errors import CsError, Timeout
-from votequorum_ipc.fuzzing.attack import Attacker, Close, Connect, Send, Step, features, is_served
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.strategies.attacks import SERVICES, attacks, without
 
 DYING: Final = 3.0

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ..errors import CsError, Library, Timeout, error_from_errno
-from ..ipc import DEFAULT_MAX_MSG_SIZE
-from ..ipc.address import abstract, locate
-from ..ring import WORD, Ring
-from ..wire.setup import (
+from votequorum_ipc.attack import HONEST_SIZE, WAYS
+from votequorum_ipc.errors import CsError, Library, Timeout, error_from_errno
+from votequorum_ipc.ipc.address import abstract, locate
+from votequorum_ipc.ring import WORD, Ring
+from votequorum_ipc.wire.setup import (
     CONNECTION_REQUEST,
     CONNECTION_RESPONSE,
     CONTROL_BLOCK,
@@ -31,9 +31,6 @@ from ..wire.setup import (
     TRANSPORT_SHM,
     offset_of,
 )
-
-Ways = ("request", "response", "event")
-"""The three directions of a connection, each with a ring, or with a pair of counters in the control block."""
 
 _LOOK_AGAIN: Final = 0.0002
 """Seconds between looks for a response: shared memory has nothing to block on that is worth its price here.
@@ -48,7 +45,7 @@ class RawConnection:
         service: str,
         address: str | None = None,
         *,
-        max_msg_size: int = DEFAULT_MAX_MSG_SIZE,
+        max_msg_size: int = HONEST_SIZE,
         deadline: float = 5.0,
     ) -> None:
         """Shake hands. `address` as in `ipc.connect`; `deadline` is how many seconds the handshake, and each
@@ -91,7 +88,7 @@ class RawConnection:
         self._datagrams: dict[str, socket.socket] = {}
         self._is_cut = False
         if self.over_shm:
-            for way in Ways:
+            for way in WAYS:
                 ring = Ring.open(getattr(self.response, way), self.response.max_msg_size)
                 self._stack.callback(ring.close, count_out=False)
                 self.rings[way] = ring

@@ -20,8 +20,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from fuzz.target import Target
 from votequorum_ipc.errors import CsError
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.ring import WORD, Ring, chunk_words, ring_words
 from votequorum_ipc.strategies.rings import (
     Fill,

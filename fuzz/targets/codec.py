@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from fuzz.target import Target
 from protocol_specs.frames import layout_of, load
 from votequorum_ipc.errors import MessageError
-from votequorum_ipc.fuzzing.targets import Target
 from votequorum_ipc.strategies.messages import (
     MESSAGES,
     AlmostValid,

@@ -1,7 +1,6 @@
-"""`votequorum-ipc fuzz [TARGET]`: run a fuzz target for a while, or replay a failure that it has stored.
+"""`python -m fuzz [TARGET]`: run a fuzz target for a while, or replay a failure that it has stored.
 
-Strategy: everything is in `votequorum_ipc.fuzzing`; here are options, a line of progress, and exit codes. The
-targets are in the directory `fuzz` of a checkout.
+Strategy: everything is in the modules beside this one. Here are options, a line of progress, and exit codes.
 """
 
 from __future__ import annotations
@@ -15,13 +14,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from ..fuzzing.runner import Report
-    from ..fuzzing.targets import Target
+    from .runner import Report
+    from .target import Target
 
 FAILED: Final = 1
+USAGE: Final = 64
+"""EX_USAGE of sysexits.h, as in `votequorum-ipc`."""
+
+_NEEDED: Final = ("hypothesis", "pytest", "rich")
 
 
-@click.command("fuzz")
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[TARGET]", required=False)
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=1.0, help="How long to run.")
 @click.option("--seed", type=int, help="Begin with this seed, which a run prints.")
@@ -34,41 +37,39 @@ FAILED: Final = 1
     help="Where examples and failures are kept.",
 )
 def command(name: str | None, minutes: float, seed: int | None, replay: str | None, corpus: Path) -> None:
-    """Run the fuzz target TARGET; without it, list the targets.
+    """Run the fuzz target TARGET, or the one in the file TARGET (my_target.py). Without it, list the targets.
 
-    Exit codes: 0 nothing failed, 1 something did, 2 wrong usage or nothing to run.
+    Exit codes: 0 nothing failed, 1 something did, 64 wrong usage or nothing to run.
     """
-    targets = _targets()
-    if name is None:
-        for target in targets.values():
-            property_ = " ".join(target.property.strip().split("\n\n")[0].split())
-            click.echo(f"{target.name}\n    {property_}")
-        return
-    if name not in targets:
-        raise click.UsageError(f"no target {name!r}; there are {', '.join(targets)}")
-    if replay is not None:
-        _replay(targets[name], replay, corpus)
-    else:
-        _run(targets[name], minutes, secrets.randbits(32) if seed is None else seed, corpus)
-
-
-def _targets() -> dict[str, Target]:
-    if find_spec("hypothesis") is None:
+    if missing := [package for package in _NEEDED if find_spec(package) is None]:
         raise click.UsageError(
-            "fuzzing needs hypothesis: pip install 'votequorum-ipc[fuzz]', or '.[fuzz]' in a checkout"
+            f"fuzzing needs {', '.join(missing)}: pip install -e '.[test]' in the checkout"
         )
-    from ..fuzzing.targets import NoCheckout, find_targets
+    from .target import NoTarget, find_target, find_targets
 
+    if name is None:
+        _list(find_targets())
+        return
     try:
-        return find_targets()
-    except NoCheckout as error:
-        raise click.UsageError(str(error)) from None
+        target = find_target(name)
+    except NoTarget as problem:
+        raise click.UsageError(str(problem)) from None
+    if replay is not None:
+        _replay(target, replay, corpus)
+    else:
+        _run(target, minutes, secrets.randbits(32) if seed is None else seed, corpus)
+
+
+def _list(targets: dict[str, Target]) -> None:
+    for target in targets.values():
+        property_ = " ".join(target.property.strip().split("\n\n")[0].split())
+        click.echo(f"{target.name}\n    {property_}")
 
 
 def _run(target: Target, minutes: float, seed: int, corpus: Path) -> None:
     from rich.console import Console
 
-    from ..fuzzing.runner import fuzz
+    from .runner import fuzz
 
     console = Console(stderr=True)
     console.print(f"{target.name}, seed {seed}, {minutes:g} minutes")
@@ -94,7 +95,7 @@ def _line(report: Report) -> str:
 
 
 def _replay(target: Target, failure: str, corpus: Path) -> None:
-    from ..fuzzing.runner import replay
+    from .runner import replay
 
     try:
         replay(target, failure, corpus)
@@ -104,3 +105,21 @@ def _replay(target: Target, failure: str, corpus: Path) -> None:
         click.echo(f"{failure} fails still: {type(error).__name__}: {error}")
         sys.exit(FAILED)
     click.echo(f"{failure} passes now")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command. Exits as `command` says."""
+    try:
+        command.main(arguments, prog_name="python -m fuzz", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(FAILED)
+    except click.Abort:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
