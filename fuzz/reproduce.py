@@ -1,8 +1,7 @@
-"""Performs a finding's steps against a daemon and says what has become of it: the main function of
-reproducers.
+"""The main function of reproducers: performs a finding's steps against a daemon and says what became of it.
 
-Needs nothing but this library. The address is never taken for granted: these steps end daemons, so whoever
-runs them says which one.
+It needs only the library. There is no default address, because these steps end daemons: whoever runs them
+names the daemon.
 """
 
 from __future__ import annotations
@@ -18,16 +17,21 @@ from .attacker import Attacker, is_served
 
 
 def reproduce(steps: Sequence[Step], about: str, arguments: Sequence[str] | None = None) -> str:
-    """Perform the steps and print what another client sees, before and after the attacker's connections are
-    closed: "served", "hangs", "refused" or "gone". Gives the first of them that is not "served", or that.
-    """
+    """`attempt` at the address that the command line names."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "address",
         help="the daemon to do this to, with {service} for the service's name: '@{service}' is the corosync "
-        "of this network namespace. It may end by it.",
+        "of this network namespace. The steps may end it.",
     )
-    address = parser.parse_args(arguments).address
+    return attempt(steps, parser.parse_args(arguments).address)
+
+
+def attempt(steps: Sequence[Step], address: str) -> str:
+    """Perform the steps. Print what another client sees while the attacker is connected, and afterwards.
+
+    Gives the first of the two that is not `SERVED`, else `SERVED`.
+    """
     attacker = Attacker(address)
     try:
         attacker.perform(steps)

@@ -83,13 +83,13 @@ def test_the_daemon_of_these_tests_is_the_one_the_findings_are_about(start_daemo
 
 
 AS_A_USER = """
-import importlib, os, sys
+import os
 from fuzz.findings.corosync_3_1_7 import truncated_file
-from fuzz.reproduce import reproduce
+from fuzz.reproduce import attempt
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
-print(reproduce(truncated_file.STEPS, "", ["@{service}"]))
+print(attempt(truncated_file.STEPS, "@{service}"))
 """
 
 
