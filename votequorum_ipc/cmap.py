@@ -17,9 +17,9 @@ from typing import Final
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, Connection, connect
-from .ipc.backend import move_on_after
 from .types import ValueType
 from .wire import cmap as wire
+from .wire import reply_error
 from .wire.layout import encode_text
 
 SERVICE: Final = "cmap"
@@ -29,9 +29,6 @@ Value = int | float | str | bytes
 
 KEYNAME_MAXLEN: Final = 255
 """Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
-
-_CLEANUP_SECONDS: Final = 0.1
-"""How long a cancelled iteration may take to give its iterator back."""
 
 _MAX_MSG_SIZE: Final = 64 << 10
 """A change's message holds two values, of up to 16 KiB each (corosync's ICMAP_MAX_VALUE_LEN), and headers."""
@@ -144,7 +141,7 @@ class Cmap(Handle[KeyChange]):
         started = await self._call(
             wire.ITER_INIT,
             wire.ITER_INIT_RESPONSE,
-            linger=_CLEANUP_SECONDS,
+            undo=_finalize_iteration,
             prefix=_key_name(prefix, 0),
         )
         names: list[str] = []
@@ -159,12 +156,10 @@ class Cmap(Handle[KeyChange]):
         except NoSections:
             return names
         finally:
-            with move_on_after(_CLEANUP_SECONDS, shield=True):
-                await self._call(
-                    wire.ITER_FINALIZE,
-                    wire.ITER_FINALIZE_RESPONSE,
-                    iter_handle=started.iter_handle,
-                )
+            self._connection.post(
+                wire.ITER_FINALIZE.encode(iter_handle=started.iter_handle),
+                response_size=wire.ITER_FINALIZE_RESPONSE.fixed_size,
+            )
 
     async def items(self, prefix: str = "") -> dict[str, Value]:
         """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
@@ -205,6 +200,13 @@ class Cmap(Handle[KeyChange]):
         handle = self._track_handles[number]
         await self._call(wire.TRACK_DELETE, wire.TRACK_DELETE_RESPONSE, track_handle=handle)
         del self._track_handles[number]
+
+
+def _finalize_iteration(raw: bytes) -> bytes | None:
+    """What gives the iterator back that an unwanted `ITER_INIT_RESPONSE` names."""
+    if reply_error(raw) != CsErrorCode.OK:
+        return None
+    return wire.ITER_FINALIZE.encode(iter_handle=wire.ITER_INIT_RESPONSE.decode(raw).iter_handle)
 
 
 def _key_name(key: str, shortest: int = 1) -> str:

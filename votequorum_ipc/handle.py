@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .errors import BadHandle, CsErrorCode, InvalidParam, MessageError, TryAgain, error_from_code
+from .errors import BadHandle, CsError, CsErrorCode, InvalidParam, MessageError, TryAgain, error_from_code
 from .ipc import Connection
 from .ipc.backend import checkpoint
+from .ipc.exchange import Undo
 from .types import DispatchFlags
 from .wire import Layout, message_id, reply_error
 
@@ -168,16 +169,45 @@ class Handle(Generic[EventT]):
         *,
         response_size: int | None = None,
         deferred: bool = False,
-        linger: float = 0,
+        undo: Undo | None = None,
         **fields: Any,
     ) -> Any:
-        """One request and the decoded response to it, or the `CsError` that the daemon answered with."""
+        """One request and the decoded response to it. Raises the `CsError` that the daemon answered with."""
         raw = await self._connection.request(
             request.encode(**fields),
             response_size=response_size or response.fixed_size,
             deferred=deferred,
-            linger=linger,
+            undo=undo,
         )
+        return self._decoded(request, response, raw, fields)
+
+    async def _call_all(
+        self,
+        request: Layout,
+        response: Layout,
+        each: Sequence[Mapping[str, Any]],
+        *,
+        response_size: int | None = None,
+    ) -> list[Any]:
+        """The same request for each of several sets of fields, sent together.
+
+        Gives a decoded response for each, or, in its place, the `CsError` that `_call` would have raised.
+        """
+        answers = await self._connection.request_all(
+            [request.encode(**fields) for fields in each],
+            response_size=response_size or response.fixed_size,
+        )
+        results: list[Any] = []
+        for fields, raw in zip(each, answers, strict=True):
+            try:
+                results.append(
+                    raw if isinstance(raw, CsError) else self._decoded(request, response, raw, fields)
+                )
+            except CsError as error:
+                results.append(error)
+        return results
+
+    def _decoded(self, request: Layout, response: Layout, raw: bytes, fields: Mapping[str, Any]) -> Any:
         error = reply_error(raw)
         if error != CsErrorCode.OK:
             raise error_from_code(error, self._explain(request, error, fields))

@@ -17,7 +17,7 @@ import os
 import select
 import warnings
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from threading import get_ident
 from typing import Final, Literal
 
@@ -26,7 +26,7 @@ from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .backend import INFINITY, Backend, current
 from .datagram import SocketTransport
-from .exchange import Call, EventWaiter, Exchange, Waiter
+from .exchange import Call, EventWaiter, Exchange, Undo, Waiter
 from .handshake import Setup, set_up
 from .readiness import Readiness
 from .shm import ShmTransport
@@ -91,48 +91,109 @@ class Connection:
         *,
         response_size: int | None = None,
         deferred: bool = False,
-        linger: float = 0,
+        undo: Undo | None = None,
     ) -> bytes:
         """Send one message, header included, and wait for the one that answers it.
 
         `response_size` is the largest answer that can come, in bytes (`max_msg_size` if left out): the
         smaller, the more requests can be under way at once. `deferred` says that the daemon may answer it
-        after it has answered later requests. Cancelling leaves the connection good. `linger` is for requests
-        that make something in the daemon which only the response names: cancelled once the request is sent,
-        wait for so many seconds more and return the response; the caller's next checkpoint is cancelled.
+        after it has answered later requests.
+
+        Cancelling leaves the connection good; the answer is dropped when it comes. A request that makes
+        something in the daemon, such as an iterator, gives `undo`: it is called with the dropped answer, and
+        returns the request that takes it back, or None. That one is sent while somebody waits on this
+        connection; the end of the connection takes everything back as well.
 
         Raises `TooBig` for a message larger than `max_msg_size`, `TryAgain` while the daemon's flow control
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
-        to another thread or process, `QueueFull` when it ended because events were not taken.
+        to another thread, process or way to wait, `QueueFull` when it ended because events were not taken.
         """
         await self._checkpoint_if_cancelled()
-        exchange = self._exchange
-        if exchange.error is not None or get_ident() != self._thread:
+        if self._exchange.error is not None or get_ident() != self._thread:
             self._check_usable()
+        call = self._prepared(message, response_size, deferred, undo)
+        await self._made(call)
+        return call.response
+
+    async def request_all(
+        self, messages: Iterable[bytes], *, response_size: int | None = None
+    ) -> list[bytes | CsError]:
+        """Send several messages together, and wait for all answers; in the order of the messages.
+
+        Each result is the answer, or the error that `request` would have raised, which is returned instead:
+        `TryAgain` for those that flow control held up, `Library` for those that were not answered when the
+        daemon went. What concerns all of them is raised, as by `request`: `TooBig`, `BadHandle`, or
+        `Library` when the connection was lost before. Cancelled, all answers are dropped.
+        """
+        await self._checkpoint_if_cancelled()
+        self._check_usable()
+        calls = [self._prepared(message, response_size) for message in messages]
+        if not calls:
+            await self._backend.checkpoint()
+            return []
+        self._exchange.unsent.extend(calls)
+        self._send_unless_driven()
+        try:
+            # In most cases the last answer comes last.
+            await self._wait(calls[-1])
+            for call in calls:
+                if not call.ready:
+                    await self._wait(call)
+        except BaseException:
+            for call in calls:
+                self._exchange.abandon(call)
+            raise
+        return [call.response if call.error is None else call.error for call in calls]
+
+    async def send(self, message: bytes) -> None:
+        """Send a message that the service does not answer, header included; return once it is sent.
+
+        For a request that is answered this would mix up all later answers. Cancelled, the message is not
+        sent, unless that came too late. Raises as `request` does.
+        """
+        await self._checkpoint_if_cancelled()
+        self._check_usable()
+        call = self._prepared(message, 0)
+        call.one_way, call.cost = True, 0
+        await self._made(call)
+
+    def post(self, message: bytes, *, response_size: int | None = None) -> None:
+        """Send a request as soon as there is room, and drop its answer. Waits for nothing.
+
+        For cleaning up: later requests reach the daemon after this one. Raises `TooBig`, and nothing else:
+        the end of a connection cleans up too.
+        """
+        call = self._prepared(message, response_size)
+        if self._exchange.error is None and get_ident() == self._thread:
+            self._exchange.post(call)
+            self._send_unless_driven()
+
+    def _prepared(
+        self, message: bytes, response_size: int | None, deferred: bool = False, undo: Undo | None = None
+    ) -> Call:
         limit = self.max_msg_size
         if len(message) > limit:
             raise TooBig(f"{len(message)} bytes, where a message has at most {limit}")
         size = limit if response_size is None or response_size > limit else response_size
-        call = Call(message, self._transport.cost(size), deferred)
+        return Call(message, self._transport.cost(size), deferred, undo)
+
+    async def _made(self, call: Call) -> None:
+        """Queue a call, and wait until it is answered. Raises its error."""
+        exchange = self._exchange
         exchange.unsent.append(call)
-        if self._waiting.driver is None or self._waiting.driver_waits:
-            # Otherwise the driver is about to send what has gathered.
-            exchange.send()
+        self._send_unless_driven()
         try:
             await self._wait(call)
-        except self._backend.cancelled:
-            if not linger or call in exchange.unsent:
-                raise
-            with self._backend.move_on_after(linger, shield=True):
-                await self._wait(call)
-            if not call.ready:
-                raise
-        finally:
-            if not call.ready:
-                exchange.abandon(call)
+        except BaseException:
+            exchange.abandon(call)
+            raise
         if call.error is not None:
             raise call.error
-        return call.response
+
+    def _send_unless_driven(self) -> None:
+        # A driver that does not wait for an edge is about to send what has gathered.
+        if self._waiting.driver is None or self._waiting.driver_waits:
+            self._exchange.send()
 
     async def next_event(self) -> bytes:
         """Wait for the next event, header included. Each goes to one caller only, in the daemon's order.

@@ -113,6 +113,9 @@ class SocketTransport:
         self._unanswered += 1
         return True
 
+    def expect_no_answer(self) -> None:
+        self._unanswered -= 1
+
     def receive(self) -> bytes | None:
         response = self._receive(0, self._socket)
         if response is not None:

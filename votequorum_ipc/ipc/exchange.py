@@ -1,10 +1,14 @@
 """What is under way on a connection: calls and events, moved between the transport and whoever waits.
 
 Strategy: pure bookkeeping; nothing here waits or knows of an event loop. Calls are sent in order, as far
-ahead as the responses to them will find room, and answered in order. A call that was cancelled after it was
-sent stays in the list of unanswered ones, so that its response, when it comes, is taken off and dropped. A
-call that the daemon answers later than others behind it (its response waits for the cluster) is marked
-`deferred`: nothing is sent behind it until it is answered.
+ahead as their responses will find room, and are answered in order. Kinds of call differ in this:
+
+| call | when sent | its response |
+|---|---|---|
+| any | goes to `unanswered` | is matched with the first call there |
+| `deferred`: the response waits for the cluster | nothing is sent behind it until it is answered | |
+| `one_way`: the service does not answer it | is done | none comes |
+| unwanted: cancelled, or made only for its effect | | is dropped, or undone if the call says how |
 
 Events are taken from the daemon whenever anybody looks, and kept here in order: what finds no room in a
 client's ring corosync keeps in memory of its own, without a limit, and tries again 20 times a second. Here
@@ -35,6 +39,10 @@ LENGTH_CHECK_INTERVAL: Final = 200e-6
 connection that is busy all the time spends about a hundredth on it; one that is idle asks before each use."""
 
 
+Undo = Callable[[bytes], bytes | None]
+"""Given a response that nobody wants any more, the request that undoes what the daemon did; or None."""
+
+
 class Waiter:
     """Somebody who waits for something that a connection brings."""
 
@@ -49,14 +57,19 @@ class Waiter:
 class Call(Waiter):
     """A request on its way to its response."""
 
-    __slots__ = ("cost", "deferred", "error", "message", "response")
+    __slots__ = ("cost", "deferred", "error", "message", "one_way", "response", "undo", "wanted")
 
-    def __init__(self, message: bytes, cost: int, deferred: bool) -> None:
+    def __init__(self, message: bytes, cost: int, deferred: bool = False, undo: Undo | None = None) -> None:
         self.ready = False
         self.task = None
         self.message = message
         self.cost = cost
+        """What the response takes of the transport's room."""
         self.deferred = deferred
+        self.one_way = False
+        self.wanted = True
+        """Whether somebody waits for the response."""
+        self.undo = undo
         self.response = b""
         self.error: CsError | None = None
 
@@ -86,6 +99,8 @@ class Exchange:
         """Those who wait until an event is here or the connection has ended, and take nothing."""
         self.error: CsError | None = None
         """Why this connection is of no more use."""
+        self._to_undo = 0
+        """Unanswered calls that will be undone: nothing is sent before that."""
         self._transport = transport
         self._wake = wake
         self._room = transport.response_room
@@ -106,10 +121,30 @@ class Exchange:
         self._event_bytes -= len(event) + _EVENT_OVERHEAD
         return event
 
+    def post(self, call: Call) -> None:
+        """Queue a call whose response nobody waits for. It is not sent yet."""
+        call.wanted = False
+        self.unsent.append(call)
+
     def abandon(self, call: Call) -> None:
-        """The call's response is not wanted any more."""
-        if call in self.unsent:
+        """The call's response is not wanted any more: its caller was cancelled."""
+        call.wanted = False
+        if call.ready:
+            self._undo(call)
+        elif call in self.unsent:
             self.unsent.remove(call)
+        elif call.undo is not None:
+            self._to_undo += 1
+
+    def _undo(self, call: Call) -> None:
+        message = None
+        if call.undo is not None and call.error is None:
+            with contextlib.suppress(CsError):  # an answer that cannot be read names nothing to undo
+                message = call.undo(call.response)
+        if message is not None and self.error is None:
+            undoing = Call(message, call.cost)
+            undoing.wanted = False
+            self.unsent.appendleft(undoing)
 
     def stop_waiting(self, waiter: EventWaiter) -> None:
         """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
@@ -163,22 +198,32 @@ class Exchange:
     def _send(self) -> None:
         level = self._transport.flow_control()
         if level == FLOW_CONTROL_TRY_AGAIN:
-            while self.unsent:
-                call = self.unsent.popleft()
-                call.error = TryAgain("the daemon's flow control is on: try again")
-                self._finish(call)
+            self._refuse_unsent()
             return
         batch = self._sendable()
         if batch:
             for _ in range(self._transport.send(batch)):
                 call = self.unsent.popleft()
-                self.unanswered.append(call)
-                self._room -= call.cost
+                if call.one_way:
+                    self._transport.expect_no_answer()
+                    self._finish(call)
+                else:
+                    self.unanswered.append(call)
+                    self._room -= call.cost
+
+    def _refuse_unsent(self) -> None:
+        # A call without a waiter stays: there is nobody to try it again.
+        unwanted = [call for call in self.unsent if not call.wanted]
+        refused = [call for call in self.unsent if call.wanted]
+        self.unsent = collections.deque(unwanted)
+        for call in refused:
+            call.error = TryAgain("the daemon's flow control is on: try again")
+            self._finish(call)
 
     def _sendable(self) -> list[bytes]:
         """The messages at the head of the queue whose responses will find room."""
         batch: list[bytes] = []
-        if self.unanswered and self.unanswered[-1].deferred:
+        if self.unanswered and (self._to_undo or self.unanswered[-1].deferred):
             return batch
         room = self._room
         places = self._transport.max_unanswered - len(self.unanswered)
@@ -202,6 +247,9 @@ class Exchange:
             self._room += call.cost
             call.response = response
             self._finish(call)
+            if not call.wanted and call.undo is not None:
+                self._to_undo -= 1
+                self._undo(call)
         receive = self._transport.receive_event
         while (event := receive()) is not None:
             self.events.append(event)

@@ -36,7 +36,6 @@ class ShmTransport:
     """See `Transport`."""
 
     name: Final[Literal["shm"]] = "shm"
-    max_unanswered: Final = _MAX_UNANSWERED
 
     def __init__(self, setup_socket: socket.socket, response: Any, epoll: select.epoll) -> None:
         """`response` is the decoded `CONNECTION_RESPONSE`. Raises `CsError` for rings that cannot be used."""
@@ -52,6 +51,8 @@ class ShmTransport:
         self._request, self._response, self._event = self._rings
         # Two words that the writer's check of free space keeps clear.
         self.response_room = self._response.words - 2
+        self.max_unanswered = _MAX_UNANSWERED
+        """Less those sent one-way whose byte the server may not have read."""
         self._bytes_to_send = 0
         self._bytes_to_take = 0
         self.cost = chunk_words
@@ -80,6 +81,9 @@ class ShmTransport:
             self._ring_doorbell()
         return count
 
+    def expect_no_answer(self) -> None:
+        self.max_unanswered -= 1
+
     def receive_event(self) -> bytes | None:
         event = self._event.read()
         if event is not None:
@@ -90,6 +94,8 @@ class ShmTransport:
     def settle_doorbells(self) -> None:
         if self._bytes_to_send:
             self._ring_doorbell()
+        if self.max_unanswered < _MAX_UNANSWERED and self.answered_later():
+            self.max_unanswered = _MAX_UNANSWERED
         if self._bytes_to_take:
             # An error, or the end, is for the connection's epoll to report.
             with contextlib.suppress(OSError):

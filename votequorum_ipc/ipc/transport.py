@@ -38,7 +38,7 @@ class Transport(Protocol):
 
     @property
     def max_unanswered(self) -> int:
-        """How many requests may be unanswered."""
+        """How many requests may be unanswered, now."""
 
     @property
     def event_socket(self) -> socket.socket:
@@ -55,6 +55,9 @@ class Transport(Protocol):
 
     def send(self, messages: Sequence[bytes]) -> int:
         """Send requests, as many of them as there is room for now; how many that was."""
+
+    def expect_no_answer(self) -> None:
+        """The first of the requests sent last, not counted so far, will not be answered."""
 
     def receive(self) -> bytes | None:
         """The next response, if one is here."""
