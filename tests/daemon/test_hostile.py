@@ -3,10 +3,13 @@ client beside them is served throughout, and nothing of theirs remains."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import struct
+import termios
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +19,16 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.real.waiting import DEADLINE
+from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import CsError, Votequorum
 from votequorum_ipc.daemon import limits
-from votequorum_ipc.ipc import connect
+from votequorum_ipc.ipc import Connection, connect
 from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.handshake import Setup, set_up
 from votequorum_ipc.ring import Ring, ring_words
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from votequorum_ipc.wire import SERVICES, Kind
+from votequorum_ipc.wire import quorum as quorum_wire
 from votequorum_ipc.wire import votequorum as wire
 from votequorum_ipc.wire.setup import CONNECTION_REQUEST, DISCONNECT, RING_HEADER, UCRED, offset_of
 
@@ -527,3 +531,63 @@ async def _scribble(header: list[tuple[int, int]], fields: dict[str, int], data:
         await is_served(honest)
         await trio.testing.wait_all_tasks_blocked()
         assert cluster.server.admission.connections == 1
+
+
+@pytest.mark.parametrize("service", ["votequorum", "quorum"])
+async def test_unknown_track_flags_take_no_memory(cluster: SimulatedCluster, service: str) -> None:
+    """An enumeration of flags keeps each unknown value that it is asked for: some 400 bytes, for ever."""
+    rounds = 1000
+
+    async def send(connection: Connection, numbers: range) -> None:
+        layout = {"votequorum": wire.TRACKSTART, "quorum": quorum_wire.TRACKSTART}[service]
+        fields = {"context": 0} if service == "votequorum" else {}
+        for number in numbers:
+            flags = number << 3 | (1 << 30 if service == "quorum" else 0)
+            await connection.request(layout.encode(track_flags=flags, **fields))
+
+    async with await connect(service, address=cluster.address(1)) as connection:
+        tracemalloc.start()
+        try:
+            await send(connection, range(rounds))
+            before, _ = tracemalloc.get_traced_memory()
+            await send(connection, range(rounds, 2 * rounds))
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (after - before) / rounds < 40
+
+
+def unread(sock: socket.socket) -> int:
+    """How much of the sender's memory the unread bytes take: 0 once the other end has read all."""
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+
+
+async def test_doorbell_bytes_without_requests_are_thrown_away(liar: Liar) -> None:
+    """All of them: one read takes only some, and no edge tells of the rest."""
+    liar.ring(1000)
+    await eventually_async(lambda: not unread(liar.socket))
+
+
+async def test_the_late_doorbell_of_an_answered_request_is_taken(liar: Liar) -> None:
+    """Two requests, then one byte: when the second byte comes, its request is already answered."""
+    ring = Ring.open(liar.response.request, liar.response.max_msg_size)
+    assert ring.write(GETINFO)
+    assert ring.write(GETINFO)
+    ring.close()
+    for _ in range(2):
+        liar.ring()
+        await eventually_async(lambda: not unread(liar.socket))
+    answers = Ring.open(liar.response.response, liar.response.max_msg_size)
+    assert answers.read()
+    assert answers.read()
+    assert answers.read() is None
+    answers.close()
+
+
+async def test_stray_bytes_do_not_use_up_the_doorbells_of_later_requests(liar: Liar) -> None:
+    """Each request still has its own byte read, which is what wakes a client."""
+    liar.ring(3)
+    await eventually_async(lambda: not unread(liar.socket))
+    for _ in range(3):
+        liar.ask()
+        await eventually_async(lambda: not unread(liar.socket))

@@ -25,6 +25,7 @@ from votequorum_ipc.daemon import (
     limits,
     open_server,
 )
+from votequorum_ipc.daemon.service import REFUSED
 from votequorum_ipc.ipc import connect
 from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.handshake import set_up
@@ -394,3 +395,49 @@ async def test_what_a_client_gets_lies_where_libqb_puts_it(echo: Echo, transport
     else:
         assert sizes == {"qb-control-echo": 24}
         assert response.response == f"{directory}/qb-echo"
+
+
+class Greeter(Service):
+    """Sends each client an event as soon as it is connected."""
+
+    name = "greeter"
+
+    def connected(self, client: ServerConnection) -> None:
+        client.notify(message(64, 7))
+
+
+async def test_an_event_sent_when_a_client_connects_reaches_it(server: Server) -> None:
+    """libqb calls connection_created after the setup response has gone out."""
+    server.listen(Greeter(), ADDRESS)
+    async with await connect("greeter", address=ADDRESS) as connection:
+        with trio.fail_after(DEADLINE):
+            assert await connection.next_event() == message(64, 7)
+            assert await connection.request(message(24)) == REFUSED
+
+
+class Register(Service):
+    """Writes down what it hears of its clients."""
+
+    name = "register"
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def connected(self, client: ServerConnection) -> None:
+        self.heard.append("connected")
+
+    def disconnected(self, client: ServerConnection) -> None:
+        self.heard.append("disconnected")
+
+
+async def test_a_client_that_goes_away_during_the_setup_is_never_connected(server: Server) -> None:
+    """A service hears of clients that have their setup response, and of the end of those alone."""
+    service = Register()
+    server.listen(service, ADDRESS)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(abstract(ADDRESS[1:].format(service="register")))
+        client.sendall(CONNECTION_REQUEST.encode(max_msg_size=8192))
+    async with await connect("register", address=ADDRESS) as connection:
+        assert await connection.request(message(24)) == REFUSED
+    server.close()
+    assert service.heard == ["connected", "disconnected"]

@@ -192,9 +192,10 @@ class ServerConnection:
         answered, again = self._answer_batch()
         if self.closed:
             return False
-        if self._arrived and not (again or answered or self._is_paused() or self._responses):
-            again = self._transport.discard()
-        self._arrived = False
+        stray = self._arrived and not (again or answered or self._is_paused() or self._responses)
+        # One read takes only some of them, and no edge tells of the rest.
+        self._arrived = stray and self._transport.discard()
+        again = again or self._arrived
         self._watch_room(bool(self._responses or self._events) or self._transport.needs_room())
         return again
 
@@ -231,12 +232,12 @@ class ServerConnection:
         if wanted != self._watches_room:
             self._transport.watch_room(self._epoll, wanted)
             self._watches_room = wanted
-        if not self._responses:
+        if not self._must_poll():
             self._room_delay = _ROOM_FIRST_DELAY
 
     async def _wait(self) -> None:
         try:
-            if self._responses and not self._transport.tells_room():
+            if self._must_poll():
                 with trio.move_on_after(self._room_delay):
                     self._room_delay = min(self._room_delay * 2, _ROOM_MAX_DELAY)
                     await trio.lowlevel.wait_readable(self._epoll)
@@ -246,6 +247,11 @@ class ServerConnection:
             pass  # woken by `wake`
         if not self.closed:
             self._take_edges()
+
+    def _must_poll(self) -> bool:
+        """Whether something waits for room of which no edge will tell."""
+        waiting = (self._responses, True), (self._events, False)
+        return any(box and self._transport.must_poll(response=response) for box, response in waiting)
 
     def _take_edges(self) -> None:
         setup = self._setup.fileno()

@@ -51,6 +51,7 @@ class ServerDatagram:
         self._setup = setup
         self._client = client
         self._connected: set[socket.socket] = set()
+        self._has_asked = False
         self._may_have_more = False
         """Whether strangers' messages took all the time that there was for the client's."""
         self._undo = contextlib.ExitStack()
@@ -99,6 +100,7 @@ class ServerDatagram:
                 # Nothing is here, or the client is gone, which the setup socket tells for certain.
                 return None
             if self._is_clients(ancillary):
+                self._has_asked = True
                 return self._checked(message)
         self._may_have_more = True
         return None
@@ -125,14 +127,25 @@ class ServerDatagram:
 
     def _send(self, sock: socket.socket, way: str, message: bytes) -> bool:
         try:
-            if sock not in self._connected:
-                sock.connect(abstract(f"{self._base}-{way}"))
-                self._connected.add(sock)
+            if not self._connect(sock, way):
+                return False
             sock.send(message, socket.MSG_NOSIGNAL)
         except OSError as error:
             if isinstance(error, BlockingIOError):
                 return False
             raise Library(f"the client is gone: {error.strerror}") from error
+        return True
+
+    def _connect(self, sock: socket.socket, way: str) -> bool:
+        """Connect to the client's end; False if that is not there, as may be before its first request."""
+        if sock not in self._connected:
+            try:
+                sock.connect(abstract(f"{self._base}-{way}"))
+            except ConnectionRefusedError:
+                if self._has_asked:
+                    raise
+                return False
+            self._connected.add(sock)
         return True
 
     def settle(self, answered: int) -> bool:
@@ -153,8 +166,8 @@ class ServerDatagram:
     def needs_room(self) -> bool:
         return False
 
-    def tells_room(self) -> bool:
-        return True
+    def must_poll(self, *, response: bool) -> bool:
+        return (self._requests if response else self._events) not in self._connected
 
     def set_flow_control(self, level: int) -> None:
         self.check()

@@ -59,7 +59,8 @@ class Listener:
         self.closed = False
         self._admission = admission
         self._make_transport = make_transport
-        self._clients: dict[ServerConnection, None] = {}
+        self._clients: dict[ServerConnection, bool] = {}
+        """The clients that were let in, and whether the service knows of them yet."""
         self._handshakes: dict[trio.CancelScope, None] = {}
         self._accepted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         target, where = locate(service.name, address)
@@ -167,6 +168,7 @@ class Listener:
         connection = self._connection(sock, transport, client)
         try:
             await send_response(sock, accepted(transport))
+            self._introduce(connection)
         except BaseException:
             connection.close()
             raise
@@ -187,19 +189,21 @@ class Listener:
         except BaseException:
             transport.close()
             raise
-        self._clients[connection] = None
+        self._clients[connection] = False
         self._admission.connections += 1
-        try:
-            self.service.connected(connection)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
+    def _introduce(self, connection: ServerConnection) -> None:
+        """Tell the service of a client that has the setup response: events may follow it, not precede it."""
+        if not connection.closed:
+            self._clients[connection] = True
+            self.service.connected(connection)
+
     def _forget(self, connection: ServerConnection) -> None:
-        del self._clients[connection]
+        introduced = self._clients.pop(connection)
         self._admission.connections -= 1
-        self.service.disconnected(connection)
+        if introduced:
+            self.service.disconnected(connection)
 
 
 _open_here: weakref.WeakSet[Listener] = weakref.WeakSet()

@@ -47,10 +47,10 @@ class Service:
     """Whether requests wait unread, as while corosync synchronises. Call `Listener.wake` when it changes."""
 
     def connected(self, client: ServerConnection) -> None:
-        """A client has been let in."""
+        """A client has been let in and has its setup response. Events may be sent to it from here on."""
 
     def disconnected(self, client: ServerConnection) -> None:
-        """A client is gone."""
+        """A client that was `connected` is gone."""
 
     def process(self, client: ServerConnection, message: bytes) -> None:
         """Handle one request, whatever its bytes."""

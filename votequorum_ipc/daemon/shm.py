@@ -127,8 +127,8 @@ class ServerShm:
     def needs_room(self) -> bool:
         return self._bytes_to_send > 0
 
-    def tells_room(self) -> bool:
-        return False
+    def must_poll(self, *, response: bool) -> bool:
+        return response
 
     def set_flow_control(self, level: int) -> None:
         self._check_length(self._request)

@@ -59,8 +59,8 @@ class ServerTransport(Protocol):
     def needs_room(self) -> bool:
         """Whether a doorbell waits for room."""
 
-    def tells_room(self) -> bool:
-        """Whether room for a response shows as an edge."""
+    def must_poll(self, *, response: bool) -> bool:
+        """Whether no edge will tell of room for the message that waits: a response, or else an event."""
 
     def set_flow_control(self, level: int) -> None:
         """Tell the client whether its requests are read."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ... import cluster
-from ...types import QuorumEvent, VotequorumEvent
+from ...types import QuorumEvent, TrackFlags, VotequorumEvent
 from ...wire import Layout
 from ..connection import ServerConnection
 from ..engine import Engine
@@ -79,6 +79,14 @@ class ModelService(NodeService, abc.ABC):
     @abc.abstractmethod
     def encode_event(self, event: Notification) -> bytes:
         """The bytes of one of the model's events."""
+
+
+_TRACK_FLAGS: Final = int(TrackFlags.CURRENT | TrackFlags.CHANGES | TrackFlags.CHANGES_ONLY)
+
+
+def track_flags(number: int) -> TrackFlags:
+    """The flags of a request that mean something. An enumeration would keep each unknown number for ever."""
+    return TrackFlags(number & _TRACK_FLAGS)
 
 
 def ask(layout: Layout, translate: Callable[[Any], cluster.Request]) -> tuple[Layout, Handler]:

@@ -10,12 +10,11 @@ from ...types import (
     QuorumNodelistNotification,
     QuorumV0Notification,
     QuorumV1Notification,
-    TrackFlags,
 )
 from ...wire import Layout
 from ...wire import quorum as wire
 from ..service import Route, routes
-from .base import ModelService, Notification, ask
+from .base import ModelService, Notification, ask, track_flags
 
 
 class QuorumService(ModelService):
@@ -26,7 +25,7 @@ class QuorumService(ModelService):
 
     routes: ClassVar[dict[int, Route]] = routes(
         ask(wire.GETQUORATE, lambda m: cluster.GetQuorate()),
-        ask(wire.TRACKSTART, lambda m: cluster.TrackStart(TrackFlags(m.track_flags))),
+        ask(wire.TRACKSTART, lambda m: cluster.TrackStart(track_flags(m.track_flags))),
         ask(wire.TRACKSTOP, lambda m: cluster.TrackStop()),
         ask(wire.GETTYPE, lambda m: cluster.GetType()),
         ask(wire.MODEL_GETTYPE, lambda m: cluster.ModelGetType(m.model)),

@@ -15,11 +15,10 @@ from ...types import (
     NodelistNotification,
     NodeState,
     QuorumNotification,
-    TrackFlags,
 )
 from ...wire import votequorum as wire
 from ..service import Route, routes
-from .base import ModelService, Notification, ask
+from .base import ModelService, Notification, ask, track_flags
 
 _NO_INFO: Final = NodeInfo(0, NodeState(0), 0, 0, 0, 0, 0, InfoFlags(0), 0, "")
 
@@ -35,7 +34,7 @@ class VotequorumService(ModelService):
         ask(wire.GETINFO, lambda m: cluster.GetInfo(m.nodeid)),
         ask(wire.SETEXPECTED, lambda m: cluster.SetExpected(m.expected_votes)),
         ask(wire.SETVOTES, lambda m: cluster.SetVotes(m.nodeid, m.votes)),
-        ask(wire.TRACKSTART, lambda m: cluster.TrackStart(TrackFlags(m.track_flags), m.context)),
+        ask(wire.TRACKSTART, lambda m: cluster.TrackStart(track_flags(m.track_flags), m.context)),
         ask(wire.TRACKSTOP, lambda m: cluster.TrackStop()),
         ask(wire.QDEVICE_REGISTER, lambda m: cluster.QdeviceRegister(m.name)),
         ask(wire.QDEVICE_UNREGISTER, lambda m: cluster.QdeviceUnregister(m.name)),
