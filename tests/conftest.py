@@ -21,7 +21,7 @@ from typing import Literal, NoReturn
 import pytest
 from hypothesis import settings
 
-from tests.real import leftovers, requirements
+from tests.real import installation, leftovers, requirements
 from tests.real.cluster import Cluster, cluster
 from tests.real.config import Config
 from tests.real.daemon import Daemon, one_node
@@ -46,8 +46,7 @@ def cannot(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def real_corosync() -> None:
     """Real daemons can be started here; what earlier runs may have left is gone."""
-    # Not every root's PATH has the directories that Debian installs corosync and ip in.
-    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    installation.put_on_path()
     if reason := requirements.missing():
         cannot(reason)
     leftovers.reap()

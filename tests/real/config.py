@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+from .installation import demands_encryption
 
 Value: TypeAlias = "str | int | Section"
 Section: TypeAlias = "list[tuple[str, Value]]"
@@ -20,6 +22,14 @@ FAST_TOTEM: Mapping[str, str | int] = {
     "token": 800,
     # By default every node beyond the second adds 650 ms to the token.
     "token_coefficient": 0,
+}
+
+PLAIN_TOTEM: Final[Mapping[str, str | int]] = {"crypto_cipher": "none", "crypto_hash": "none"}
+ENCRYPTED_TOTEM: Final[Mapping[str, str | int]] = {
+    "crypto_cipher": "aes256",
+    "crypto_hash": "sha256",
+    # The shortest key that corosync takes has 128 bytes. These clusters guard no secret.
+    "key": "votequorum-ipc-test-key-" * 6,
 }
 
 PATIENT_TOTEM: Mapping[str, str | int] = {"token": 10_000}
@@ -113,10 +123,9 @@ class Config:
             "version": 2,
             "cluster_name": "votequorum-ipc-test",
             "transport": "knet",
-            "crypto_cipher": "none",
-            "crypto_hash": "none",
         }
-        return _pairs(fixed | dict(FAST_TOTEM) | dict(self.totem))
+        crypto = ENCRYPTED_TOTEM if demands_encryption() else PLAIN_TOTEM
+        return _pairs(fixed | dict(crypto) | dict(FAST_TOTEM) | dict(self.totem))
 
     def _quorum(self) -> Section:
         pairs: Section = [("provider", self.provider)] if self.provider else []

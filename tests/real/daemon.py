@@ -20,6 +20,7 @@ from . import leftovers
 from .config import Config
 from .cref import CS_OK, CQuorum, CVotequorum
 from .host import Host, Process
+from .installation import program
 from .waiting import eventually, eventually_async
 
 _HANDSHAKE = struct.Struct("=i4xi4xI4x")
@@ -72,7 +73,7 @@ class Daemon:
         file.write_text(self.config.render(state))
         if self.config.filesystem_sockets:
             self.host.force_filesystem_sockets()
-        self._process = self.host.start(["corosync", "-f", "-c", str(file)], self.log)
+        self._process = self.host.start([program(), "-f", "-c", str(file)], self.log)
 
     def wait_ready(self) -> None:
         """Block until the daemon is ready."""

@@ -11,12 +11,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from . import installation
 from .cref.library import load
 from .host import Host
 from .leftovers import SHARED_MEMORY
 
 _PROGRAMS = {
-    "corosync": "corosync",
+    installation.program(): "corosync",
     "corosync-quorumtool": "corosync",
     "ip": "iproute2",
     "mount": "mount",

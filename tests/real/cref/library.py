@@ -8,6 +8,8 @@ from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import trio
 
+from ..installation import load_library
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ class RingId(ctypes.Structure):
 
 def load(name: str) -> ctypes.CDLL:
     """The library `name`; OSError where it is not installed."""
-    return ctypes.CDLL(f"lib{name}.so.{_SUFFIXES[name]}")
+    return load_library(f"lib{name}.so.{_SUFFIXES[name]}")
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

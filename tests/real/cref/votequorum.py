@@ -5,9 +5,14 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from .library import CHandle, Handle, RingId, integers
+from .library import CHandle, Handle, RingId, integers, load
 
 U32, U64 = ctypes.c_uint32, ctypes.c_uint64
+
+
+def knows_extra_info() -> bool:
+    """Whether this release has the calls on a device's extra info, which are newer than corosync 3.1.10."""
+    return hasattr(load("votequorum"), "votequorum_set_qdevice_extra_info")
 
 
 class _Node(ctypes.Structure):
