@@ -13,15 +13,7 @@ from typing import Any, NamedTuple
 
 import construct as c
 
-from votequorum_ipc.wire.layout import (
-    BytesOf,
-    ListOf,
-    MarName,
-    RestOfMessage,
-    Tupled,
-    fixed_size,
-    type_name,
-)
+from votequorum_ipc.wire.fields import CountedField, MarName, Tupled, bare, description
 
 
 @dataclass(frozen=True)
@@ -58,14 +50,14 @@ def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) 
     """What a declaration consists of, in order and without gaps."""
     offset = offset or Extent()
     for field in declaration.subcons:
-        bare = _bare(field)
-        size = _extent(bare)
-        if isinstance(bare, Tupled):
-            yield from rows(bare.subcon, f"{prefix}{field.name}.", offset)
-        elif isinstance(bare, c.Struct):
-            yield from rows(bare, f"{prefix}{field.name}.", offset)
+        type_ = bare(field)
+        size = _extent(type_)
+        if isinstance(type_, Tupled):
+            yield from rows(type_.subcon, f"{prefix}{field.name}.", offset)
+        elif isinstance(type_, c.Struct):
+            yield from rows(type_, f"{prefix}{field.name}.", offset)
         elif field.name:
-            yield Row(prefix + field.name, type_name(bare), offset, size)
+            yield Row(prefix + field.name, description(type_), offset, size)
         else:
             yield Row("", "", offset, size)
         offset += size
@@ -73,7 +65,7 @@ def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) 
 
 def size(declaration: c.Struct) -> Extent:
     """How long such a message is."""
-    return sum((_extent(_bare(field)) for field in declaration.subcons), Extent())
+    return sum((_extent(bare(field)) for field in declaration.subcons), Extent())
 
 
 class Piece(NamedTuple):
@@ -103,19 +95,12 @@ def padding(declaration: c.Struct, data: bytes) -> set[int]:
     return set(range(len(data))).difference(*content)
 
 
-def _bare(field: c.Construct) -> c.Construct:
-    return field.subcon if isinstance(field, c.Renamed) else field
-
-
-def _extent(bare: c.Construct) -> Extent:
-    match bare:
-        case ListOf():
-            return Extent(per_count=((fixed_size(bare.subcon) or 0, bare.count_field),))
-        case BytesOf():
-            return Extent(per_count=((1, bare.count_field),))
-        case RestOfMessage():
-            return Extent(open_end=True)
-    return Extent(int(bare.sizeof()))
+def _extent(type_: c.Construct) -> Extent:
+    if not isinstance(type_, CountedField):
+        return Extent(int(type_.sizeof()))
+    if type_.count_field is None:
+        return Extent(open_end=True)
+    return Extent(per_count=((type_.width, type_.count_field),))
 
 
 def _length(extent: Extent, values: Any, rest: int) -> int:

@@ -20,7 +20,7 @@ from .ipc import Address, Connection, connect
 from .types import ValueType
 from .wire import cmap as wire
 from .wire import reply_error
-from .wire.layout import encode_text
+from .wire.fields import encode_text
 
 SERVICE: Final = "cmap"
 

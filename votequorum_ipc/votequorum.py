@@ -30,7 +30,7 @@ from .types import (
     VotequorumEvent,
 )
 from .wire import votequorum as wire
-from .wire.layout import encode_text
+from .wire.fields import encode_text
 
 SERVICE: Final = "votequorum"
 

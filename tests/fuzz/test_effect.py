@@ -22,7 +22,7 @@ from votequorum_ipc.strategies.messages import MESSAGES, almost_valid, frames_of
 from votequorum_ipc.strategies.rings import RingLie
 from votequorum_ipc.strategies.values import named_fields
 from votequorum_ipc.wire import Layout
-from votequorum_ipc.wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
+from votequorum_ipc.wire.fields import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
 
 SEED = 1
 

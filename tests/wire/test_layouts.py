@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +18,8 @@ from protocol_specs.layouts import padding
 from votequorum_ipc.errors import InvalidParam, MessageError
 from votequorum_ipc.strategies.messages import MESSAGES, Frame, valid
 from votequorum_ipc.strategies.values import RANGES, fields_of, named_fields
-from votequorum_ipc.wire import Kind, Layout, message_id, reply_error
-from votequorum_ipc.wire.layout import CharArray, CountOf, ListOf, MarName, Tupled
+from votequorum_ipc.wire import Kind, Layout, message_id, reply_error, votequorum
+from votequorum_ipc.wire.fields import CharArray, CountedField, CountOf, ListOf, MarName, Tupled
 
 LAYOUTS = list(MESSAGES.values())
 NAMES = [f"{service}: {message}" for service, message in MESSAGES]
@@ -214,6 +217,74 @@ def place_of(layout: Layout, name: str) -> tuple[int, struct.Struct]:
     raise KeyError(name)
 
 
+every_counted_field = pytest.mark.parametrize(
+    ("layout", "name"),
+    [(x, n) for x in LAYOUTS for n, bare in named_fields(x).items() if isinstance(bare, CountedField)],
+    ids=str,
+)
+
+
+def of_length(layout: Layout, name: str, length: int) -> dict[str, Any]:
+    """Fields of a message with as many items in one of them; the others are empty."""
+    fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
+    item = named_fields(layout)[name]
+    if not isinstance(item, ListOf):
+        return fields | {name: bytes(length)}
+    return fields | {name: (empty_value(item.subcon),) * length}
+
+
+def beyond_the_limit(layout: Layout, name: str, excess: int) -> bytes:
+    """A message with `excess` items more in a field than `encode` would write. Its size and its counts are
+    true."""
+    field = named_fields(layout)[name]
+    full = layout.encode(**of_length(layout, name, field.most))
+    message = bytearray(full + bytes(excess * field.width))
+    SIZE.pack_into(message, SIZE_OFFSET, len(message))
+    if field.count_field:
+        offset, integer = place_of(layout, field.count_field)
+        integer.pack_into(message, offset, field.most + excess)
+    return bytes(message)
+
+
+@every_counted_field
+def test_a_field_holds_as_much_as_corosync_may_send(layout: Layout, name: str) -> None:
+    fields = of_length(layout, name, named_fields(layout)[name].most)
+    message = layout.encode(**fields)
+    assert layout.decode(message)._asdict() == fields
+    assert plain(layout.construct.parse(message)[name]) == fields[name]
+
+
+@every_counted_field
+def test_one_item_more_than_corosync_may_send_is_named(layout: Layout, name: str) -> None:
+    message = beyond_the_limit(layout, name, 1)
+    with pytest.raises(MessageError) as caught:
+        layout.decode(message)
+    assert caught.value.field == f"{layout}.{named_fields(layout)[name].count_field or name}"
+    with pytest.raises(MessageError):
+        layout.construct.parse(message)
+
+
+@every_counted_field
+def test_one_item_more_than_corosync_takes_is_not_written(layout: Layout, name: str) -> None:
+    fields = of_length(layout, name, named_fields(layout)[name].most + 1)
+    with pytest.raises(InvalidParam, match=f"{layout}.{name}: at most {named_fields(layout)[name].most}"):
+        layout.encode(**fields)
+
+
+@every_counted_field
+def test_an_impossible_count_costs_no_memory(layout: Layout, name: str) -> None:
+    message = beyond_the_limit(layout, name, 200_000)
+    decode = layout.decode  # what is made once is made now
+    tracemalloc.start()
+    try:
+        with pytest.raises(MessageError):
+            decode(message)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 1024
+
+
 @pytest.mark.parametrize(
     ("layout", "name"),
     [(x, n) for x in LAYOUTS for n, bare in named_fields(x).items() if isinstance(bare, CharArray)],
@@ -330,3 +401,48 @@ def test_a_field_that_is_missing_or_unknown_is_a_programming_error(layout: Layou
     if needed:
         with pytest.raises(TypeError):
             layout.encode(**{n: v for n, v in fields.items() if n != needed[0]})
+
+
+# --- padding that `size` counts -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layout", "start", "data", "size"),
+    [
+        (votequorum.QDEVICE_GET_EXTRA_INFO_RESPONSE, 28, b"", 32),
+        (votequorum.QDEVICE_GET_EXTRA_INFO_RESPONSE, 28, b"12345", 37),
+        (votequorum.QDEVICE_SET_EXTRA_INFO, 20, b"", 24),
+        (votequorum.QDEVICE_SET_EXTRA_INFO, 20, b"12345", 29),
+    ],
+)
+def test_extra_info_begins_before_the_structs_end_and_size_counts_its_padding(
+    layout: Layout, start: int, data: bytes, size: int
+) -> None:
+    # Sizes and offsets as corosync main of 2026-08 and its C library send them.
+    header = 16 if layout.kind is Kind.REQUEST else 24
+    message = bytearray(size)
+    struct.pack_into("=i4xi", message, 0, layout.id, size)
+    if layout.kind is not Kind.REQUEST:
+        struct.pack_into("=i", message, 16, 1)
+    struct.pack_into("=I", message, header, len(data))
+    message[start : start + len(data)] = data
+    assert layout.encode(extra_info=data) == message
+    message[start + len(data) :] = b"\xa5\xa5\xa5\xa5"
+    assert layout.decode(bytes(message)).extra_info == data
+
+
+# --- what an import costs -------------------------------------------------------------------------------
+
+
+COMPILED = """
+import votequorum_ipc
+from votequorum_ipc.wire import SERVICES
+
+layouts = [layout for layouts in SERVICES.values() for layout in layouts]
+print([str(layout) for layout in layouts if {"decode", "encode"} & vars(layout).keys()])
+"""
+
+
+def test_an_import_compiles_no_message() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -20,7 +20,8 @@ from votequorum_ipc.types import (
     RingId,
     TrackFlags,
 )
-from votequorum_ipc.wire.layout import REQUEST_HEADER, RESPONSE_HEADER, RING_ID
+from votequorum_ipc.wire.fields import RING_ID
+from votequorum_ipc.wire.layout import REQUEST_HEADER, RESPONSE_HEADER
 from votequorum_ipc.wire.quorum import MODEL_V0, MODEL_V1
 from votequorum_ipc.wire.setup import (
     AUTHENTICATE,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import construct as c
 
 from ..wire import Layout
-from ..wire.layout import BytesOf, CharArray, CountOf, ListOf, MarName, RestOfMessage, Tupled
+from ..wire.fields import CharArray, CountedField, CountOf, MarName, Tupled
 
 
 class Part(enum.Enum):
@@ -82,12 +82,7 @@ def _mar_name(bare: MarName, name: str, start: int) -> Iterator[Place]:
     yield Place(f"{name}.value", Part.BYTES, start + length + padding, value)
 
 
-def _tail_size(bare: Any, data: bytes, start: int, counts: dict[str, int]) -> int:
-    match bare:
-        case ListOf():
-            return counts[bare.count_field] * int(bare.subcon.sizeof())
-        case BytesOf():
-            return counts[bare.count_field]
-        case RestOfMessage():
-            return len(data) - start
-    raise TypeError(bare)
+def _tail_size(bare: CountedField, data: bytes, start: int, counts: dict[str, int]) -> int:
+    if bare.count_field is None:
+        return len(data) - start
+    return counts[bare.count_field] * bare.width

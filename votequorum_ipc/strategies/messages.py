@@ -18,7 +18,8 @@ import construct as c
 from hypothesis import strategies as st
 
 from ..wire import SERVICES, Kind, Layout
-from ..wire.layout import REQUEST_HEADER, MarName
+from ..wire.fields import MarName
+from ..wire.layout import REQUEST_HEADER
 from .anatomy import Part, Place, places
 from .values import RANGES, fields_of, integers
 

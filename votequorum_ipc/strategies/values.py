@@ -14,7 +14,7 @@ import construct as c
 from hypothesis import strategies as st
 
 from ..wire import Layout
-from ..wire.layout import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
+from ..wire.fields import BytesOf, CharArray, ListOf, MarName, RestOfMessage, Tupled
 
 RANGES: Final = {
     letter: (-(1 << size * 8 - 1), (1 << size * 8 - 1) - 1) if letter.islower() else (0, (1 << size * 8) - 1)

@@ -1,7 +1,7 @@
 """Every message that is spoken, declared once in construct; bytes to values and back, and no I/O.
 
-`layout` has the machinery and the field types, `derive` what makes it fast, and each service has a module:
-`setup` (libqb's own), `votequorum`, `quorum`, `cmap` and `cfg`. `SERVICES` names them all.
+`fields` has the field types, `derive` compiles declarations, `layout` is what a message is, and each service
+has a module: `setup` (libqb's own), `votequorum`, `quorum`, `cmap` and `cfg`. `SERVICES` names them all.
 """
 
 from __future__ import annotations

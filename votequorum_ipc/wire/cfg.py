@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import construct as c
 
-from .layout import CharArray, RestOfMessage, request, response
+from .fields import CharArray, RestOfMessage
+from .layout import request, response
 
 ADDRESS_LENGTH = 16
 """TOTEMIP_ADDRLEN: each address takes as many bytes, an IPv4 one its first 4."""
@@ -55,7 +56,7 @@ GET_NODE_ADDRS_RESPONSE = response(
     "res_lib_cfg_get_node_addrs",
     "family" / c.Int32un,
     "num_addrs" / c.Int32un,
-    "addrs" / RestOfMessage(),
+    "addrs" / RestOfMessage(most=MAX_LINKS * ADDRESS_LENGTH),
 )
 """`addrs` has `num_addrs` times `ADDRESS_LENGTH` bytes, all of one `family` (AF_INET or AF_INET6)."""
 
@@ -91,7 +92,7 @@ NODESTATUSGET_RESPONSE = response(
     "onwire_max" / c.Int8un,
     "onwire_ver" / c.Int8un,
     c.Padding(2),
-    "link_status" / RestOfMessage(),
+    "link_status" / RestOfMessage(most=MAX_LINKS * LINK_STATUS.sizeof()),
 )
 """`link_status` is `MAX_LINKS` times `LINK_STATUS`."""
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import construct as c
 
-from .layout import BytesOf, CountOf, MarName, RestOfMessage, event, request, response
+from .fields import BytesOf, CountOf, MarName, RestOfMessage
+from .layout import event, request, response
 
 _KEY = MarName()
+
+MAX_VALUE_LEN = 16 * 1024
+"""ICMAP_MAX_VALUE_LEN of icmap.c: bytes of a value at most."""
 
 SET = request(
     "set",
@@ -19,7 +23,7 @@ SET = request(
     "value_len" / CountOf(c.Int64un, "value"),
     "type" / c.Int8un,
     c.Padding(7),
-    "value" / BytesOf("value_len"),
+    "value" / BytesOf("value_len", most=MAX_VALUE_LEN),
 )
 
 DELETE = request("delete", 1, "req_lib_cmap_delete", "key_name" / _KEY)
@@ -76,7 +80,7 @@ GET_RESPONSE = response(
     "value_len" / c.Int64un,
     "type" / c.Int8un,
     c.Padding(7),
-    "value" / RestOfMessage(),
+    "value" / RestOfMessage(most=MAX_VALUE_LEN),
 )
 """`value` is empty when the request's `value_len` was 0."""
 
@@ -121,8 +125,8 @@ NOTIFY_CALLBACK = event(
     c.Padding(7),
     "new_value_len" / CountOf(c.Int64un, "new_value"),
     "old_value_len" / CountOf(c.Int64un, "old_value"),
-    "new_value" / BytesOf("new_value_len"),
-    "old_value" / BytesOf("old_value_len"),
+    "new_value" / BytesOf("new_value_len", most=MAX_VALUE_LEN),
+    "old_value" / BytesOf("old_value_len", most=MAX_VALUE_LEN),
 )
 
 MESSAGES = (

@@ -1,13 +1,12 @@
 """A message is declared once, in construct; everything else about it is derived from that declaration.
 
-Strategy: `Layout` holds a construct `Struct` that reads like the C header it mirrors, paddings included. From
-its fields it derives, the first time it is used, two small functions on top of the `struct` module: `decode`
-(bytes to a named tuple) and `encode`. They exist because construct's interpreter takes some twenty times
-longer; a property test holds both implementations equal. Nobody writes an offset down: the specification's
-tables are printed from the same declaration.
+Strategy: `Layout` holds a construct `Struct` that reads like the C header it mirrors, paddings included.
+`fields` has the field types. `decode` and `encode` are compiled from the declaration by `derive` when a
+message is first used, so an import does not pay for messages that a program never sees. Nobody writes an
+offset down: the specification's tables are printed from the same declaration.
 
-Trust: `size` is compared with the bytes that are there before anything else, each count with `size` before
-it is believed. Whatever is wrong is a `MessageError` that names the field.
+Trust: `size` is compared with the bytes that are there before anything else, and each count with `size` and
+with its limit before it is believed. Whatever is wrong is a `MessageError` that names the field.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ import enum
 import functools
 import struct
 from collections import namedtuple
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import construct as c
 
-from ..errors import InvalidParam, MessageError
-from ..types import RingId
+from ..errors import MessageError
+from .derive import derive_decode, derive_encode
+from .fields import CountOf, bare, fixed_size, names, struct_format
 
 
 class Kind(enum.Enum):
@@ -41,188 +41,6 @@ RESPONSE_HEADER = (*REQUEST_HEADER, "error" / c.Int32sn, c.Padding(4))
 """`struct qb_ipc_response_header`: 24 bytes, `error` being a `cs_error_t` (qb/qbipc_common.h)."""
 
 CS_OK = 1
-
-
-# --- Field types that the C headers use and construct lacks ---------------------------------------------
-
-
-class CharArray(c.Adapter):  # type: ignore[misc]
-    """`char name[length]`: text ended by a NUL within the array. Bytes behind the NUL are ignored."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__(c.Bytes(length))
-        self.length = length
-
-    def _decode(self, obj: bytes, context: Any, path: str) -> str:
-        return text_from_array(obj, path)
-
-    def _encode(self, obj: str, context: Any, path: str) -> bytes:
-        return text_to_array(obj, self.length, path).ljust(self.length, b"\0")
-
-
-class MarName(c.Adapter):  # type: ignore[misc]
-    """`mar_name_t` (corosync/mar_gen.h): uint16 length @0, 256 bytes @8; 264 bytes.
-
-    To C on both sides a NUL ends it, also where the length counts on. The daemon does not look at the length,
-    but for 0; the C library's cmap_iter_next does, so that a text which is cut short by it is so here.
-    """
-
-    LENGTH = 256
-
-    def __init__(self) -> None:
-        super().__init__(
-            c.Struct("length" / c.Int16un, c.Padding(6), "value" / c.Bytes(self.LENGTH)),
-        )
-
-    def _decode(self, obj: Any, context: Any, path: str) -> str:
-        return name_from_mar(obj.length, obj.value, path)
-
-    def _encode(self, obj: str, context: Any, path: str) -> dict[str, Any]:
-        value = name_to_mar(obj, path)
-        return {"length": len(value), "value": value.ljust(self.LENGTH, b"\0")}
-
-
-class Tupled(c.Adapter):  # type: ignore[misc]
-    """A nested C struct that decodes to a named tuple of the same fields."""
-
-    def __init__(self, record: Any, subcon: c.Struct) -> None:
-        super().__init__(subcon)
-        self.record = record
-
-    def _decode(self, obj: Any, context: Any, path: str) -> Any:
-        return self.record(*(obj[name] for name in _names(self.subcon)))
-
-    def _encode(self, obj: Any, context: Any, path: str) -> dict[str, Any]:
-        return dict(zip(_names(self.subcon), obj, strict=True))
-
-
-class CountOf(c.Rebuild):  # type: ignore[misc]
-    """An integer that counts the items (or the bytes) of the field `of` further on."""
-
-    def __init__(self, integer: c.FormatField, of: str) -> None:
-        super().__init__(integer, c.len_(c.this[of]))
-        self.of = of
-
-
-class ListOf(c.Array):  # type: ignore[misc]
-    """As many items as the field `count` said; a tuple of them."""
-
-    def __init__(self, count: str, item: c.Construct) -> None:
-        super().__init__(c.this[count], item)
-        self.count_field = count
-
-
-class BytesOf(c.Bytes):  # type: ignore[misc]
-    """As many bytes as the field `count` said."""
-
-    def __init__(self, count: str) -> None:
-        super().__init__(c.this[count])
-        self.count_field = count
-
-
-class RestOfMessage(c.Subconstruct):  # type: ignore[misc]
-    """All bytes up to `size`."""
-
-    def __init__(self) -> None:
-        super().__init__(c.GreedyBytes)
-
-
-RING_ID = Tupled(RingId, c.Struct("nodeid" / c.Int32un, c.Padding(4), "seq" / c.Int64un))
-"""`struct mar_votequorum_ring_id` and `mar_quorum_ring_id_t`: 16 bytes."""
-
-
-def encode_text(text: str, field: str) -> bytes:
-    """The bytes of a text. Raises `InvalidParam` for what UTF-8 cannot write, such as half a surrogate."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise InvalidParam(f"{field}: {error}") from None
-
-
-def text_from_array(raw: bytes, field: str) -> str:
-    """The text of a `char[]` up to its NUL; a missing NUL is a `MessageError`."""
-    end = raw.find(b"\0")
-    if end < 0:
-        raise MessageError(f"no NUL within its {len(raw)} bytes", field=field)
-    return raw[:end].decode("utf-8", "surrogateescape")
-
-
-def text_to_array(text: str, length: int, field: str) -> bytes:
-    """The bytes of a text for a `char[length]`, which must leave room for the NUL."""
-    raw = encode_text(text, field)
-    if len(raw) >= length or b"\0" in raw:
-        raise InvalidParam(f"{field}: at most {length - 1} bytes and no NUL; this has {len(raw)} bytes")
-    return raw
-
-
-def name_from_mar(length: int, value: bytes, field: str) -> str:
-    """The text of a `mar_name_t` up to its length or a NUL; a length beyond its array is a `MessageError`."""
-    if length > MarName.LENGTH:
-        raise MessageError(f"a length of {length} in an array of {MarName.LENGTH}", field=field)
-    return value[:length].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-
-
-def name_to_mar(text: str, field: str) -> bytes:
-    """The bytes of a text for a `mar_name_t`."""
-    return text_to_array(text, MarName.LENGTH, field)
-
-
-# --- Walking a declaration ------------------------------------------------------------------------------
-
-
-def _bare(subcon: c.Construct) -> c.Construct:
-    return subcon.subcon if isinstance(subcon, c.Renamed) else subcon
-
-
-def _names(subcon: c.Struct) -> list[str]:
-    return [field.name for field in subcon.subcons if field.name]
-
-
-def fixed_size(subcon: c.Construct) -> int | None:
-    """Bytes that a declaration always takes; None for one that depends on a count."""
-    try:
-        return int(subcon.sizeof())
-    except c.SizeofError:
-        return None
-
-
-def struct_format(fields: Iterable[c.Construct]) -> str:
-    """Integers and padding in the struct module's letters, without a byte order."""
-    return "".join(field.subcon.fmtstr[-1] if field.name else f"{field.sizeof()}x" for field in fields)
-
-
-_INTEGERS = {
-    "B": "uint8", "b": "int8", "H": "uint16", "h": "int16",
-    "L": "uint32", "l": "int32", "Q": "uint64", "q": "int64",
-}  # fmt: skip
-
-
-def type_name(subcon: c.Construct) -> str:
-    """A field's type as the specification writes it: "uint32", "char[255]", "uint32[node_list_entries]"."""
-    match subcon:
-        case c.FormatField():
-            return _INTEGERS[subcon.fmtstr[-1]]
-        case CountOf():
-            return type_name(subcon.subcon)
-        case CharArray():
-            return f"char[{subcon.length}]"
-        case MarName():
-            return "mar_name_t"
-        case ListOf():
-            return f"{type_name(subcon.subcon)}[{subcon.count_field}]"
-        case Tupled():
-            nested = (f"{type_name(f.subcon)} {f.name}" for f in subcon.subcon.subcons if f.name)
-            return "{" + ", ".join(nested) + "}"
-        case BytesOf():
-            return f"bytes[{subcon.count_field}]"
-        case RestOfMessage():
-            return "bytes up to size"
-        case c.Bytes():
-            return f"bytes[{subcon.length}]"
-    raise TypeError(f"no field type of a message: {subcon!r}")
-
-
-# --- Messages -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,9 +68,9 @@ class Layout:
     @functools.cached_property
     def record(self) -> Any:
         """The named tuple that `decode` gives."""
-        left_out = {"id", "size"} | {f.name for f in self.construct.subcons if isinstance(_bare(f), CountOf)}
-        names = [name for name in _names(self.construct) if name not in left_out]
-        return namedtuple("_".join((self.name, self.kind.value)).replace(" ", "_"), names)
+        counts = {field.name for field in self.construct.subcons if isinstance(bare(field), CountOf)}
+        kept = [name for name in names(self.construct) if name not in {"id", "size"} | counts]
+        return namedtuple("_".join((self.name, self.kind.value)).replace(" ", "_"), kept)
 
     @functools.cached_property
     def fixed_size(self) -> int | None:
@@ -271,19 +89,16 @@ class Layout:
         Raises `MessageError` for anything that is not this message to the last byte. A response with an
         error has noise behind its header: look at `reply_error` first.
         """
-        from .derive import derive_decode
-
-        return derive_decode(self)
+        return derive_decode(str(self), self.construct, self.id, self.record)
 
     @functools.cached_property
     def encode(self) -> Callable[..., bytes]:
         """Fields, by keyword, to bytes. Raises `InvalidParam` for a value that its field cannot hold."""
-        from .derive import derive_encode
+        defaults = {} if self.kind is Kind.REQUEST else {"error": CS_OK}
+        return derive_encode(str(self), self.construct, self.id, self.record, defaults)
 
-        return derive_encode(self)
 
-
-_RESPONSE_HEADER_STRUCT = struct.Struct("=" + struct_format(RESPONSE_HEADER))
+_RESPONSE_HEADER_STRUCT = struct.Struct("=" + struct_format(c.Struct(*RESPONSE_HEADER)))
 
 
 def reply_error(data: bytes) -> int:
@@ -300,7 +115,7 @@ def reply_error(data: bytes) -> int:
     return int(error)
 
 
-_MESSAGE_ID_STRUCT = struct.Struct("=" + struct_format(REQUEST_HEADER[:1]))
+_MESSAGE_ID_STRUCT = struct.Struct("=" + struct_format(REQUEST_HEADER[0]))
 
 
 def message_id(data: bytes) -> int:

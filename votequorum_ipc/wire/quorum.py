@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import construct as c
 
-from .layout import RING_ID, CountOf, ListOf, event, request, response
+from .fields import PROCESSOR_COUNT_MAX, RING_ID, CountOf, ListOf
+from .layout import event, request, response
 
 MODEL_V0 = 0
 MODEL_V1 = 1
@@ -73,7 +74,7 @@ NOTIFICATION = event(
     c.Padding(4),
     "ring_seq" / c.Int64un,
     "view_list_entries" / CountOf(c.Int32un, "view_list"),
-    "view_list" / ListOf("view_list_entries", c.Int32un),
+    "view_list" / ListOf("view_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
     c.Padding(4),
 )
 
@@ -85,7 +86,7 @@ V1_QUORUM_NOTIFICATION = event(
     c.Padding(4),
     "ring_id" / RING_ID,
     "view_list_entries" / CountOf(c.Int32un, "view_list"),
-    "view_list" / ListOf("view_list_entries", c.Int32un),
+    "view_list" / ListOf("view_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
     c.Padding(4),
     since="3.1.0",
 )
@@ -100,9 +101,9 @@ V1_NODELIST_NOTIFICATION = event(
     "joined_list_entries" / CountOf(c.Int32un, "joined_list"),
     c.Padding(4),
     "left_list_entries" / CountOf(c.Int32un, "left_list"),
-    "member_list" / ListOf("member_list_entries", c.Int32un),
-    "joined_list" / ListOf("joined_list_entries", c.Int32un),
-    "left_list" / ListOf("left_list_entries", c.Int32un),
+    "member_list" / ListOf("member_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
+    "joined_list" / ListOf("joined_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
+    "left_list" / ListOf("left_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
     c.Padding(4),
     since="3.1.0",
 )

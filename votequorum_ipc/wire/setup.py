@@ -11,7 +11,8 @@ from typing import Any
 
 import construct as c
 
-from .layout import CharArray, request, response
+from .fields import CharArray
+from .layout import request, response
 
 PATH_MAX = 4096
 """Linux's; libqb's structures hold whole paths."""

@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import construct as c
 
-from ..types import QDEVICE_MAX_NAME_LEN
-from .layout import RING_ID, BytesOf, CharArray, CountOf, ListOf, Tupled, event, request, response
+from ..types import QDEVICE_EXTRA_INFO_MAXSIZE, QDEVICE_MAX_NAME_LEN
+from .fields import PROCESSOR_COUNT_MAX, RING_ID, BytesOf, CharArray, CountOf, ListOf, Tupled
+from .layout import event, request, response
 
 _NAME = CharArray(QDEVICE_MAX_NAME_LEN)
 _NEWER = "after 3.1.10"
+_MOST_NODES = PROCESSOR_COUNT_MAX + 2
+"""What votequorum.c keeps room for: all nodes ever seen, the quorum device among them."""
 
 
 class NodeEntry(NamedTuple):
@@ -104,9 +107,11 @@ QDEVICE_SET_EXTRA_INFO = request(
     10,
     "req_lib_votequorum_set_qdevice_extra_info",
     "ei_size" / CountOf(c.Int32un, "extra_info"),
-    "extra_info" / BytesOf("ei_size"),
+    "extra_info" / BytesOf("ei_size", most=QDEVICE_EXTRA_INFO_MAXSIZE),
+    c.Padding(4),
     since=_NEWER,
 )
+"""The bytes begin before the C struct's padded end, and `size` counts that padding."""
 
 QDEVICE_GET_EXTRA_INFO = request(
     "qdevice_get_extra_info",
@@ -142,9 +147,11 @@ QDEVICE_GET_EXTRA_INFO_RESPONSE = response(
     6,
     "res_lib_votequorum_get_qdevice_extra_info",
     "ei_size" / CountOf(c.Int32un, "extra_info"),
-    "extra_info" / BytesOf("ei_size"),
+    "extra_info" / BytesOf("ei_size", most=QDEVICE_EXTRA_INFO_MAXSIZE),
+    c.Padding(4),
     since=_NEWER,
 )
+"""The bytes begin before the C struct's padded end, and `size` counts that padding."""
 
 QUORUM_NOTIFICATION = event(
     "quorum_notification",
@@ -159,6 +166,7 @@ QUORUM_NOTIFICATION = event(
     / ListOf(
         "node_list_entries",
         Tupled(NodeEntry, c.Struct("nodeid" / c.Int32un, "state" / c.Int32un)),
+        most=_MOST_NODES,
     ),
 )
 
@@ -179,7 +187,7 @@ NODELIST_NOTIFICATION = event(
     "ring_id" / RING_ID,
     "node_list_entries" / CountOf(c.Int32un, "node_list"),
     c.Padding(4),
-    "node_list" / ListOf("node_list_entries", c.Int32un),
+    "node_list" / ListOf("node_list_entries", c.Int32un, most=PROCESSOR_COUNT_MAX),
 )
 
 QDEVICE_EXTRA_INFO_NOTIFICATION = event(
@@ -191,7 +199,7 @@ QDEVICE_EXTRA_INFO_NOTIFICATION = event(
     c.Padding(4),
     "ei_size" / CountOf(c.Int32un, "extra_info"),
     c.Padding(4),
-    "extra_info" / BytesOf("ei_size"),
+    "extra_info" / BytesOf("ei_size", most=QDEVICE_EXTRA_INFO_MAXSIZE),
     since=_NEWER,
 )
 

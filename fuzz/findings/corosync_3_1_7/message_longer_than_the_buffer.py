@@ -8,15 +8,19 @@ Last words: malloc(): unsorted double linked list corrupted, and others. strace:
 
 from __future__ import annotations
 
+import construct as c
+
 from fuzz.reproduce import reproduce
 from votequorum_ipc.attack import Connect, Send
 from votequorum_ipc.wire import votequorum
+from votequorum_ipc.wire.layout import REQUEST_HEADER
 
 TRANSPORTS = ("socket",)
 OUTCOME = "dies or hangs"
 
 _SIZE = 100_000
-_LONG = votequorum.QDEVICE_SET_EXTRA_INFO.encode(extra_info=bytes(_SIZE))
+_HEADER = c.Struct(*REQUEST_HEADER)
+_LONG = _HEADER.build({"id": votequorum.QDEVICE_SET_EXTRA_INFO.id, "size": _SIZE}).ljust(_SIZE, b"\0")
 
 STEPS = (
     Connect(0, "votequorum"),
