@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import benchmarks as _registered  # noqa: F401
 from . import machine
-from .registry import BENCHMARKS, Benchmark, LeftOutError, Result
+from .registry import BENCHMARKS, Benchmark
 from .report import Run, as_json, print_table, write_json
+from .rows import LeftOutError, Result
 from .stage import FULL, QUICK, Scale, Stage
 
 RESULTS: Final = Path(__file__).parent / "results"

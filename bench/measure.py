@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from .registry import Result
+from .rows import Result
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from .registry import LeftOutError
+from .rows import LeftOutError
 
 Placement = Literal["free", "one CPU", "two CPUs"]
 

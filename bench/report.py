@@ -16,7 +16,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from .registry import Benchmark, Result, Row
+from .registry import Benchmark
+from .rows import Result, Row
 
 _VERDICTS: Final = {True: "[green]holds[/]", False: "[red]does not[/]", None: ""}
 

@@ -27,7 +27,7 @@ from tests.real.host import Host
 from tests.real.waiting import eventually
 
 from .measure import alternate
-from .registry import LeftOutError
+from .rows import LeftOutError
 from .side import ROOT, Side
 
 K = TypeVar("K")

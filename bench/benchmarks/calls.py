@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from ..measure import absolute, of_rounds, percentile, ratio
 from ..placement import PLACEMENTS, placed
-from ..registry import Result, Row, at_least, at_most, benchmark
+from ..registry import benchmark
 from ..rivals import quorumtool
+from ..rows import Result, Row, at_least, at_most
 from ..stage import FLOOR, Stage
 
 _TASKS = (4, 32, 128)

@@ -12,7 +12,8 @@ from votequorum_ipc.votequorum import EVENT_DECODERS
 from votequorum_ipc.wire import votequorum as wire
 
 from ..measure import absolute, of_rounds
-from ..registry import Result, Row, at_most, benchmark
+from ..registry import benchmark
+from ..rows import Result, Row, at_most
 from ..stage import Stage
 
 _NODES = 384

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..measure import of_rounds, ratio
-from ..registry import Result, Row, at_most, benchmark
+from ..registry import benchmark
+from ..rows import Result, Row, at_most
 from ..stage import FLOOR, Stage
 
 _SHARED_MEMORY = "/dev/shm/"

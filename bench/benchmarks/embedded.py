@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from ..measure import of_rounds, ratio
-from ..registry import Result, Row, at_least, benchmark
+from ..registry import benchmark
+from ..rows import Result, Row, at_least
 from ..stage import Site, Stage
 
 _CONNECTIONS = (1, 50)

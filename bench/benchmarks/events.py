@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..measure import of_rounds, ratio
-from ..registry import LeftOutError, Result, Row, at_most, benchmark
+from ..registry import benchmark
+from ..rows import LeftOutError, Result, Row, at_most
 from ..side import Side
 from ..stage import FLOOR, Stage
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from ..measure import absolute, of_rounds
-from ..registry import LeftOutError, Result, Row, at_most, benchmark
+from ..registry import benchmark
+from ..rows import LeftOutError, Result, Row, at_most
 from ..side import ROOT, Side
 from ..stage import Stage
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.measure import absolute, alternate, of_rounds, percentile, ratio
 from bench.placement import placed
-from bench.registry import at_least, at_most
+from bench.rows import at_least, at_most
 
 
 def test_rounds_alternate_which_side_goes_first_and_forget_the_first_round() -> None:

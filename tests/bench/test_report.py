@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.registry import Benchmark, Result, Row, at_most
+from bench.registry import Benchmark
 from bench.report import Run, print_table, write_json
+from bench.rows import Result, Row, at_most
 from bench.stage import Stage
 
 _ROWS = (
