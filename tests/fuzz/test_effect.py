@@ -157,14 +157,14 @@ of_any_length = pytest.mark.parametrize(
 
 @of_any_length
 def test_decoding_twice_as_much_takes_at_most_twice_as_many_steps(layout: Layout) -> None:
-    steps = {size: opcodes(layout, message(layout, size)) for size in (100, 200, 400)}
-    assert steps[400] - steps[200] <= 2 * (steps[200] - steps[100]) + 10
+    steps = {size: opcodes(layout, message(layout, size)) for size in (30, 60, 120)}
+    assert steps[120] - steps[60] <= 2 * (steps[60] - steps[30]) + 10
 
 
 @of_any_length
 def test_decoding_twice_as_much_takes_at_most_twice_as_much_memory(layout: Layout) -> None:
-    held = {size: memory(layout, message(layout, size)) for size in (100, 200, 400)}
-    assert held[400] - held[200] <= 2 * (held[200] - held[100]) + 100
+    held = {size: memory(layout, message(layout, size)) for size in (30, 60, 120)}
+    assert held[120] - held[60] <= 2 * (held[60] - held[30]) + 100
 
 
 def filled(bare: c.Construct, size: int) -> Any:
