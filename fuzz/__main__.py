@@ -5,6 +5,7 @@ Strategy: everything is in the modules beside this one. Here are options, a line
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
+    from .failures import Replay
     from .runner import Report
     from .target import Target
 
@@ -26,9 +28,15 @@ _NEEDED: Final = ("hypothesis", "pytest", "rich")
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="[TARGET]", required=False)
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=1.0, help="How long to run.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="How long to run, starting and shrinking included. By default 1, or as long as --cases takes.",
+)
+@click.option("--cases", type=click.IntRange(1), help="End after this many cases.")
 @click.option("--seed", type=int, help="Begin with this seed, which a run prints.")
 @click.option("--replay", metavar="FAILURE", help="Check a stored failure again, by its name.")
+@click.option("--times", type=click.IntRange(1), default=5, show_default=True, help="How often to replay it.")
 @click.option(
     "--corpus",
     type=click.Path(path_type=Path, file_okay=False),
@@ -36,7 +44,15 @@ _NEEDED: Final = ("hypothesis", "pytest", "rich")
     show_default=True,
     help="Where examples and failures are kept.",
 )
-def command(name: str | None, minutes: float, seed: int | None, replay: str | None, corpus: Path) -> None:
+def command(
+    name: str | None,
+    minutes: float | None,
+    cases: int | None,
+    seed: int | None,
+    replay: str | None,
+    times: int,
+    corpus: Path,
+) -> None:
     """Run the fuzz target TARGET, or the one in the file TARGET (my_target.py). Without it, list the targets.
 
     Exit codes: 0 nothing failed, 1 something did, 64 wrong usage or nothing to run.
@@ -55,9 +71,10 @@ def command(name: str | None, minutes: float, seed: int | None, replay: str | No
     except NoTarget as problem:
         raise click.UsageError(str(problem)) from None
     if replay is not None:
-        _replay(target, replay, corpus)
+        _replay(target, replay, times, corpus)
     else:
-        _run(target, minutes, secrets.randbits(32) if seed is None else seed, corpus)
+        minutes = minutes or (1.0 if cases is None else math.inf)
+        _run(target, minutes, cases, secrets.randbits(32) if seed is None else seed, corpus)
 
 
 def _list(targets: dict[str, Target]) -> None:
@@ -66,17 +83,20 @@ def _list(targets: dict[str, Target]) -> None:
         click.echo(f"{target.name}\n    {property_}")
 
 
-def _run(target: Target, minutes: float, seed: int, corpus: Path) -> None:
+def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: Path) -> None:
     from rich.console import Console
 
     from .runner import fuzz
 
     console = Console(stderr=True)
-    console.print(f"{target.name}, seed {seed}, {minutes:g} minutes")
+    bounds = [f"{minutes:g} minutes"] if minutes < math.inf else []
+    bounds += [f"{cases} cases"] if cases else []
+    console.print(f"{target.name}, seed {seed}, {' or '.join(bounds)}")
     with console.status("starting") as status:
         report = fuzz(
             target,
             minutes=minutes,
+            cases=cases,
             directory=corpus,
             first_seed=seed,
             progress=lambda report: status.update(_line(report)),
@@ -94,17 +114,25 @@ def _line(report: Report) -> str:
     return f"{report.target}: {report.cases} cases in {report.seconds:.0f} s, {report.rate:.0f}/s{failures}"
 
 
-def _replay(target: Target, failure: str, corpus: Path) -> None:
-    from .runner import replay
+def _replay(target: Target, failure: str, times: int, corpus: Path) -> None:
+    from .failures import replay
 
     try:
-        replay(target, failure, corpus)
-    except FileNotFoundError as error:
-        raise click.UsageError(str(error)) from None
-    except Exception as error:
-        click.echo(f"{failure} fails still: {type(error).__name__}: {error}")
-        sys.exit(FAILED)
-    click.echo(f"{failure} passes now")
+        outcome = replay(target, failure, corpus, times)
+    except FileNotFoundError as problem:
+        raise click.UsageError(str(problem)) from None
+    if outcome.label:
+        click.echo(outcome.label)
+    if outcome.error is None:
+        click.echo(f"{failure} passes {outcome.now.times} of {outcome.now.times} times{_when_saved(outcome)}")
+        return
+    error = f"{type(outcome.error).__name__}: {outcome.error}"
+    click.echo(f"{failure} fails {outcome.now}{_when_saved(outcome)}: {error}")
+    sys.exit(FAILED)
+
+
+def _when_saved(outcome: Replay) -> str:
+    return f" (when it was saved, it failed {outcome.saved})" if outcome.saved.times else ""
 
 
 def main(arguments: list[str] | None = None) -> None:

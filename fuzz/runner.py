@@ -1,30 +1,26 @@
-"""Runs a target against the clock, keeps its corpus, stores failures and replays them.
+"""Runs a target against the clock, keeps its corpus, and stores failures.
 
-Strategy: rounds of one hypothesis run each, every round with a seed of its own, until the time is up. What
-hypothesis found worth keeping stays in a directory, so the next run begins there. A failure is shrunk by
-hypothesis and written as a small Python file that says what went wrong and holds the case; its name is all
-that a replay needs. A target whose session can learn goes on behind its failures, others stop.
+Strategy: rounds of one hypothesis run each, every round with a seed of its own, until the time is up or the
+cases are done. Examples that hypothesis found worth keeping stay in a directory, so the next run begins
+there. hypothesis shrinks a failure, then the failure is checked again a few times and stored. A target whose
+session can learn goes on behind its failures; others stop at the first.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import random
-import runpy
-import signal
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from .clock import HANGING, Deadline
+from .failures import Repetition, left_behind, repeat, store, under_way, words_of
 from .target import Session, Target
 
 ROUND: Final = 100
@@ -33,39 +29,19 @@ ROUND: Final = 100
 ROUND_OF_MACHINE: Final = 20
 """The same for a state machine, a case of which is many steps."""
 
-HANGING: Final = 60.0
-"""Seconds after which a case counts as failed because it does not end."""
-
 SHRINKING: Final = 120.0
 """Seconds to spend on making a failure smaller. Where a case costs a daemon, that is some forty attempts."""
-
-_PHASES: Final = (Phase.reuse, Phase.generate, Phase.shrink)
-
-
-class Hangs(AssertionError):
-    """A case did not end."""
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise Hangs(f"not done after {seconds} seconds")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
 
 STEPS: Final = 20
 """Steps of a state machine in a case, at most."""
 
+_PHASES: Final = (Phase.reuse, Phase.generate, Phase.shrink)
+
 _QUIET: Final = settings(
     deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, print_blob=False
 )
+
+_CUT_SHORT: Final = "The run's time ended before this case was made smaller or checked again."
 
 
 @dataclass
@@ -89,33 +65,71 @@ class Report:
 class _Run:
     """One target, run for a while."""
 
-    def __init__(self, target: Target, directory: Path, progress: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        deadline: Deadline,
+        most_cases: int | None,
+        directory: Path,
+        progress: Callable[[Report], None],
+    ) -> None:
         self.target = target
+        self.deadline = deadline
+        self.most_cases = most_cases
         self.directory = directory
         self.progress = progress
         self.report = Report(target.name)
-        self.failing: tuple[Any, BaseException] | None = None
+        self.failing: tuple[Any, Exception] | None = None
+        """What failed and is not stored yet: at the end of a round, the shrunk case."""
         self._failed: dict[str, Exception] = {}
         self._shrink_until = 0.0
         self._start = time.monotonic()
         self._database = DirectoryBasedExampleDatabase(directory / target.name / "examples")
+        self.case_file = directory / target.name / "under_way.txt"
+        self.case_file.parent.mkdir(parents=True, exist_ok=True)
 
-    def round(self, session: Session, seed_: int, examples: int, until: float) -> None:
-        """One hypothesis run. What failed last, which is the shrunk case, is in `failing`."""
+    @property
+    def over(self) -> bool:
+        """Whether the run's time is up, or its cases are done."""
+        done = self.most_cases is not None and self.report.cases >= self.most_cases
+        return done or self.deadline.over
+
+    def go(self, session: Session, seeds: random.Random) -> None:
+        """Rounds to the end, or to the first failure of a session that does not learn."""
+        learns = hasattr(session, "learn")
+        while not self.over:
+            if self._round_fails(session, seeds.getrandbits(32)):
+                self._record(session)
+                if not learns:
+                    break
+            self.progress(self.report)
+        self.report.summary = getattr(session, "summary", str)()
+
+    def _round_fails(self, session: Session, seed_: int) -> bool:
+        try:
+            self._round(session, seed_)
+        except Exception:
+            if self.failing is None:
+                raise
+            return True
+        return False
+
+    def _round(self, session: Session, seed_: int) -> None:
         self.failing = None
         self._failed.clear()
+        examples = ROUND if self.target.machine is None else ROUND_OF_MACHINE
         how = settings(_QUIET, max_examples=examples, database=self._database, phases=_PHASES)
         if self.target.machine is not None:
             self._round_of_machine(session, seed_, how)
             return
+        unknown_part = getattr(session, "unknown_part", lambda case: case)
 
         @seed(seed_)
         @settings(how)
         @given(self.target.cases)
         def property_holds(case: Any) -> None:
-            if self.failing is None and time.monotonic() > until:
-                return
-            self._check(session, case)
+            if self._failed or not self.over:
+                self._check(session, unknown_part(case))
 
         property_holds()
 
@@ -125,8 +139,7 @@ class _Run:
 
         def ended(case: Any) -> None:
             cases[:] = [case]
-            self.report.cases += 1
-            self.report.seconds = time.monotonic() - self._start
+            self._count()
             self.progress(self.report)
 
         try:
@@ -139,24 +152,51 @@ class _Run:
     def _check(self, session: Session, case: Any) -> None:
         key = repr(case)
         if self._failed:
-            # Shrinking: what has failed stays failed, however the wind blows, and there is an end to it.
+            # Shrinking: what has failed stays failed, even where a race would let it pass, and there is an
+            # end.
             if key in self._failed:
                 self.failing = case, self._failed[key]
                 raise self._failed[key]
             if time.monotonic() > self._shrink_until:
                 return
-        self.report.cases += 1
-        self.report.seconds = time.monotonic() - self._start
+        self._count()
         try:
-            with _alarm(HANGING):
+            with under_way(self.case_file, case), self.deadline.case(HANGING):
                 session.check(case)
         except Exception as error:
             if not self._failed:
-                self._shrink_until = time.monotonic() + SHRINKING
+                self._shrink_until = min(time.monotonic() + SHRINKING, self.deadline.until)
             self._failed[key] = error
             self.failing = case, error
             raise
         self.progress(self.report)
+
+    def _count(self) -> None:
+        self.report.cases += 1
+        self.report.seconds = time.monotonic() - self._start
+
+    def _record(self, session: Session) -> None:
+        """Let the session learn from what failed, see how often it repeats, and store it."""
+        assert self.failing is not None
+        case, error = self.failing
+        words = ""
+        if learn := getattr(session, "learn", None):
+            case, words = learn(case, self.deadline.until)
+            self.failing = case, error
+        repetition = repeat(session, case, self.deadline)
+        self._store(case, f"{words}\n{words_of(error)}", repetition)
+
+    def _store(self, case: Any, words: str, repetition: Repetition) -> None:
+        self.report.failures.append(store(self.target.name, case, words, repetition, self.directory))
+        self.failing = None
+
+    def end(self) -> Report:
+        """Store what is left when the time is up. Gives the report."""
+        if self.failing:
+            case, error = self.failing
+            self._store(case, f"{_CUT_SHORT}\n{words_of(error)}", Repetition(1, 1))
+        self.report.seconds = time.monotonic() - self._start
+        return self.report
 
 
 def fuzz(
@@ -164,37 +204,27 @@ def fuzz(
     *,
     minutes: float,
     directory: Path,
+    cases: int | None = None,
     first_seed: int | None = None,
     progress: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Run a target for so many minutes. The report names the failures, which are stored in `directory`."""
-    run = _Run(target, directory, progress)
-    seeds = random.Random(first_seed)
-    until = time.monotonic() + minutes * 60
-    with target.session() as session:
-        while time.monotonic() < until:
-            examples = ROUND if target.machine is None else ROUND_OF_MACHINE
-            if _failed(run, session, seeds.getrandbits(32), examples, until):
-                case, error = run.failing or (None, AssertionError("not reproduced"))
-                learn = getattr(session, "learn", None)
-                case, words = learn(case) if learn and case is not None else (case, "")
-                run.report.failures.append(store(target.name, case, error, directory, words))
-                if not words:
-                    break
-            progress(run.report)
-        summary = getattr(session, "summary", None)
-        run.report.summary = summary() if summary else ""
-    return run.report
+    """Run a target for that many minutes, or until it has checked that many cases.
 
-
-def _failed(run: _Run, session: Session, seed_: int, examples: int, until: float) -> bool:
-    try:
-        run.round(session, seed_, examples, until)
-    except Exception:
-        if run.failing is None:
-            raise
-        return True
-    return False
+    The report names the failures, which are stored in `directory`.
+    """
+    deadline = Deadline(minutes * 60)
+    run = _Run(target, deadline, cases, directory, progress)
+    if name := left_behind(target, run.case_file, directory):
+        run.report.failures.append(name)
+    with deadline.enforced():
+        try:
+            with target.session() as session:
+                run.go(session, random.Random(first_seed))
+        except BaseException:
+            # An alarm in the middle of other code may end as any exception.
+            if not deadline.rang:
+                raise
+    return run.end()
 
 
 def run_examples(target: Target, session: Session, examples: int, seed_: int, *, shrink: bool = True) -> None:
@@ -204,12 +234,13 @@ def run_examples(target: Target, session: Session, examples: int, seed_: int, *,
     if target.machine is not None:
         run_machine(target.machine(session, lambda case: None), how, seed_)
         return
+    unknown_part = getattr(session, "unknown_part", lambda case: case)
 
     @seed(seed_)
     @settings(how)
     @given(target.cases)
     def property_holds(case: Any) -> None:
-        session.check(case)
+        session.check(unknown_part(case))
 
     property_holds()
 
@@ -218,33 +249,3 @@ def run_machine(machine: type[RuleBasedStateMachine], how: settings, seed_: int)
     """Run a state machine. Raises what fails, shrunk."""
     seed(seed_)(machine)
     run_state_machine_as_test(machine, settings=settings(how, stateful_step_count=STEPS))
-
-
-# --- failures ---
-
-
-def store(target: str, case: Any, error: BaseException, directory: Path, words: str = "") -> str:
-    """Write a failure down; its name."""
-    text = repr(case)
-    name = hashlib.sha256(text.encode()).hexdigest()[:8]
-    path = failure_path(target, name, directory)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    trace = "".join(traceback.format_exception(error, limit=-3))
-    comment = "\n".join(f"# {line}".rstrip() for line in (words + "\n" + trace).strip().splitlines())
-    path.write_text(f"{comment}\n\nfrom fuzz.cases import *\n\nCASE = {text}\n")
-    return name
-
-
-def failure_path(target: str, name: str, directory: Path) -> Path:
-    """Where the failure of that name is, or would be."""
-    return directory / target / "failures" / f"{name}.py"
-
-
-def replay(target: Target, name: str, directory: Path) -> None:
-    """Check a stored case again. Raises what fails; FileNotFoundError when none has that name."""
-    path = failure_path(target.name, name, directory)
-    if not path.is_file():
-        raise FileNotFoundError(f"no failure {name!r} of {target.name} in {path.parent}")
-    case = runpy.run_path(str(path), dict(target.names))["CASE"]
-    with target.session() as session:
-        session.check(case)

@@ -40,10 +40,22 @@ class MeasuringSession(Session, Protocol):
 
 
 class LearningSession(Session, Protocol):
-    """A session that can go on after a failure."""
+    """A session that can go on after a failure.
 
-    def learn(self, case: Any) -> tuple[Any, str]:
-        """Do not fail for this again. Gives the case, made smaller where possible, and a comment on it."""
+    What it has learnt changes what a run tries, and never what `check` does with a case.
+    """
+
+    def unknown_part(self, case: Any) -> Any:
+        """The case without what is known to fail. A run checks this; a replay checks the whole case."""
+
+    def learn(self, case: Any, until: float) -> tuple[Any, str]:
+        """Count this as known.
+
+        Gives the case, made smaller while `time.monotonic()` is before `until`, and a comment on it.
+        """
+
+    def label(self, case: Any) -> str:
+        """What is known of this case, for reports; "" for nothing."""
 
 
 @dataclass(frozen=True)

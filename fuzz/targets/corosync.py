@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import resource
 import signal
@@ -93,18 +94,17 @@ class Corosync:
         self._known_file.write_text(json.dumps(known, indent=1) + "\n")
 
     def check(self, case: tuple[Step, ...]) -> None:
-        """Perform the steps, without known ones; raise `CorosyncFailed`."""
-        steps = without(case, self.known)
+        """Perform exactly these steps. Raises `CorosyncFailed` for what a fresh daemon fails of as well."""
         if len(self.journal) >= CASES_A_DAEMON or not self.daemon.alive:
             self.restart()
         fresh = not self.journal
-        failure = self.try_out(steps)
+        failure = self.try_out(case)
         if failure is None:
             return
         history = [*self.journal]
         self.restart()
         if not fresh:
-            repeated = self.try_out(steps)
+            repeated = self._fails_afresh(case)
             self.restart()
             if repeated is None:
                 self._write_down(failure, history)
@@ -158,18 +158,31 @@ class Corosync:
         self.unrepeated.parent.mkdir(parents=True, exist_ok=True)
         with self.unrepeated.open("a") as file:
             print(f"# {type(failure).__name__}: {failure}".replace("\n", "\n# "), file=file)
+            print(f"# On a fresh daemon it failed 0 of {TRIALS} times.", file=file)
             print(f"HISTORY = {history!r}\n", file=file)
 
     # --- going on behind a failure ---
 
-    def learn(self, case: tuple[Step, ...]) -> tuple[tuple[Step, ...], str]:
-        """Fail for this combination of features no more; gives the shortest sequence, and its last words."""
-        steps = self.shortened(without(case, self.known))
+    def unknown_part(self, case: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps without those that complete a known combination of features."""
+        return without(case, self.known)
+
+    def label(self, case: tuple[Step, ...]) -> str:
+        """The known combinations of features that the steps have."""
+        found = set(features(case))
+        known = [" and ".join(sorted(combination)) for combination in self.known if combination <= found]
+        return f"known: {'; '.join(sorted(known))}" if known else ""
+
+    def learn(self, case: tuple[Step, ...], until: float) -> tuple[tuple[Step, ...], str]:
+        """Count the combination of features as known. Gives the shortest sequence, and its last words."""
+        steps = self.shortened(case, until)
         combination = what_matters(steps)
         self.known.add(combination)
         self._write_known()
         words = ""
         for _ in range(TRIALS):
+            if time.monotonic() > until:
+                break
             self.restart()
             words = self.last_words(steps)
             if NOTHING not in words:
@@ -177,22 +190,28 @@ class Corosync:
         self.restart()
         return steps, f"features: {sorted(combination)}\n{words}"
 
-    def shortened(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def shortened(self, steps: tuple[Step, ...], until: float) -> tuple[Step, ...]:
         """The steps without those that a fresh daemon fails without, as far as the time allows."""
-        until = time.monotonic() + SHORTENING
+        until = min(until, time.monotonic() + SHORTENING)
         index = 0
         while index < len(steps) and time.monotonic() < until:
             fewer = steps[:index] + steps[index + 1 :]
-            if any(self._fails_afresh(fewer) for _ in range(TRIALS)):
+            if self._fails_afresh(fewer, until):
                 steps = fewer
             else:
                 index += 1
         return steps
 
-    def _fails_afresh(self, steps: tuple[Step, ...]) -> bool:
-        if self.journal or not self.daemon.alive:
-            self.restart()
-        return self.try_out(steps) is not None
+    def _fails_afresh(self, steps: tuple[Step, ...], until: float = math.inf) -> CorosyncFailed | None:
+        """What fresh daemons fail with, in `TRIALS` attempts: a race may be won first."""
+        for _ in range(TRIALS):
+            if time.monotonic() > until:
+                break
+            if self.journal or not self.daemon.alive:
+                self.restart()
+            if failure := self.try_out(steps):
+                return failure
+        return None
 
     def last_words(self, steps: tuple[Step, ...]) -> str:
         """Perform the steps under strace: the signals that the daemon got, then the end of its log."""

@@ -5,6 +5,10 @@ from.
 from __future__ import annotations
 
 import contextlib
+import math
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from fuzz import __main__ as command
-from fuzz import runner
-from fuzz.runner import Report, fuzz, replay, run_examples
+from fuzz import failures, runner
+from fuzz.failures import replay
+from fuzz.runner import Report, fuzz, run_examples
 from fuzz.target import Target
 
 MOMENT = 0.02
@@ -36,11 +41,21 @@ class Bounded:
 
 
 class Learning(Bounded):
-    """The same, but it gets used to them."""
+    """The same, but a run goes on with smaller and smaller numbers that it does not know to fail."""
 
-    def learn(self, case: int) -> tuple[int, str]:
-        self.bound = case + 1000
-        return case, f"from now on {case} is fine"
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[int] = set()
+
+    def unknown_part(self, case: int) -> int:
+        return 0 if case in self.known else case
+
+    def learn(self, case: int, until: float) -> tuple[int, str]:
+        self.known.add(case)
+        return case, f"from now on {case} is known"
+
+    def label(self, case: int) -> str:
+        return "known: it is large" if case >= self.bound else ""
 
 
 class Sturdy:
@@ -85,12 +100,13 @@ def test_what_a_session_measured_is_in_the_report(tmp_path: Path) -> None:
 def test_a_failure_is_shrunk_stored_and_replayed_by_its_name(tmp_path: Path) -> None:
     report = fuzz(target(Bounded), minutes=MOMENT, directory=tmp_path)
     [name] = report.failures
-    text = runner.failure_path("numbers", name, tmp_path).read_text()
+    text = failures.path_of("numbers", name, tmp_path).read_text()
     assert "ValueError: 1000 is too much" in text
     assert text.endswith("CASE = 1000\n")
-    with pytest.raises(ValueError, match="1000 is too much"):
-        replay(target(Bounded), name, tmp_path)
-    replay(target(Sturdy), name, tmp_path)
+    again = replay(target(Bounded), name, tmp_path)
+    assert str(again.error) == "1000 is too much"
+    assert (str(again.now), str(again.saved)) == ("5 of 5 times", "5 of 5 times")
+    assert replay(target(Sturdy), name, tmp_path).error is None
     with pytest.raises(FileNotFoundError, match="no failure 'other' of numbers"):
         replay(target(Bounded), "other", tmp_path)
 
@@ -98,8 +114,91 @@ def test_a_failure_is_shrunk_stored_and_replayed_by_its_name(tmp_path: Path) -> 
 def test_a_session_that_learns_goes_on_behind_its_failures(tmp_path: Path) -> None:
     report = fuzz(target(Learning), minutes=MOMENT * 3, directory=tmp_path)
     assert len(report.failures) > 1
-    text = runner.failure_path("numbers", report.failures[0], tmp_path).read_text()
-    assert text.startswith("# from now on 1000 is fine\n")
+    text = failures.path_of("numbers", report.failures[0], tmp_path).read_text()
+    assert text.startswith("# from now on 1000 is known\n")
+
+
+def test_a_replay_checks_exactly_what_it_is_given_also_where_it_is_known(tmp_path: Path) -> None:
+    report = fuzz(target(Learning), minutes=MOMENT, directory=tmp_path)
+    session = Learning()
+    session.known.update(range(10_001))
+    again = replay(target(lambda: session), report.failures[0], tmp_path)
+    assert str(again.now) == "5 of 5 times"
+    assert again.label == "known: it is large"
+
+
+class Moody:
+    """A session that fails every other time."""
+
+    calls = 0
+
+    def check(self, case: int) -> None:
+        Moody.calls += 1
+        if case >= 1000 and Moody.calls % 2:
+            raise ValueError("not today")
+
+
+def test_a_failure_that_does_not_repeat_every_time_says_how_often_it_did(tmp_path: Path) -> None:
+    [name] = fuzz(target(Moody), minutes=MOMENT, directory=tmp_path).failures
+    Moody.calls = 0
+    again = replay(target(Moody), name, tmp_path, times=7)
+    assert str(again.now) == "4 of 7 times"
+    assert again.saved.times == 5
+    assert again.saved.failed in (2, 3)
+
+
+def test_a_run_ends_at_its_deadline_whatever_a_session_is_doing(tmp_path: Path) -> None:
+    class Dawdling(Learning):
+        def learn(self, case: int, until: float) -> tuple[int, str]:
+            while True:
+                time.sleep(0.01)
+
+    report = fuzz(target(Dawdling), minutes=MOMENT, directory=tmp_path)
+    [name] = report.failures
+    text = failures.path_of("numbers", name, tmp_path).read_text()
+    assert "The run's time ended before this case was made smaller or checked again." in text
+    assert replay(target(Bounded), name, tmp_path).error is not None
+
+
+def test_a_run_ends_at_its_deadline_while_a_session_starts(tmp_path: Path) -> None:
+    def start() -> Any:
+        while True:
+            time.sleep(0.01)
+
+    report = fuzz(target(start), minutes=MOMENT, directory=tmp_path)
+    assert (report.cases, report.failures) == (0, [])
+
+
+def test_a_run_may_be_bounded_by_its_cases(tmp_path: Path) -> None:
+    assert fuzz(target(Sturdy), minutes=math.inf, cases=250, directory=tmp_path).cases == 250
+
+
+DEADLY = """
+import os, sys
+from hypothesis import strategies as st
+
+CASES = st.integers(0, 10_000)
+
+
+def check(case: int) -> None:
+    if case >= 1000:
+        os._exit(7)
+"""
+
+
+def test_a_case_that_ends_the_process_is_found_by_the_next_run(tmp_path: Path) -> None:
+    own = tmp_path / "deadly.py"
+    own.write_text(DEADLY)
+    argv = [sys.executable, "-m", "fuzz", str(own), "--corpus", str(tmp_path)]
+    first = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert first.returncode == 7, first.stderr
+    own.write_text(DEADLY.replace("os._exit(7)", "pass"))
+    second = subprocess.run([*argv, "--cases", "1"], capture_output=True, text=True, check=False)
+    assert second.returncode == 1, second.stderr
+    [line] = [line for line in second.stdout.splitlines() if line.startswith("failed: ")]
+    text = Path(line.removeprefix("failed: ")).read_text()
+    assert "The process ended while it checked this case" in text
+    assert int(text.rpartition("CASE = ")[2]) >= 1000
 
 
 def test_a_case_that_does_not_end_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +208,11 @@ def test_a_case_that_does_not_end_is_a_failure(tmp_path: Path, monkeypatch: pyte
                 pass
 
     monkeypatch.setattr(runner, "HANGING", 0.05)
+    monkeypatch.setattr(failures, "HANGING", 0.05)
     monkeypatch.setattr(runner, "SHRINKING", 0.5)
     report = fuzz(target(Endless), minutes=MOMENT, directory=tmp_path)
     [name] = report.failures
-    assert "Hangs: not done after 0.05 seconds" in runner.failure_path("numbers", name, tmp_path).read_text()
+    assert "Hangs: not done after 0.05 seconds" in failures.path_of("numbers", name, tmp_path).read_text()
 
 
 def test_the_same_seed_gives_the_same_cases() -> None:
@@ -156,7 +256,7 @@ def test_the_steps_of_a_state_machine_are_a_case(tmp_path: Path) -> None:
     )
     report = fuzz(whole, minutes=MOMENT, directory=tmp_path)
     [name] = report.failures
-    assert runner.failure_path("steps", name, tmp_path).read_text().endswith("CASE = (1000,)\n")
+    assert failures.path_of("steps", name, tmp_path).read_text().endswith("CASE = (1000,)\n")
 
 
 # --- the command ---
@@ -193,7 +293,10 @@ def test_the_command_names_what_failed_and_replays_it(only_numbers: None, tmp_pa
     assert path.read_text().endswith("CASE = 1000\n")
     again = run("numbers", "--replay", path.stem, "--corpus", str(tmp_path))
     assert again.exit_code == 1
-    assert again.output == f"{path.stem} fails still: ValueError: 1000 is too much\n"
+    assert again.output == (
+        f"{path.stem} fails 5 of 5 times (when it was saved, it failed 5 of 5 times): "
+        "ValueError: 1000 is too much\n"
+    )
 
 
 @pytest.mark.parametrize(
