@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from votequorum_ipc.attack import Bell, Close, Connect, Handshake, Poke, PokeData, Post, Send, Truncate
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
+from votequorum_ipc.strategies.bursts import FrameBurst, RingBurst
 from votequorum_ipc.strategies.calls import Call
 from votequorum_ipc.strategies.clusters import Happening
 from votequorum_ipc.strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
@@ -28,6 +29,7 @@ __all__ = [
     "Event",
     "Fill",
     "Frame",
+    "FrameBurst",
     "Handshake",
     "Happening",
     "Lie",
@@ -40,6 +42,7 @@ __all__ = [
     "Publish",
     "Put",
     "Read",
+    "RingBurst",
     "RingId",
     "RingLie",
     "RingScript",

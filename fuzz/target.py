@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.strategies import SearchStrategy
 
-MODULES: Final = ("codec", "ring", "hostile_server", "hostile_client", "differential", "corosync")
+MODULES: Final = ("codec", "ring", "client", "hostile_server", "hostile_client", "differential", "corosync")
 """The modules of `fuzz.targets`."""
 
 

@@ -69,7 +69,7 @@ class Quorum(Handle[QuorumEvent]):
             QuorumV1Notification: quorum_notify,
             QuorumNodelistNotification: nodelist_notify,
         }
-        quorum = cls(connection, _DECODERS, callbacks, _HINTS)
+        quorum = cls(connection, EVENT_DECODERS, callbacks, _HINTS)
         try:
             quorum.quorum_type = await quorum._open(model)
         except BaseException:
@@ -124,7 +124,7 @@ def _v1_nodelist_notification(raw: bytes) -> QuorumNodelistNotification:
     return QuorumNodelistNotification(event.ring_id, event.member_list, event.joined_list, event.left_list)
 
 
-_DECODERS: Final[dict[int, Callable[[bytes], QuorumEvent]]] = {
+EVENT_DECODERS: Final[dict[int, Callable[[bytes], QuorumEvent]]] = {
     wire.NOTIFICATION.id: _notification,
     wire.V1_QUORUM_NOTIFICATION.id: _v1_quorum_notification,
     wire.V1_NODELIST_NOTIFICATION.id: _v1_nodelist_notification,

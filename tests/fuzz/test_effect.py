@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gc
+import struct
 import sys
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 import construct as c
 import pytest
+from hypothesis import strategies as st
 
 from fuzz.runner import run_examples
-from fuzz.targets import codec, hostile_server, ring
+from fuzz.targets import client, codec, hostile_server, ring
 from votequorum_ipc import ring as ring_module
 from votequorum_ipc.errors import MessageError
 from votequorum_ipc.ipc import exchange
+from votequorum_ipc.strategies.bursts import FrameBurst, RingBurst
 from votequorum_ipc.strategies.handshakes import Act, Damage, ServerScript
 from votequorum_ipc.strategies.messages import MESSAGES, almost_valid, frames_of
 from votequorum_ipc.strategies.rings import RingLie
@@ -79,6 +83,47 @@ def test_hostile_server_notices_a_client_that_expects_only_what_it_asked_for(
 
     monkeypatch.setattr(exchange, "MessageError", Unexpected)
     assert isinstance(fails(hostile_server), BaseExceptionGroup | Unexpected)
+
+
+def bursts_of_nodelists(monkeypatch: pytest.MonkeyPatch, decode: Callable[[bytes], Any]) -> BaseException:
+    """What the client's target fails with where nodelists are decoded so."""
+    layout = MESSAGES["votequorum", "nodelist_notification event"]
+    bursts = st.builds(FrameBurst, frames_of("votequorum", layout), st.integers(0, 99))
+    monkeypatch.setattr(client, "TARGETS", [replace(client.TARGETS[0], cases=bursts)])
+    monkeypatch.setitem(client.EVENT_DECODERS["votequorum"], layout.id, decode)
+    return fails(client, examples=3)
+
+
+def test_client_notices_an_error_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unchecked(data: bytes) -> Any:
+        return struct.unpack_from("=I", data, struct.unpack_from("=I", data, 48)[0])
+
+    assert "error: unpack_from requires" in str(bursts_of_nodelists(monkeypatch, unchecked))
+
+
+def test_client_notices_a_count_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believing(data: bytes) -> Any:
+        return bytes(min(int.from_bytes(data[48:52], "little"), 1 << 24))
+
+    assert "bytes were allocated for" in str(bursts_of_nodelists(monkeypatch, believing))
+
+
+def test_client_notices_what_is_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bytes] = []
+    caught = bursts_of_nodelists(monkeypatch, lambda data: kept.append(bytes(200)))
+    assert "bytes are still allocated after the burst" in str(caught)
+
+
+def test_client_notices_a_ring_whose_length_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bursts = st.builds(RingBurst, st.just(4083), st.just((24,)), st.integers(0, 99))
+    monkeypatch.setattr(client, "TARGETS", [replace(client.TARGETS[0], cases=bursts)])
+
+    def believing(ring: ring_module.Ring) -> Any:
+        words = ring._data_words
+        return words[words[0]]
+
+    monkeypatch.setattr(client, "use", believing)
+    assert "IndexError" in str(fails(client, examples=3))
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])

@@ -22,7 +22,9 @@ from votequorum_ipc.strategies import (
     AlmostValid,
     Call,
     Frame,
+    FrameBurst,
     Lie,
+    RingBurst,
     ServerScript,
     almost_valid,
     arbitrary,
@@ -31,9 +33,11 @@ from votequorum_ipc.strategies import (
     cluster_configs,
     control_lies,
     damaged_ring_scripts,
+    frame_bursts,
     frames,
     handshake_responses,
     happenings,
+    ring_bursts,
     ring_cuts,
     ring_lies,
     ring_scripts,
@@ -253,6 +257,8 @@ ANY: st.SearchStrategy[Any] = st.one_of(
     handshake_responses(),
     attacks(),
     call_sequences(),
+    frame_bursts(),
+    ring_bursts(),
 )
 
 
@@ -264,6 +270,14 @@ def test_the_repr_of_a_case_is_the_python_that_makes_it(case: Any) -> None:
 
 def test_acts_have_short_names() -> None:
     assert eval(repr(Act.LATE), vars(cases)) is Act.LATE
+
+
+@given(frame_bursts(), ring_bursts())
+@some
+def test_a_burst_gives_the_same_variants_each_time(frames: FrameBurst, ring: RingBurst) -> None:
+    assert list(frames.variants()) == list(frames.variants())
+    assert list(ring.variants(3072)) == list(ring.variants(3072))
+    assert len(set(frames.variants())) > frames.count / 2
 
 
 # --- installation ---

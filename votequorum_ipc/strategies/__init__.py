@@ -4,6 +4,7 @@ values      fields of messages, by their declared type
 anatomy     where each field of one message is
 messages    valid messages, almost valid ones (one lie each, which names itself), arbitrary bytes
 calls       sequences of library calls on several connections
+bursts      many hostile variants of one message or one ring, from one seed
 rings       what both ends do to a ring, and what can be wrong with one, or with a control block
 handshakes  answers to a connection request, and what a server does with the connection afterwards
 attacks     sequences of steps of a client that keeps to nothing, for a daemon to survive
@@ -27,6 +28,7 @@ except ImportError as _error:
     ) from _error
 
 from .attacks import attacks
+from .bursts import FrameBurst, RingBurst, frame_bursts, ring_bursts
 from .calls import Call, call_sequences, calls
 from .clusters import Happening, cluster_configs, happenings
 from .handshakes import ServerScript, handshake_responses, server_scripts
@@ -55,11 +57,13 @@ __all__ = [
     "ControlLie",
     "Fill",
     "Frame",
+    "FrameBurst",
     "Happening",
     "Lie",
     "Publish",
     "Put",
     "Read",
+    "RingBurst",
     "RingLie",
     "RingScript",
     "RingStep",
@@ -74,9 +78,11 @@ __all__ = [
     "control_lies",
     "damaged_ring_scripts",
     "fields_of",
+    "frame_bursts",
     "frames",
     "handshake_responses",
     "happenings",
+    "ring_bursts",
     "ring_cuts",
     "ring_lies",
     "ring_scripts",
