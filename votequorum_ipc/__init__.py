@@ -1,7 +1,8 @@
 """corosync's votequorum and quorum services in pure Python: ask for quorum, follow it, cast votes.
 
-`Votequorum` and `Quorum` are the clients, for trio. `votequorum_ipc.ipc` is libqb's client half by itself,
-`votequorum_ipc.wire` the messages, `votequorum_ipc.cmap` reads corosync's configuration and runtime keys.
+`Votequorum`, `Quorum`, `Cmap` and `Cfg` are the clients, for trio and asyncio. `votequorum_ipc.blocking`
+has the same for programs without an event loop. `votequorum_ipc.ipc` is the client half of libqb by itself,
+`votequorum_ipc.wire` the messages.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ from .errors import (
     TryAgain,
     Version,
 )
-from .quorum import Quorum
 from .retry import retry
 from .types import (
     DispatchFlags,
@@ -61,10 +61,12 @@ from .types import (
     RingId,
     TrackFlags,
 )
-from .votequorum import Votequorum
 
 if TYPE_CHECKING:
+    from .cfg import Cfg
     from .cmap import Cmap
+    from .quorum import Quorum
+    from .votequorum import Votequorum
     from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
 
 __version__ = "0.1.0"
@@ -75,6 +77,7 @@ __all__ = [
     "BadHandle",
     "BadOperation",
     "Busy",
+    "Cfg",
     "Cmap",
     "ContextNotFound",
     "CsError",
@@ -127,13 +130,16 @@ __all__ = [
 ]
 
 _LATER: Final = {
+    "Cfg": "cfg",
     "Cmap": "cmap",
+    "Quorum": "quorum",
+    "Votequorum": "votequorum",
     "QuorumState": "watch",
     "QuorumView": "watch",
     "QuorumWatcher": "watch",
     "watch_quorum": "watch",
 }
-"""Names, and the modules that have them: imported when they are first used, since most programs do not."""
+"""Names, and the modules that have them: imported when first used, since no program uses all of them."""
 
 
 def __getattr__(name: str) -> Any:

@@ -83,6 +83,8 @@ class KeyChange:
 class Cmap(Handle[KeyChange]):
     """A handle on the cmap service of the daemon on this machine. Reads only."""
 
+    STARTS_EVENTS = "track_add"
+
     def __init__(
         self, connection: Connection, notify: Callable[[KeyChange], Awaitable[None] | None] | None
     ) -> None:
@@ -182,6 +184,7 @@ class Cmap(Handle[KeyChange]):
 
         Gives the number that the events carry and `track_delete` takes.
         """
+        self._events_started = True
         number = next(self._numbers)
         answer = await self._call(
             wire.TRACK_ADD,

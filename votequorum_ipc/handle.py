@@ -11,9 +11,18 @@ import inspect
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from .errors import BadHandle, CsError, CsErrorCode, InvalidParam, MessageError, TryAgain, error_from_code
+from .errors import (
+    BadHandle,
+    BadOperation,
+    CsError,
+    CsErrorCode,
+    InvalidParam,
+    MessageError,
+    TryAgain,
+    error_from_code,
+)
 from .ipc import Connection
 from .ipc.backend import checkpoint
 from .ipc.exchange import Undo
@@ -32,6 +41,18 @@ Hints = Mapping[tuple[str, CsErrorCode], str]
 class Handle(Generic[EventT]):
     """An initialized handle: an async context manager whose end is `finalize`."""
 
+    STARTS_EVENTS: ClassVar[str | None] = None
+    """The call without which no event comes."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if not args and not kwargs:
+            name = cls.__name__
+            raise TypeError(
+                f"{name}() opens nothing: use `await {name}.initialize()`, or, without an event loop, "
+                f"{name}.initialize() of votequorum_ipc.blocking"
+            )
+        return super().__new__(cls)
+
     def __init__(
         self,
         connection: Connection,
@@ -47,6 +68,7 @@ class Handle(Generic[EventT]):
         self._callbacks = callbacks
         self._hints = hints
         self._finalized = False
+        self._events_started = self.STARTS_EVENTS is None
 
     @property
     def connection(self) -> Connection:
@@ -82,20 +104,21 @@ class Handle(Generic[EventT]):
     # --- events ---
 
     def events(self) -> AsyncIterator[EventT]:
-        """The events as they come, from `trackstart` on: `async for event in handle.events()`.
+        """The events in order, from `trackstart` on: `async for event in handle.events()`.
 
-        Never ends by itself. Raises `Library` when the daemon is gone, after what it delivered before was
-        given out; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be
-        decoded, which is then skipped; `QueueFull`, after what had gathered, when more gathered here than
-        `votequorum_ipc.ipc.EVENT_LIMIT`: the connection has ended then.
+        Never ends by itself. Raises `BadOperation` when `trackstart` was not called before, as it would wait
+        for ever; `Library` when the daemon is gone, after everything it delivered before; `BadHandle` when
+        the handle is finalized; `MessageError` for an event that cannot be decoded, which is then skipped;
+        `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` gathered here, which has ended the
+        connection.
 
-        Events are fetched whenever a task of this process waits on this handle, for an event or an answer.
-        Where none does, they wait in the daemon: in a ring of 12 KiB first, and then in its memory.
+        Events are fetched while a task of this process waits on this handle, for an event or an answer.
+        Otherwise they wait in the daemon: in a ring of 12 KiB first, and then in its memory.
         """
         return _Events(self)
 
     async def next_event(self) -> EventT:
-        """Wait for one event. Raises as `events` does."""
+        """Wait for one event. Raises as `events` does, but may be called before `trackstart`."""
         return self._decode_event(await self._connection.next_event())
 
     async def dispatch(self, flags: DispatchFlags) -> None:
@@ -229,4 +252,7 @@ class _Events(AsyncIterator[EventT]):
         self._handle = handle
 
     async def __anext__(self) -> EventT:
-        return await self._handle.next_event()
+        handle = self._handle
+        if not handle._events_started and not handle._finalized:
+            raise BadOperation(f"no event will come: call {handle.STARTS_EVENTS} first")
+        return await handle.next_event()

@@ -39,6 +39,8 @@ class Quorum(Handle[QuorumEvent]):
     finalized, `MessageError` for an answer that cannot be decoded.
     """
 
+    STARTS_EVENTS = "trackstart"
+
     quorum_type: QuorumType
     """Whether the daemon has a quorum provider (`SET`) or takes itself for quorate always (`FREE`)."""
 
@@ -99,6 +101,7 @@ class Quorum(Handle[QuorumEvent]):
         notification; with model 0 the latter alone. Raises `Exist` when this handle tracks already; the
         state of now is sent all the same.
         """
+        self._events_started = True
         await self._call(wire.TRACKSTART, wire.TRACKSTART_RESPONSE, track_flags=flags)
 
     async def trackstop(self) -> None:

@@ -36,16 +36,27 @@ class Backoff:
 async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) -> T:
     """Make a call, and again as long as the daemon answers `TryAgain`.
 
-    `deadline` is on trio's clock: `await retry(vq.getinfo, 1, deadline=trio.current_time() + 30)`. `TryAgain`
-    is raised where the next attempt would come after it; at least one is made. It does not cut short a call
-    that is under way: a daemon that hangs is for a cancel scope. Raises whatever else the call does.
+    `deadline` is on the clock of the event loop: `deadline=trio.current_time() + 30` under trio,
+    `deadline=asyncio.get_running_loop().time() + 30` under asyncio. At least one attempt is made. `TryAgain`
+    is raised when the next attempt would come after the deadline. A call that is under way is not cut short:
+    use a cancel scope or `asyncio.timeout` against a daemon that hangs. Raises whatever else the call does.
     """
     backoff = Backoff()
+    too_late = current_time() > deadline
     while True:
         try:
             return await call(*args)
-        except TryAgain:
+        except TryAgain as error:
+            if too_late:
+                # Most likely meant as seconds from now.
+                raise TryAgain(f"{error}; not tried again: {_NOT_A_TIME.format(deadline)}") from error
             pause = backoff.pause()
             if current_time() + pause > deadline:
                 raise
         await sleep(pause)
+
+
+_NOT_A_TIME: Final = (
+    "deadline={:g} had passed at the start; it is a time on the event loop's clock, such as "
+    "trio.current_time() + 30 or asyncio.get_running_loop().time() + 30"
+)

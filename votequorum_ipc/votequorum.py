@@ -110,6 +110,8 @@ class Votequorum(Handle[VotequorumEvent]):
     `BadHandle` when the handle was finalized, `MessageError` for an answer that cannot be decoded.
     """
 
+    STARTS_EVENTS = "trackstart"
+
     @classmethod
     async def initialize(
         cls,
@@ -176,6 +178,9 @@ class Votequorum(Handle[VotequorumEvent]):
         With CURRENT or CHANGES the state of now is sent first: a node list, then a quorum notification.
         Raises `Exist` when this handle tracks already; the state of now is sent all the same.
         """
+        if isinstance(context, TrackFlags):
+            raise InvalidParam(f"the context comes first: trackstart(flags=TrackFlags.{context.name})")
+        self._events_started = True
         await self._status(wire.TRACKSTART, context=context, track_flags=flags)
 
     async def trackstop(self) -> None:
@@ -268,6 +273,8 @@ def _as_int32(number: int, what: str) -> int:
 
 
 def _device_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidParam(f"a quorum device is named by a str, not by {name!r}")
     size = len(encode_text(name, "name"))
     if not 0 < size < QDEVICE_MAX_NAME_LEN or "\0" in name:
         raise InvalidParam(

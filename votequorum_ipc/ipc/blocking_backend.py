@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from ..errors import Busy
 from .backend import BLOCKING, INFINITY, Watched
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ class BlockingBackend:
 
     async def park(self, parking: dict[Any, None], waiter: Any) -> None:
         del parking[waiter]
-        raise RuntimeError("this handle is in a call already: one call at a time")
+        raise Busy("this handle is in a call already, which a signal handler interrupted: one call at a time")
 
     def unpark(self, waiter: Any) -> None:
         """Nobody is parked."""

@@ -1,0 +1,138 @@
+"""One test coroutine under trio, under asyncio, and blocking, without an event loop.
+
+    @every_way
+    async def test_something(daemon: Daemon) -> None: ...
+
+    @every_way(without={"blocking": "it takes two tasks"})
+    async def test_something_with_tasks() -> None:
+        async with task_group() as group: ...
+
+A fixture that has to be entered in the loop returns a `Recipe`; the test gets what the recipe yields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+import trio
+import trio.testing
+
+from votequorum_ipc.ipc import backend, blocking_backend
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def _run_in_uvloop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+RUNNERS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, None]]], None]] = {
+    "trio": trio.run,
+    "asyncio": lambda main: asyncio.run(main()),
+    "blocking": lambda main: blocking_backend.run(main()),
+    "uvloop": _run_in_uvloop,
+}
+
+TASKS = "it takes tasks, and a program without an event loop has none"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Opens what a fixture stands for, in the loop of the test."""
+
+    open: Callable[[], AbstractAsyncContextManager[Any]]
+
+
+def every_way(
+    test: Test | None = None, *, without: Mapping[str, str] | None = None, uvloop: bool = False
+) -> Any:
+    """Run a test in each way to wait. `without` names those that cannot apply, each with the reason."""
+    if test is None:
+        return functools.partial(every_way, without=without, uvloop=uvloop)
+    left_out = {**({} if uvloop else {"uvloop": ""}), **(without or {})}
+    signature = inspect.signature(test)
+
+    def run(way: str, **arguments: Any) -> None:
+        async def main() -> None:
+            async with contextlib.AsyncExitStack() as stack:
+                for name, value in arguments.items():
+                    if isinstance(value, Recipe):
+                        arguments[name] = await stack.enter_async_context(value.open())
+                await test(**arguments)
+
+        RUNNERS[way](main)
+
+    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    way = inspect.Parameter("way", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = signature.replace(parameters=[way, *signature.parameters.values()])  # type: ignore[attr-defined]
+    # pytest reads marks from here, and they may have been put on before.
+    run.pytestmark = list(getattr(test, "pytestmark", []))  # type: ignore[attr-defined]
+    return pytest.mark.parametrize("way", [name for name in RUNNERS if name not in left_out])(run)
+
+
+class TaskGroup(Protocol):
+    """What trio's nursery and asyncio's task group have in common."""
+
+    def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a function in a task of its own."""
+
+    def cancel(self) -> None:
+        """Cancel all tasks."""
+
+
+class _Nursery:
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        self._nursery.start_soon(function, *args)
+
+    def cancel(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+
+class _AsyncioGroup:
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        async def call() -> None:
+            await function(*args)
+
+        self._tasks.append(self._group.create_task(call()))
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def task_group() -> AsyncIterator[TaskGroup]:
+    """Tasks of the loop that runs; the block ends when all have."""
+    if backend.current().name == "trio":
+        async with trio.open_nursery() as nursery:
+            yield _Nursery(nursery)
+    else:
+        async with asyncio.TaskGroup() as group:
+            yield _AsyncioGroup(group)
+
+
+async def settled() -> None:
+    """Return when each other task waits for something outside of this process."""
+    if backend.current().name == "trio":
+        await trio.testing.wait_all_tasks_blocked()
+    else:
+        # Each turn of asyncio's loop takes what is ready; tasks here wake one another a few times at most.
+        for _ in range(20):
+            await asyncio.sleep(0)

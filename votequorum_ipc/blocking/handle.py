@@ -1,0 +1,119 @@
+"""What the blocking clients have in common: running one call, with a timeout, and what every handle can do.
+
+Strategy: a blocking handle holds an asynchronous one. A call is a coroutine of that one, run to its end in
+the calling thread; `timeout` is a scope around it. So a call that takes too long ends as a cancelled one
+does under trio, and leaves the handle usable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from ..errors import Timeout
+from ..handle import Handle as AsyncHandle
+from ..ipc.backend import INFINITY
+from ..ipc.blocking_backend import BACKEND, run
+from ..types import DispatchFlags
+
+T = TypeVar("T")
+EventT = TypeVar("EventT")
+
+
+def call(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
+    """Run a coroutine of this library in the calling thread.
+
+    Raises `Timeout` when it takes longer than `timeout` seconds, and what the coroutine raises.
+    """
+    if timeout is None:
+        return run(coroutine)
+    with BACKEND.move_on_after(timeout):
+        return run(coroutine)
+    raise Timeout(f"not done within {timeout:g} s; the handle is still usable: try again, or give it longer")
+
+
+class Handle(Generic[EventT]):
+    """An initialized handle: a context manager whose end is `finalize`.
+
+    It belongs to the thread that made it, and makes one call at a time. `timeout` is in seconds; None waits
+    as long as it takes. Each call that waits raises `Timeout` when the time is over, and leaves the handle
+    usable. From another thread, each raises `BadHandle`.
+    """
+
+    def __init__(self, handle: AsyncHandle[EventT]) -> None:
+        """Not public: use `initialize`."""
+        self.context: Any = None
+        """Whatever the program wants to keep with this handle; the library does not look at it."""
+        self._handle = handle
+
+    def finalize(self) -> None:
+        """End the connection and free everything.
+
+        Raises `BadHandle` the second time, as in C; leaving a `with` block afterwards does not.
+        """
+        run(self._handle.finalize())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        run(self._handle.__aexit__(exc_type, exc, traceback))
+
+    def __repr__(self) -> str:
+        return f"<blocking {repr(self._handle)[1:]}"
+
+    def events(self, *, timeout: float | None = None) -> Iterator[EventT]:
+        """The events in order, from `trackstart` on: `for event in handle.events()`.
+
+        Never ends by itself. Raises `Timeout` when no event has come for `timeout` seconds; iterating again
+        goes on with the next one. Raises `Library` when the daemon is gone, after everything it delivered
+        before; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be decoded,
+        which is then skipped; `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` gathered here,
+        which has ended the connection.
+
+        Events are fetched during calls on this handle. Between calls they wait in the daemon: in a ring of
+        12 KiB first, and then in its memory.
+        """
+        return _Events(self._handle, timeout)
+
+    def next_event(self, *, timeout: float | None = None) -> EventT:
+        """Wait for one event. Raises as `events` does."""
+        return call(self._handle.next_event(), timeout)
+
+    def dispatch(self, flags: DispatchFlags, *, timeout: float | None = None) -> None:
+        """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
+
+        `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
+        counts and is dropped. Raises `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a
+        callback finalized the handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and
+        what a callback raises. Callbacks may make calls on this handle.
+        """
+        call(self._handle.dispatch(flags), timeout)
+
+    def fileno(self) -> int:
+        """A descriptor that polls readable while an event waits, as `votequorum_fd_get` gives.
+
+        For `select` and event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is
+        also readable when the daemon is gone, and may be once more right after an event was taken. Read
+        nothing from it. Raises `BadHandle` when the handle was finalized.
+        """
+        return self._handle.fileno()
+
+
+class _Events(Iterator[EventT]):
+    def __init__(self, handle: AsyncHandle[EventT], timeout: float | None) -> None:
+        self._events = handle.events()
+        self._timeout = INFINITY if timeout is None else timeout
+
+    def __next__(self) -> EventT:
+        return call(_next(self._events), self._timeout)
+
+
+async def _next(events: AsyncIterator[EventT]) -> EventT:
+    return await anext(events)
