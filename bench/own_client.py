@@ -1,4 +1,6 @@
-"""Our client as a side: a trio program such as a user would write. See `rivals/c_client.c` for the commands.
+"""Our client as a side: a program such as a user would write. See `rivals/c_client.c` for the commands.
+
+It runs under trio, with `--asyncio` under asyncio, and with `--blocking` without an event loop.
 
 Besides those: `tasks:K N` makes N calls from K tasks on one connection and gives the one time for all of
 them. It waits for commands with the event loop standing still, which is as good as no work at all: nothing
@@ -7,7 +9,9 @@ else is to be done between rounds.
 
 from __future__ import annotations
 
+import asyncio
 import resource
+import sys
 from collections.abc import Awaitable, Callable
 from time import monotonic_ns
 from typing import Final
@@ -16,6 +20,7 @@ import trio
 
 from bench.answering import answer, commands
 from votequorum_ipc import ExpectedVotesNotification, TrackFlags, Votequorum
+from votequorum_ipc.ipc.blocking_backend import run
 from votequorum_ipc.wire import votequorum as wire
 
 _handles: list[Votequorum] = []
@@ -60,9 +65,15 @@ async def _total(count: int) -> list[int]:
 
 async def _tasks(count: int, tasks: int) -> list[int]:
     start = monotonic_ns()
-    async with trio.open_nursery() as nursery:
-        for task in range(tasks):
-            nursery.start_soon(_calls, count * (task + 1) // tasks - count * task // tasks)
+    counts = [count * (task + 1) // tasks - count * task // tasks for task in range(tasks)]
+    if "--asyncio" in sys.argv:
+        async with asyncio.TaskGroup() as group:
+            for each in counts:
+                group.create_task(_calls(each))
+    else:
+        async with trio.open_nursery() as nursery:
+            for each in counts:
+                nursery.start_soon(_calls, each)
     return [monotonic_ns() - start]
 
 
@@ -140,4 +151,9 @@ if __name__ == "__main__":
     # A connection holds up to eight descriptors, and one benchmark opens a thousand.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    trio.run(_main)
+    if "--asyncio" in sys.argv:
+        asyncio.run(_main())
+    elif "--blocking" in sys.argv:
+        run(_main())
+    else:
+        trio.run(_main)

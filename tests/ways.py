@@ -1,6 +1,6 @@
 """One test coroutine under trio, under asyncio, and blocking, without an event loop.
 
-    @every_way
+    @every_way()
     async def test_something(daemon: Daemon) -> None: ...
 
     @every_way(without={"blocking": "it takes two tasks"})
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -54,30 +53,36 @@ class Recipe:
 
 
 def every_way(
-    test: Test | None = None, *, without: Mapping[str, str] | None = None, uvloop: bool = False
-) -> Any:
-    """Run a test in each way to wait. `without` names those that cannot apply, each with the reason."""
-    if test is None:
-        return functools.partial(every_way, without=without, uvloop=uvloop)
-    left_out = {**({} if uvloop else {"uvloop": ""}), **(without or {})}
-    signature = inspect.signature(test)
+    *, without: Mapping[str, str] | None = None, uvloop: bool = False
+) -> Callable[[Test], Callable[..., None]]:
+    """Run a test in each way to wait. `without` names those that cannot apply, each with the reason.
 
-    def run(way: str, **arguments: Any) -> None:
-        async def main() -> None:
-            async with contextlib.AsyncExitStack() as stack:
-                for name, value in arguments.items():
-                    if isinstance(value, Recipe):
-                        arguments[name] = await stack.enter_async_context(value.open())
-                await test(**arguments)
+    `uvloop` adds another loop of asyncio's kind.
+    """
+    left_out = {*(without or {}), *([] if uvloop else ["uvloop"])}
 
-        RUNNERS[way](main)
+    def decorate(test: Test) -> Callable[..., None]:
+        def run(way: str, **arguments: Any) -> None:
+            async def main() -> None:
+                async with contextlib.AsyncExitStack() as stack:
+                    for name, value in arguments.items():
+                        if isinstance(value, Recipe):
+                            arguments[name] = await stack.enter_async_context(value.open())
+                    await test(**arguments)
 
-    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
-    way = inspect.Parameter("way", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    run.__signature__ = signature.replace(parameters=[way, *signature.parameters.values()])  # type: ignore[attr-defined]
-    # pytest reads marks from here, and they may have been put on before.
-    run.pytestmark = list(getattr(test, "pytestmark", []))  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("way", [name for name in RUNNERS if name not in left_out])(run)
+            RUNNERS[way](main)
+
+        parameters = inspect.signature(test).parameters.values()
+        way = inspect.Parameter("way", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+        run.__signature__ = inspect.Signature([way, *parameters])  # type: ignore[attr-defined]
+        # pytest keeps the marks of a function here.
+        run.pytestmark = list(getattr(test, "pytestmark", []))  # type: ignore[attr-defined]
+        ways = [name for name in RUNNERS if name not in left_out]
+        parametrized: Callable[..., None] = pytest.mark.parametrize("way", ways)(run)
+        return parametrized
+
+    return decorate
 
 
 class TaskGroup(Protocol):

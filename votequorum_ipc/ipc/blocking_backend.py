@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ..errors import Busy
-from .backend import BLOCKING, INFINITY, Watched
+from .backend import BLOCKING, INFINITY, NO_LOOP, Watched
 
 T = TypeVar("T")
 
@@ -115,6 +115,8 @@ class BlockingBackend:
         await self.checkpoint_if_cancelled()
 
     async def checkpoint_if_cancelled(self) -> None:
+        if not BLOCKING.runs:
+            raise RuntimeError(NO_LOOP)
         scope: _Scope | None = BLOCKING.scope
         if scope is not None and time.monotonic() >= scope.deadline:
             raise DeadlinePassed

@@ -479,6 +479,9 @@ async def wait_for_any(connections: Sequence[Connection], seconds: float = INFIN
     Takes no event: ask each connection afterwards. Needs no descriptors, and leaves nothing running.
     """
     backend = current()
+    if any(connection.has_news() for connection in connections):
+        await backend.checkpoint()
+        return True
     with backend.move_on_after(seconds):
         await backend.wait_for_any(connections)
     return any(connection.has_news() for connection in connections)
@@ -506,6 +509,7 @@ async def connect(
     """
     if not service or not 0 < max_msg_size < 1 << 32:
         raise InvalidParam("a service has a name, and max_msg_size is a positive uint32")
+    backend = current()
     setup = await set_up(service, max_msg_size, address, server_uids)
     kind = setup.response.connection_type
     epoll = None
@@ -526,4 +530,4 @@ async def connect(
             text = f"no descriptors for a connection to {service!r}: {error.strerror}"
             raise error_from_errno(error.errno or 0, text) from error
         raise
-    return Connection(setup, transport, epoll, current())
+    return Connection(setup, transport, epoll, backend)
