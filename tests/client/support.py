@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from tests.real.cref import CS_OK
-from tests.real.waiting import DEADLINE, eventually_async
+from tests.real.waiting import DEADLINE, DeadlineError, eventually_async
 from votequorum_ipc import Cmap, CsError, NodeInfo, Quorum, Votequorum
+from votequorum_ipc.ipc.backend import move_on_after, sleep
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,11 @@ MANY_VOTES = 100
 async def give_many_votes(handle: Votequorum) -> None:
     """Let the one node have `MANY_VOTES`, so that a test can change expected votes as it likes."""
     await handle.setvotes(1, MANY_VOTES)
-    with trio.fail_after(DEADLINE):
+    with move_on_after(DEADLINE):
         while (await handle.getinfo()).node_expected_votes != MANY_VOTES:
-            await trio.sleep(0.001)
+            await sleep(0.001)
+        return
+    raise DeadlineError(f"node 1 has {MANY_VOTES} votes")
 
 
 async def events_here(handle: Votequorum | Quorum | Cmap, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.real.cref import CS_OK, CMap, CQuorum, CVotequorum
 from tests.real.cref.votequorum import knows_extra_info
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
+from tests.ways import Recipe, every_way
 from votequorum_ipc import (
     BadHandle,
     Cmap,
@@ -38,15 +40,21 @@ from votequorum_ipc.wire.cmap import GET_RESPONSE
 LONGEST = "n" * 254
 
 
-@pytest.fixture
-async def both(daemon: Daemon) -> AsyncIterator[tuple[Votequorum, CVotequorum]]:
-    """Our handle and the C library's, on the same daemon."""
+@contextlib.asynccontextmanager
+async def _both() -> AsyncIterator[tuple[Votequorum, CVotequorum]]:
     with CVotequorum() as theirs:
         async with await Votequorum.initialize() as ours:
             yield ours, theirs
 
 
+@pytest.fixture
+def both(daemon: Daemon) -> Recipe:
+    """Our handle and the C library's, on the same daemon."""
+    return Recipe(_both)
+
+
 @pytest.mark.parametrize("nodeid", [0, 1])
+@every_way()
 async def test_getinfo_gives_what_the_c_library_gives(
     both: tuple[Votequorum, CVotequorum], nodeid: int
 ) -> None:
@@ -54,6 +62,7 @@ async def test_getinfo_gives_what_the_c_library_gives(
     assert (CS_OK, as_c(await ours.getinfo(nodeid))) == theirs.getinfo(nodeid)
 
 
+@every_way()
 async def test_getinfo_of_an_unknown_node_does_not_exist(both: tuple[Votequorum, CVotequorum]) -> None:
     ours, theirs = both
     with pytest.raises(NotExist, match="4294967295"):
@@ -101,6 +110,7 @@ REFUSED: dict[str, tuple[Callable[[Votequorum], Any], Callable[[CVotequorum], in
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@every_way()
 async def test_a_refused_call_has_the_c_librarys_code(
     both: tuple[Votequorum, CVotequorum], name: str
 ) -> None:
@@ -109,6 +119,7 @@ async def test_a_refused_call_has_the_c_librarys_code(
     assert (await code_of(our_call(ours)), their_call(theirs)) == (code, code)
 
 
+@every_way()
 async def test_setexpected_and_setvotes_change_what_the_c_library_sees(
     both: tuple[Votequorum, CVotequorum],
 ) -> None:
@@ -121,6 +132,7 @@ async def test_setexpected_and_setvotes_change_what_the_c_library_sees(
     assert theirs.getinfo(1) == (CS_OK, as_c(info))
 
 
+@every_way()
 async def test_extra_info_is_unknown_up_to_3_1_10(both: tuple[Votequorum, CVotequorum]) -> None:
     ours, _ = both
     if knows_extra_info():
@@ -133,6 +145,7 @@ async def test_extra_info_is_unknown_up_to_3_1_10(both: tuple[Votequorum, CVoteq
 
 
 @pytest.mark.parametrize("flags", list(TrackFlags))
+@every_way()
 async def test_trackstart_sends_the_events_that_the_c_library_gets(
     both: tuple[Votequorum, CVotequorum], flags: TrackFlags
 ) -> None:
@@ -166,6 +179,7 @@ def _as_c_event(event: Any) -> tuple[Any, ...]:
             return ("expectedvotes", event.context, event.expected_votes)
 
 
+@every_way()
 async def test_a_second_trackstart_exists_and_sends_the_state_again(
     both: tuple[Votequorum, CVotequorum],
 ) -> None:
@@ -178,6 +192,7 @@ async def test_a_second_trackstart_exists_and_sends_the_state_again(
     assert len(expected) == 4
 
 
+@every_way()
 async def test_after_trackstop_no_event_comes(both: tuple[Votequorum, CVotequorum]) -> None:
     ours, theirs = both
     await ours.trackstart(flags=TrackFlags.CHANGES_ONLY)
@@ -189,6 +204,7 @@ async def test_after_trackstop_no_event_comes(both: tuple[Votequorum, CVotequoru
 
 
 @pytest.mark.parametrize("model", [0, 1])
+@every_way()
 async def test_the_quorum_service_gives_what_the_c_library_gives(daemon: Daemon, model: Any) -> None:
     with CQuorum(model=model) as theirs:
         async with await Quorum.initialize(model=model) as ours:
@@ -204,12 +220,14 @@ async def test_the_quorum_service_gives_what_the_c_library_gives(daemon: Daemon,
             assert (await code_of(ours.trackstop()), theirs.trackstop()) == (CS_OK, CS_OK)
 
 
+@every_way()
 async def test_an_unknown_model_is_an_invalid_parameter() -> None:
     with pytest.raises(InvalidParam, match="the models are 0 and 1"):
         await Quorum.initialize(model=2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["", "n" * 255, "ä" * 128, "with\0nul"])
+@every_way()
 async def test_a_devices_name_is_checked_before_anything_is_sent(
     both: tuple[Votequorum, CVotequorum], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +250,7 @@ async def test_a_devices_name_is_checked_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("name", ["d", LONGEST, "Gerät"])
+@every_way()
 async def test_a_devices_name_may_have_1_to_254_bytes(
     both: tuple[Votequorum, CVotequorum], name: str
 ) -> None:
@@ -242,6 +261,7 @@ async def test_a_devices_name_may_have_1_to_254_bytes(
 
 
 @pytest.mark.parametrize("number", [-1, 1 << 32])
+@every_way()
 async def test_a_number_that_no_field_holds_is_an_invalid_parameter(
     both: tuple[Votequorum, CVotequorum], number: int
 ) -> None:
@@ -253,6 +273,7 @@ async def test_a_number_that_no_field_holds_is_an_invalid_parameter(
     assert (await ours.getinfo()).node_id == 1
 
 
+@every_way()
 async def test_every_call_of_a_finalized_handle_is_a_bad_handle(daemon: Daemon) -> None:
     votequorum = await Votequorum.initialize()
     await votequorum.finalize()
@@ -270,6 +291,7 @@ async def test_every_call_of_a_finalized_handle_is_a_bad_handle(daemon: Daemon) 
         votequorum.fileno()
 
 
+@every_way()
 async def test_cmap_reads_and_lists_what_the_c_library_does(daemon: Daemon) -> None:
     with CMap() as theirs:
         async with await Cmap.initialize() as ours:
@@ -286,6 +308,7 @@ async def test_cmap_reads_and_lists_what_the_c_library_does(daemon: Daemon) -> N
                 await ours.get("no.such.key")
 
 
+@every_way()
 async def test_cmap_reads_a_value_longer_than_the_room_first_offered(daemon: Daemon) -> None:
     value = "v" * 4000
     with CMap() as theirs:
@@ -294,6 +317,7 @@ async def test_cmap_reads_a_value_longer_than_the_room_first_offered(daemon: Dae
             assert await ours.get("test.long") == value
 
 
+@every_way()
 async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length_and_that_for_itself(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +344,7 @@ async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length
                 await ours.get("test.growing")
 
 
+@every_way()
 async def test_cmap_reads_and_announces_values_as_long_as_any_may_be(daemon: Daemon) -> None:
     longest = "v" * (16 * 1024 - 1)
     with CMap() as theirs:
@@ -333,6 +358,7 @@ async def test_cmap_reads_and_announces_values_as_long_as_any_may_be(daemon: Dae
             assert (change.track, change.old, change.new) == (track, "a" + longest[1:], "b" + longest[1:])
 
 
+@every_way()
 async def test_cfg_knows_this_node_and_its_address(daemon: Daemon) -> None:
     async with await Cfg.initialize() as cfg:
         assert await cfg.local_get() == 1

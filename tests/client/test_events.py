@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import AsyncIterator
 
 import pytest
-import trio
-import trio.testing
 
 from tests.client.support import MANY_VOTES, events_here, give_many_votes
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually_async
+from tests.ways import TASKS, Recipe, every_way, settled, task_group
 from votequorum_ipc import (
     BadHandle,
     Cmap,
@@ -25,15 +25,21 @@ from votequorum_ipc import (
     Votequorum,
 )
 from votequorum_ipc.cmap import KeyChange, TrackType
+from votequorum_ipc.ipc.backend import checkpoint, current, move_on_after, sleep
 
 
 @pytest.fixture
-async def tracked(daemon: Daemon) -> AsyncIterator[tuple[Votequorum, list[object]]]:
+def tracked(daemon: Daemon) -> Recipe:
     """A handle that has asked for changes only, and what its callbacks were called with."""
+    return Recipe(_tracked)
+
+
+@contextlib.asynccontextmanager
+async def _tracked() -> AsyncIterator[tuple[Votequorum, list[object]]]:
     called: list[object] = []
 
     async def expected_votes(event: ExpectedVotesNotification) -> None:
-        await trio.lowlevel.checkpoint()
+        await checkpoint()
         called.append(event)
 
     handle = await Votequorum.initialize(
@@ -59,6 +65,7 @@ def votes(*numbers: int) -> list[object]:
     return [ExpectedVotesNotification(5, MANY_VOTES + number) for number in numbers]
 
 
+@every_way()
 async def test_dispatch_all_delivers_what_is_here_and_waits_for_nothing(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
@@ -70,11 +77,12 @@ async def test_dispatch_all_delivers_what_is_here_and_waits_for_nothing(
     assert called == votes(2, 3, 4)
 
 
+@every_way(without={"blocking": TASKS})
 async def test_dispatch_one_delivers_one_and_waits_for_it(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, called = tracked
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(handle.dispatch, DispatchFlags.ONE)
-        await trio.testing.wait_all_tasks_blocked()
+    async with task_group() as group:
+        group.start(handle.dispatch, DispatchFlags.ONE)
+        await settled()
         for number in (2, 3):
             await handle.setexpected(MANY_VOTES + number)
     assert called == votes(2)
@@ -82,6 +90,7 @@ async def test_dispatch_one_delivers_one_and_waits_for_it(tracked: tuple[Votequo
     assert called == votes(2, 3)
 
 
+@every_way()
 async def test_dispatch_one_nonblocking_says_try_again_without_an_event(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
@@ -93,18 +102,20 @@ async def test_dispatch_one_nonblocking_says_try_again_without_an_event(
     assert called == votes(2)
 
 
+@every_way(without={"blocking": TASKS})
 async def test_dispatch_blocking_goes_on_until_the_handle_is_finalized(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
     handle, called = tracked
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(handle.dispatch, DispatchFlags.BLOCKING)
+    async with task_group() as group:
+        group.start(handle.dispatch, DispatchFlags.BLOCKING)
         for number in (2, 3, 4):
             await handle.setexpected(MANY_VOTES + number)
         await eventually_async(lambda: called == votes(2, 3, 4))
         await handle.finalize()
 
 
+@every_way()
 async def test_dispatch_takes_the_c_numbers_and_no_others(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     await handle.dispatch(2)  # type: ignore[arg-type]
@@ -112,6 +123,7 @@ async def test_dispatch_takes_the_c_numbers_and_no_others(tracked: tuple[Votequo
         await handle.dispatch(5)  # type: ignore[arg-type]
 
 
+@every_way()
 async def test_a_callback_that_finalizes_ends_dispatch_with_a_bad_handle(daemon: Daemon) -> None:
     async def finalize(_: NodelistNotification) -> None:
         await handle.finalize()
@@ -123,6 +135,7 @@ async def test_a_callback_that_finalizes_ends_dispatch_with_a_bad_handle(daemon:
             await handle.dispatch(DispatchFlags.ALL)
 
 
+@every_way()
 async def test_an_exception_out_of_a_callback_reaches_the_dispatcher_and_costs_one_event(
     daemon: Daemon,
 ) -> None:
@@ -136,6 +149,7 @@ async def test_an_exception_out_of_a_callback_reaches_the_dispatcher_and_costs_o
         assert isinstance(await handle.next_event(), QuorumNotification)
 
 
+@every_way()
 async def test_an_event_without_a_callback_counts_and_is_dropped(daemon: Daemon) -> None:
     called: list[object] = []
     async with await Votequorum.initialize(quorum_notify=called.append) as handle:
@@ -146,10 +160,11 @@ async def test_an_event_without_a_callback_counts_and_is_dropped(daemon: Daemon)
         assert [type(event) for event in called] == [QuorumNotification]
 
 
+@every_way(without={"blocking": TASKS})
 async def test_events_yields_what_comes_in_order(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     received: list[object] = []
-    async with trio.open_nursery() as nursery:
+    async with task_group() as group:
 
         async def consume() -> None:
             async for event in handle.events():
@@ -157,12 +172,13 @@ async def test_events_yields_what_comes_in_order(tracked: tuple[Votequorum, list
                 if len(received) == 20:
                     return
 
-        nursery.start_soon(consume)
+        group.start(consume)
         for number in range(2, 22):
             await handle.setexpected(MANY_VOTES + number)
     assert received == votes(*range(2, 22))
 
 
+@every_way(without={"blocking": TASKS})
 async def test_finalize_wakes_whoever_waits_for_events(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     ended: list[str] = []
@@ -173,14 +189,15 @@ async def test_finalize_wakes_whoever_waits_for_events(tracked: tuple[Votequorum
                 pass
         ended.append("consumer")
 
-    async with trio.open_nursery() as nursery:
+    async with task_group() as group:
         for _ in range(3):
-            nursery.start_soon(consume)
-        await trio.testing.wait_all_tasks_blocked()
+            group.start(consume)
+        await settled()
         await handle.finalize()
     assert ended == ["consumer"] * 3
 
 
+@every_way(without={"blocking": TASKS})
 async def test_each_event_goes_to_one_of_several_consumers(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     received: list[object] = []
@@ -189,15 +206,16 @@ async def test_each_event_goes_to_one_of_several_consumers(tracked: tuple[Votequ
         for _ in range(5):
             received.append(await handle.next_event())
 
-    async with trio.open_nursery() as nursery:
+    async with task_group() as group:
         for _ in range(4):
-            nursery.start_soon(consume)
-        await trio.testing.wait_all_tasks_blocked()
+            group.start(consume)
+        await settled()
         for number in range(2, 22):
             await handle.setexpected(MANY_VOTES + number)
     assert sorted(received, key=repr) == sorted(votes(*range(2, 22)), key=repr)
 
 
+@every_way()
 async def test_the_descriptor_is_readable_exactly_while_an_event_waits(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
@@ -208,7 +226,7 @@ async def test_the_descriptor_is_readable_exactly_while_an_event_waits(
     await change(handle, 2, 3)
     for _ in range(2):
         assert poller.poll(0) == [(handle.fileno(), select.POLLIN)]
-        await trio.lowlevel.wait_readable(handle.fileno())
+        await current().wait_readable(handle)
         await handle.dispatch(DispatchFlags.ONE_NONBLOCKING)
     assert called == votes(2, 3)
     with pytest.raises(TryAgain):
@@ -216,23 +234,25 @@ async def test_the_descriptor_is_readable_exactly_while_an_event_waits(
     assert poller.poll(0) == []
 
 
+@every_way(without={"blocking": TASKS})
 async def test_the_descriptor_wakes_on_an_event_that_comes_later(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
     handle, called = tracked
-    async with trio.open_nursery() as nursery:
+    async with task_group() as group:
 
         async def serve() -> None:
-            await trio.lowlevel.wait_readable(handle.fileno())
+            await current().wait_readable(handle)
             await handle.dispatch(DispatchFlags.ALL)
 
-        nursery.start_soon(serve)
-        await trio.testing.wait_all_tasks_blocked()
+        group.start(serve)
+        await settled()
         async with await Votequorum.initialize() as other:
             await other.setexpected(MANY_VOTES + 2)
     assert called == votes(2)
 
 
+@every_way()
 async def test_context_is_the_programs_own(daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
         assert handle.context is None
@@ -241,6 +261,7 @@ async def test_context_is_the_programs_own(daemon: Daemon) -> None:
         assert handle.context is marker
 
 
+@every_way()
 async def test_cmap_changes_come_as_events(daemon: Daemon) -> None:
     async with await Cmap.initialize() as cmap, await Votequorum.initialize() as votequorum:
         every = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE
@@ -251,9 +272,9 @@ async def test_cmap_changes_come_as_events(daemon: Daemon) -> None:
         assert await cmap.next_event() == KeyChange(track, barrier, TrackType.MODIFY, 1, 104)
         await cmap.track_delete(track)
         await votequorum.setexpected(105)
-        with trio.fail_after(DEADLINE):
+        with move_on_after(DEADLINE):
             while await cmap.get(barrier) != 105:
-                await trio.sleep(0.001)
+                await sleep(0.001)
         assert cmap.connection.queued_events() == 0
         with pytest.raises(InvalidParam, match="no number"):
             await cmap.track_delete(track)

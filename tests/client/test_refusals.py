@@ -13,6 +13,7 @@ from tests.client.support import nothing_left
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.daemon import Daemon
+from tests.ways import every_way
 from votequorum_ipc import (
     Cmap,
     InvalidParam,
@@ -58,6 +59,7 @@ def test_a_user_whom_the_configuration_lists_is_answered(start_daemon: StartDaem
     assert ask_as(daemon, NOBODY, NOBODY) == "node 1"
 
 
+@every_way()
 async def test_where_nothing_listens_the_error_names_the_service_and_the_next_step(daemon: Daemon) -> None:
     with nothing_left():
         with pytest.raises(
@@ -68,6 +70,7 @@ async def test_where_nothing_listens_the_error_names_the_service_and_the_next_st
             await Votequorum.initialize(address="/no/such/socket")
 
 
+@every_way()
 async def test_without_a_provider_there_is_no_votequorum_and_quorum_is_free(
     start_daemon: StartDaemon,
 ) -> None:
@@ -81,11 +84,13 @@ async def test_without_a_provider_there_is_no_votequorum_and_quorum_is_free(
 
 
 @pytest.mark.parametrize("address", ["", "@", "@" + "n" * 108, "/" + "n" * 108, "with\0nul"])
+@every_way()
 async def test_what_is_no_address_is_an_invalid_parameter(address: str) -> None:
     with pytest.raises(InvalidParam):
         await Votequorum.initialize(address=address)
 
 
+@every_way()
 async def test_every_form_of_address_leads_to_the_daemon(daemon: Daemon) -> None:
     addresses = (None, "@cmap", "@{service}", Path("@cmap"), daemon.connect("cmap"))
     for address in addresses:
@@ -94,6 +99,7 @@ async def test_every_form_of_address_leads_to_the_daemon(daemon: Daemon) -> None
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
+@every_way()
 async def test_filesystem_sockets_are_reached_by_their_path(
     start_daemon: StartDaemon, transport: str
 ) -> None:
@@ -109,6 +115,7 @@ async def test_filesystem_sockets_are_reached_by_their_path(
             assert await quorum.getquorate()
 
 
+@every_way()
 async def test_an_unknown_transport_is_not_supported(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     # No libqb server has one that is unknown here, so the known ones are given other numbers.
     monkeypatch.setattr(votequorum_ipc.ipc.connection, "TRANSPORT_SHM", 7)

@@ -9,15 +9,14 @@ import warnings
 from pathlib import Path
 
 import pytest
-import trio
-import trio.testing
 
 from tests.client.support import code_of, nothing_left
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.cref import CVotequorum
 from tests.real.daemon import Daemon
-from tests.real.waiting import DEADLINE, eventually_async
+from tests.real.waiting import eventually_async
+from tests.ways import RUNNERS, TASKS, every_way, settled, task_group
 from votequorum_ipc import (
     BadHandle,
     CsErrorCode,
@@ -35,6 +34,7 @@ def mortal(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Daemon:
     return start_daemon(Config(transport=request.param))
 
 
+@every_way(without={"blocking": TASKS})
 async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal: Daemon) -> None:
     with nothing_left():
         with mortal.namespace():
@@ -46,15 +46,14 @@ async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal
 
         async with handle:
             with mortal.frozen():
-                async with trio.open_nursery() as nursery:
+                async with task_group() as group:
                     for _ in range(50):
-                        nursery.start_soon(wait, handle.getinfo())
+                        group.start(wait, handle.getinfo())
                     for _ in range(3):
-                        nursery.start_soon(wait, handle.next_event())
-                    await trio.testing.wait_all_tasks_blocked()
+                        group.start(wait, handle.next_event())
+                    await settled()
                     mortal.kill()
-                    with trio.fail_after(DEADLINE):
-                        await eventually_async(lambda: len(codes) == 53)
+                    await eventually_async(lambda: len(codes) == 53)
             assert codes == [CsErrorCode.LIBRARY] * 53
             assert await code_of(handle.getinfo()) == CsErrorCode.LIBRARY
             assert await code_of(handle.next_event()) == CsErrorCode.LIBRARY
@@ -63,6 +62,7 @@ async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal
         assert mortal.connections() == []
 
 
+@every_way()
 async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daemon) -> None:
     with mortal.namespace():
         handle = await Votequorum.initialize()
@@ -75,6 +75,7 @@ async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daem
             await handle.next_event()
 
 
+@every_way()
 async def test_a_daemon_that_stops_in_peace_removes_its_files_itself(mortal: Daemon) -> None:
     with mortal.namespace():
         handle = await Votequorum.initialize()
@@ -86,6 +87,7 @@ async def test_a_daemon_that_stops_in_peace_removes_its_files_itself(mortal: Dae
     await eventually_async(lambda: list(Path("/dev/shm").glob(f"qb-{pid}-{os.getpid()}-*")) == [])
 
 
+@every_way()
 async def test_what_is_left_of_a_connection_to_a_daemon_that_hangs_is_what_the_c_library_leaves(
     mortal: Daemon,
 ) -> None:
@@ -101,8 +103,9 @@ async def test_what_is_left_of_a_connection_to_a_daemon_that_hangs_is_what_the_c
         assert (first.exists() or second.exists()) == bool(left_by_theirs)
 
 
+@pytest.mark.parametrize("way", RUNNERS)
 def test_a_forgotten_connection_is_freed_also_where_the_warning_of_it_is_an_error(
-    mortal: Daemon, monkeypatch: pytest.MonkeyPatch
+    mortal: Daemon, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     complaints: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda complaint: complaints.append(complaint.exc_value))
@@ -115,10 +118,11 @@ def test_a_forgotten_connection_is_freed_also_where_the_warning_of_it_is_an_erro
 
     with nothing_left(), mortal.namespace(), warnings.catch_warnings():
         warnings.simplefilter("error")
-        trio.run(forget)
+        RUNNERS[way](forget)
     assert [type(complaint) for complaint in complaints] == [ResourceWarning]
 
 
+@every_way(without={"blocking": TASKS})
 async def test_finalize_ends_calls_and_events_that_wait_with_a_bad_handle(mortal: Daemon) -> None:
     with nothing_left():
         with mortal.namespace():
@@ -129,15 +133,16 @@ async def test_finalize_ends_calls_and_events_that_wait_with_a_bad_handle(mortal
             ended.append(await code_of(call))  # type: ignore[arg-type]
 
         with mortal.frozen():
-            async with trio.open_nursery() as nursery:
+            async with task_group() as group:
                 for call in (handle.getinfo(), handle.getinfo(), handle.next_event(), handle.next_event()):
-                    nursery.start_soon(wait, call)
-                await trio.testing.wait_all_tasks_blocked()
+                    group.start(wait, call)
+                await settled()
                 await handle.finalize()
         assert ended == [CsErrorCode.BAD_HANDLE] * 4
     await eventually_async(lambda: mortal.connections() == [])
 
 
+@every_way()
 async def test_leaving_the_block_after_finalize_is_fine_and_a_second_finalize_is_not(mortal: Daemon) -> None:
     with mortal.namespace():
         async with await Quorum.initialize() as handle:
@@ -147,6 +152,7 @@ async def test_leaving_the_block_after_finalize_is_fine_and_a_second_finalize_is
     await eventually_async(lambda: mortal.connections() == [])
 
 
+@every_way()
 async def test_a_forgotten_handle_warns_and_is_freed(mortal: Daemon) -> None:
     with nothing_left():
         with mortal.namespace():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from collections.abc import AsyncIterator
@@ -14,9 +15,11 @@ import trio.testing
 from tests.client.support import holdings, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
+from tests.ways import TASKS, Recipe, every_way, settled, task_group
 from votequorum_ipc import DispatchFlags, NodelistNotification, QuorumNotification, TrackFlags
 from votequorum_ipc.errors import CsErrorCode, InvalidParam, Library, TooBig, TryAgain
 from votequorum_ipc.ipc import Connection, connect
+from votequorum_ipc.ipc.backend import move_on_after
 from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire import quorum, reply_error, votequorum
 from votequorum_ipc.wire.setup import CONTROL_BLOCK, RING_HEADER, offset_of
@@ -25,11 +28,16 @@ GETINFO = votequorum.GETINFO.encode(nodeid=1)
 GETINFO_SIZE = votequorum.GETINFO_RESPONSE.fixed_size
 
 
-@pytest.fixture
-async def connection(daemon: Daemon) -> AsyncIterator[Connection]:
-    """A connection to the votequorum service, over each transport in turn."""
+@contextlib.asynccontextmanager
+async def _connection() -> AsyncIterator[Connection]:
     async with await connect("votequorum") as connection:
         yield connection
+
+
+@pytest.fixture
+def connection(daemon: Daemon) -> Recipe:
+    """A connection to the votequorum service, over each transport in turn."""
+    return Recipe(_connection)
 
 
 def set_flow_control(daemon: Daemon, level: int) -> None:
@@ -47,6 +55,7 @@ def set_flow_control(daemon: Daemon, level: int) -> None:
             file.write(struct.pack("=i", level))
 
 
+@every_way()
 async def test_any_service_answers_raw_messages(daemon: Daemon) -> None:
     for service in ("votequorum", "quorum", "cmap", "cfg", "cpg"):
         async with await connect(service) as connection:
@@ -57,6 +66,7 @@ async def test_any_service_answers_raw_messages(daemon: Daemon) -> None:
             assert reply_error(answer) == CsErrorCode.INVALID_PARAM
 
 
+@every_way()
 async def test_larger_messages_may_be_asked_for(daemon: Daemon) -> None:
     async with await connect("quorum", max_msg_size=1 << 20) as connection:
         assert connection.max_msg_size == 1 << 20
@@ -65,17 +75,20 @@ async def test_larger_messages_may_be_asked_for(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, 1 << 32])
+@every_way()
 async def test_a_message_size_that_is_none_is_an_invalid_parameter(size: int) -> None:
     with pytest.raises(InvalidParam, match="max_msg_size"):
         await connect("quorum", max_msg_size=size)
 
 
+@every_way()
 async def test_a_message_over_the_size_is_too_big_and_not_sent(connection: Connection) -> None:
     with pytest.raises(TooBig, match="8193 bytes"):
         await connection.request(bytes(8193))
     assert len(await connection.request(GETINFO)) == GETINFO_SIZE
 
 
+@every_way(without={"blocking": TASKS})
 async def test_requests_are_sent_ahead_only_as_far_as_their_answers_have_room(
     connection: Connection, daemon: Daemon
 ) -> None:
@@ -86,14 +99,15 @@ async def test_requests_are_sent_ahead_only_as_far_as_their_answers_have_room(
         answers.append(len(await connection.request(GETINFO, response_size=response_size)))
 
     for response_size in (GETINFO_SIZE, None):
-        async with trio.open_nursery() as nursery:
+        async with task_group() as group:
             with daemon.frozen():
                 for _ in range(300):
-                    nursery.start_soon(ask, response_size)
-                await trio.testing.wait_all_tasks_blocked()
+                    group.start(ask, response_size)
+                await settled()
     assert answers == [GETINFO_SIZE] * 600
 
 
+@every_way(without={"blocking": TASKS})
 async def test_each_of_many_requests_gets_its_own_answer(connection: Connection) -> None:
     unknown = votequorum.GETINFO.encode(nodeid=99)
     wrong: list[int] = []
@@ -105,12 +119,13 @@ async def test_each_of_many_requests_gets_its_own_answer(connection: Connection)
             if reply_error(answer) != error:
                 wrong.append(number)
 
-    async with trio.open_nursery() as nursery:
+    async with task_group() as group:
         for number in range(40):
-            nursery.start_soon(ask, number)
+            group.start(ask, number)
     assert wrong == []
 
 
+@every_way(without={"blocking": TASKS})
 async def test_an_answer_that_the_daemon_gives_later_is_not_mixed_up_with_others(
     connection: Connection,
 ) -> None:
@@ -124,24 +139,26 @@ async def test_an_answer_that_the_daemon_gives_later_is_not_mixed_up_with_others
         sizes[kind].add(len(answer))
 
     for _ in range(20):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, "getinfo", GETINFO, False)
-            nursery.start_soon(ask, "register", register, True)
+        async with task_group() as group:
+            group.start(ask, "getinfo", GETINFO, False)
+            group.start(ask, "register", register, True)
             for _ in range(5):
-                nursery.start_soon(ask, "getinfo", GETINFO, False)
+                group.start(ask, "getinfo", GETINFO, False)
         await connection.request(unregister)
     assert sizes == {"register": {24}, "getinfo": {GETINFO_SIZE}}
 
 
+@every_way()
 async def test_a_cancelled_deferred_call_does_not_disturb_the_next(connection: Connection) -> None:
     register = votequorum.QDEVICE_REGISTER.encode(name="device")
     for _ in range(20):
-        with trio.move_on_after(0.0001):
+        with move_on_after(0.0001):
             await connection.request(register, deferred=True)
         assert len(await connection.request(GETINFO)) == GETINFO_SIZE
         await connection.request(votequorum.QDEVICE_UNREGISTER.encode(name="device"))
 
 
+@every_way()
 async def test_flow_control_at_1_means_try_again_and_at_2_send(
     connection: Connection, daemon: Daemon
 ) -> None:
@@ -154,6 +171,7 @@ async def test_flow_control_at_1_means_try_again_and_at_2_send(
 
 
 @pytest.mark.parametrize("noise", [1, 3, 4, 128, -1])
+@every_way()
 async def test_requests_are_sent_whatever_stands_beside_their_count(
     socket_daemon: Daemon, noise: int
 ) -> None:
@@ -169,6 +187,7 @@ async def test_requests_are_sent_whatever_stands_beside_their_count(
             assert len(await connection.request(GETINFO)) == GETINFO_SIZE
 
 
+@every_way()
 async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
     connection: Connection, daemon: Daemon
 ) -> None:
@@ -191,6 +210,7 @@ async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
             assert int.from_bytes(header.posted_sem[:4], "little") == 0
 
 
+@every_way(without=dict.fromkeys(["asyncio", "blocking"], "trio counts its tasks' steps"))
 async def test_waiting_for_events_starts_no_thread_and_runs_nothing(
     daemon: Daemon, connection: Connection
 ) -> None:
@@ -218,6 +238,7 @@ async def test_waiting_for_events_starts_no_thread_and_runs_nothing(
     assert {path.name for path in Path("/proc/self/task").iterdir()} == threads
 
 
+@every_way()
 async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> None:
     with nothing_left():
         for _ in range(10):
@@ -229,6 +250,7 @@ async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> No
     assert not holdings().files
 
 
+@every_way()
 async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anything_is_sent(
     shm_daemon: Daemon,
 ) -> None:

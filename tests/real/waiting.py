@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import trio
+from votequorum_ipc.ipc.backend import sleep
 
 T = TypeVar("T")
 
@@ -42,11 +42,11 @@ def eventually(
 async def eventually_async(
     condition: Callable[[], T], *, within: float = DEADLINE, otherwise: str | Callable[[], str] = ""
 ) -> T:
-    """`eventually` for trio: other tasks run between two questions."""
+    """`eventually` for a coroutine: other tasks run between two questions."""
     for pause, value in _attempts(condition, within, otherwise):
         if value:
             return value
-        await trio.sleep(pause)
+        await sleep(pause)
     raise AssertionError("unreachable")
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-import socket
+import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from .backend import INFINITY, Watched
+from .backend import INFINITY, HasDescriptor, Watched
 
 T = TypeVar("T")
 
@@ -189,9 +189,10 @@ class AsyncioBackend:
     async def checkpoint(self) -> None:
         await self.give_way()
 
-    async def give_way(self) -> None:
+    @types.coroutine
+    def give_way(self) -> Generator[None, None, None]:
         try:
-            await asyncio.sleep(0)
+            yield  # which is what asyncio.sleep(0) comes to
         except asyncio.CancelledError as error:
             if not _put_off(error):
                 raise
@@ -203,16 +204,16 @@ class AsyncioBackend:
     def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
         return _Scope(seconds, shield)
 
-    async def wait_readable(self, sock: socket.socket) -> None:
+    async def wait_readable(self, sock: HasDescriptor) -> None:
         loop = asyncio.get_running_loop()
         await self._wait_for(sock, loop.add_reader, loop.remove_reader)
 
-    async def wait_writable(self, sock: socket.socket) -> None:
+    async def wait_writable(self, sock: HasDescriptor) -> None:
         loop = asyncio.get_running_loop()
         await self._wait_for(sock, loop.add_writer, loop.remove_writer)
 
     async def _wait_for(
-        self, sock: socket.socket, add: Callable[..., Any], remove: Callable[[int], Any]
+        self, sock: HasDescriptor, add: Callable[..., Any], remove: Callable[[int], Any]
     ) -> None:
         descriptor = sock.fileno()
         create = asyncio.get_running_loop().create_future

@@ -14,10 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
-
-if TYPE_CHECKING:
-    import socket
+from typing import Any, Final, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -39,6 +36,13 @@ class Scope(Protocol):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None: ...
+
+
+class HasDescriptor(Protocol):
+    """A socket, or anything else to wait for."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
 
 
 class Edges(Protocol):
@@ -97,10 +101,10 @@ class Backend(Protocol):
     def move_on_after(self, seconds: float, *, shield: bool = False) -> Scope:
         """See the function of this name."""
 
-    async def wait_readable(self, sock: socket.socket) -> None:
+    async def wait_readable(self, sock: HasDescriptor) -> None:
         """Wait until a socket can be read."""
 
-    async def wait_writable(self, sock: socket.socket) -> None:
+    async def wait_writable(self, sock: HasDescriptor) -> None:
         """Wait until a socket can be written."""
 
     def edges(self, epoll: select.epoll) -> Edges:

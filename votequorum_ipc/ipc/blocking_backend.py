@@ -8,14 +8,13 @@ goes up through the coroutine to the scope that it belongs to, as a cancellation
 from __future__ import annotations
 
 import select
-import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ..errors import Busy
-from .backend import BLOCKING, INFINITY, NO_LOOP, Watched
+from .backend import BLOCKING, INFINITY, NO_LOOP, HasDescriptor, Watched
 
 T = TypeVar("T")
 
@@ -127,10 +126,10 @@ class BlockingBackend:
     def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
         return _Scope(seconds, shield)
 
-    async def wait_readable(self, sock: socket.socket) -> None:
+    async def wait_readable(self, sock: HasDescriptor) -> None:
         _wait_for(sock, select.POLLIN)
 
-    async def wait_writable(self, sock: socket.socket) -> None:
+    async def wait_writable(self, sock: HasDescriptor) -> None:
         _wait_for(sock, select.POLLOUT)
 
     async def park(self, parking: dict[Any, None], waiter: Any) -> None:
@@ -154,7 +153,7 @@ class BlockingBackend:
         """Nobody waits."""
 
 
-def _wait_for(sock: socket.socket, events: int) -> None:
+def _wait_for(sock: HasDescriptor, events: int) -> None:
     poller = select.poll()
     poller.register(sock, events)
     _block(poller.poll)

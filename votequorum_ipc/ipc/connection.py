@@ -108,11 +108,24 @@ class Connection:
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
         to another thread, process or way to wait, `QueueFull` when it ended because events were not taken.
         """
-        await self._checkpoint_if_cancelled()
-        if self._exchange.error is not None or get_ident() != self._thread:
+        try:
+            await self._backend.checkpoint_if_cancelled()
+        except RuntimeError as error:
+            raise self._misplaced() from error
+        exchange, waiting = self._exchange, self._waiting
+        if exchange.error is not None or get_ident() != self._thread:
             self._check_usable()
         call = self._prepared(message, response_size, deferred, undo)
-        await self._made(call)
+        exchange.unsent.append(call)
+        self._send_unless_driven()
+        try:
+            # Where nobody else waits it drives at once, as `_wait` would have it do.
+            await (self._drive(call) if waiting.driver is None else self._wait(call))
+        except BaseException:
+            exchange.abandon(call)
+            raise
+        if call.error is not None:
+            raise call.error
         return call.response
 
     async def request_all(
@@ -155,7 +168,15 @@ class Connection:
         self._check_usable()
         call = self._prepared(message, 0)
         call.one_way, call.cost = True, 0
-        await self._made(call)
+        self._exchange.unsent.append(call)
+        self._send_unless_driven()
+        try:
+            await self._wait(call)
+        except BaseException:
+            self._exchange.abandon(call)
+            raise
+        if call.error is not None:
+            raise call.error
 
     def post(self, message: bytes, *, response_size: int | None = None) -> None:
         """Send a request as soon as there is room, and drop its answer. Waits for nothing.
@@ -176,19 +197,6 @@ class Connection:
             raise TooBig(f"{len(message)} bytes, where a message has at most {limit}")
         size = limit if response_size is None or response_size > limit else response_size
         return Call(message, self._transport.cost(size), deferred, undo)
-
-    async def _made(self, call: Call) -> None:
-        """Queue a call, and wait until it is answered. Raises its error."""
-        exchange = self._exchange
-        exchange.unsent.append(call)
-        self._send_unless_driven()
-        try:
-            await self._wait(call)
-        except BaseException:
-            exchange.abandon(call)
-            raise
-        if call.error is not None:
-            raise call.error
 
     def _send_unless_driven(self) -> None:
         # A driver that does not wait for an edge is about to send what has gathered.
@@ -344,7 +352,8 @@ class Connection:
                 if not waiter.ready:
                     await waiting.wait_for_edge(self._delay_for_later())
         finally:
-            self._note_readiness()
+            if self._readiness is not None:
+                self._note_readiness()
             waiting.resign()
 
     def _look(self) -> None:
@@ -379,10 +388,13 @@ class Connection:
         try:
             await self._backend.checkpoint_if_cancelled()
         except RuntimeError as error:
-            raise BadHandle(
-                f"{self!r} was made under {self._backend.name}, which does not run here: "
-                "use it there, or connect again here"
-            ) from error
+            raise self._misplaced() from error
+
+    def _misplaced(self) -> BadHandle:
+        return BadHandle(
+            f"{self!r} was made under {self._backend.name}, which does not run here: "
+            "use it there, or connect again here"
+        )
 
     def _ended_here(self) -> bool:
         return self._closed is not None or get_ident() != self._thread

@@ -200,7 +200,10 @@ class Exchange:
         if level == FLOW_CONTROL_TRY_AGAIN:
             self._refuse_unsent()
             return
-        batch = self._sendable()
+        unsent = self.unsent
+        # Alone, a request is sent whatever its response takes.
+        alone = len(unsent) == 1 and not self.unanswered
+        batch = [unsent[0].message] if alone else self._sendable()
         if batch:
             for _ in range(self._transport.send(batch)):
                 call = self.unsent.popleft()
@@ -239,14 +242,15 @@ class Exchange:
         return batch
 
     def _receive(self) -> None:
-        receive = self._transport.receive
+        receive, unanswered = self._transport.receive, self.unanswered
         while (response := receive()) is not None:
-            if not self.unanswered:
+            if not unanswered:
                 raise MessageError("the daemon answered a request that was not made", field="response")
-            call = self.unanswered.popleft()
+            call = unanswered.popleft()
             self._room += call.cost
             call.response = response
-            self._finish(call)
+            call.ready = True
+            self._wake(call)
             if not call.wanted and call.undo is not None:
                 self._to_undo -= 1
                 self._undo(call)

@@ -55,17 +55,19 @@ class Waiting:
 
     def wake(self, waiter: Waiter) -> None:
         """Let a waiter run. Does nothing for one that is neither parked nor waits for an edge."""
-        if waiter in self.parked:
+        if waiter is self.driver:
+            if self.driver_waits:
+                # Another task took the edge that the driver waits for, and what came with it.
+                self._edges.interrupt()
+        elif waiter in self.parked:
             del self.parked[waiter]
             self._backend.unpark(waiter)
-        elif waiter is self.driver:
-            # Another task took the edge that the driver waits for, and what came with it.
-            self.have_driver_look()
 
     def resign(self) -> None:
         """Stop driving, and let another do it."""
         self.driver = None
-        self.pass_on()
+        if self.parked:
+            self.pass_on()
 
     def pass_on(self) -> None:
         """Where nobody drives, wake one that is parked."""
