@@ -23,6 +23,9 @@ FAILED: Final = 1
 USAGE: Final = 64
 """EX_USAGE of sysexits.h, as in `votequorum-ipc`."""
 
+INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as a shell has it."""
+
 _NEEDED: Final = ("hypothesis", "pytest", "rich")
 
 
@@ -55,7 +58,7 @@ def command(
 ) -> None:
     """Run the fuzz target TARGET, or the one in the file TARGET (my_target.py). Without it, list the targets.
 
-    Exit codes: 0 nothing failed, 1 something did, 64 wrong usage or nothing to run.
+    Exit codes: 0 nothing failed, 1 something did, 64 wrong usage or nothing to run, 130 interrupted.
     """
     if missing := [package for package in _NEEDED if find_spec(package) is None]:
         raise click.UsageError(
@@ -106,7 +109,9 @@ def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: P
         click.echo(report.summary)
     for failure in report.failures:
         click.echo(f"failed: {corpus / target.name / 'failures' / failure}.py")
-    sys.exit(FAILED if report.failures else 0)
+    if report.interrupted:
+        click.echo("interrupted")
+    sys.exit(FAILED if report.failures else INTERRUPTED if report.interrupted else 0)
 
 
 def _line(report: Report) -> str:
@@ -146,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(FAILED)
     except click.Abort:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

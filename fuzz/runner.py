@@ -55,6 +55,8 @@ class Report:
     """Names, for `replay`."""
     summary: str = ""
     """What the session measured, where it measures anything."""
+    interrupted: bool = False
+    """Whether somebody ended it before its time."""
 
     @property
     def rate(self) -> float:
@@ -96,14 +98,15 @@ class _Run:
 
     def go(self, session: Session, seeds: random.Random) -> None:
         """Rounds to the end, or to the first failure of a session that does not learn."""
-        learns = hasattr(session, "learn")
-        while not self.over:
-            if self._round_fails(session, seeds.getrandbits(32)):
-                self._record(session)
-                if not learns:
-                    break
-            self.progress(self.report)
-        self.report.summary = getattr(session, "summary", str)()
+        try:
+            while not self.over:
+                if self._round_fails(session, seeds.getrandbits(32)):
+                    self._record(session)
+                    if not hasattr(session, "learn"):
+                        break
+                self.progress(self.report)
+        finally:
+            self.report.summary = getattr(session, "summary", str)()
 
     def _round_fails(self, session: Session, seed_: int) -> bool:
         try:
@@ -210,7 +213,8 @@ def fuzz(
 ) -> Report:
     """Run a target for that many minutes, or until it has checked that many cases.
 
-    The report names the failures, which are stored in `directory`.
+    The report names the failures, which are stored in `directory`. An interrupt from the keyboard ends the
+    run with a report, too.
     """
     deadline = Deadline(minutes * 60)
     run = _Run(target, deadline, cases, directory, progress)
@@ -220,6 +224,8 @@ def fuzz(
         try:
             with target.session() as session:
                 run.go(session, random.Random(first_seed))
+        except KeyboardInterrupt:
+            run.report.interrupted = True
         except BaseException:
             # An alarm in the middle of other code may end as any exception.
             if not deadline.rang:

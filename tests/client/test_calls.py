@@ -144,6 +144,18 @@ async def test_extra_info_is_unknown_up_to_3_1_10(both: tuple[Votequorum, CVoteq
     assert (await ours.getinfo()).node_id == 1
 
 
+@pytest.mark.parametrize("data", [b"12345", b"\0" * 8, bytes(range(256)) * 16, b""], ids=len)
+async def test_extra_info_that_was_set_is_what_a_newer_daemon_gives(
+    both: tuple[Votequorum, CVotequorum], data: bytes
+) -> None:
+    ours, _ = both
+    if not knows_extra_info():
+        pytest.skip("this corosync does not know the calls")
+    await ours.qdevice_register("device")
+    await ours.qdevice_set_extra_info(data)
+    assert await ours.qdevice_get_extra_info(1) == data
+
+
 @pytest.mark.parametrize("flags", list(TrackFlags))
 @every_way()
 async def test_trackstart_sends_the_events_that_the_c_library_gets(

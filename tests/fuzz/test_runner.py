@@ -173,6 +173,19 @@ def test_a_run_may_be_bounded_by_its_cases(tmp_path: Path) -> None:
     assert fuzz(target(Sturdy), minutes=math.inf, cases=250, directory=tmp_path).cases == 250
 
 
+def test_an_interrupted_run_reports_what_it_has_done(tmp_path: Path) -> None:
+    class Interrupted(Measuring):
+        def check(self, case: int) -> None:
+            super().check(case)
+            if case >= 1000:
+                raise KeyboardInterrupt
+
+    report = fuzz(target(Interrupted), minutes=math.inf, directory=tmp_path)
+    assert report.interrupted
+    assert report.failures == []
+    assert report.summary.startswith("the largest was ")
+
+
 DEADLY = """
 import os, sys
 from hypothesis import strategies as st
