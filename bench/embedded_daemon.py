@@ -1,4 +1,4 @@
-"""The embedded daemon of one node in a process of its own, under the well-known names of its host."""
+"""The embedded daemon of one node in a separate process, under the well-known names of its host."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PLACEMENTS: Final[tuple[Placement, ...]] = ("free", "one CPU", "two CPUs")
 
 @contextlib.contextmanager
 def placed(placement: Placement, daemon: int, sides: Iterable[int]) -> Iterator[None]:
-    """Within the block every thread of these processes is placed so; afterwards as it was."""
+    """Place every thread of these processes within the block, and put it back afterwards."""
     if placement == "free":
         yield
         return

@@ -30,7 +30,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {}
 
 
 def benchmark(*rows: Row) -> Callable[[Measure], Measure]:
-    """Register a function as the benchmark of its own name, which fills in these rows."""
+    """Register a function as the benchmark that has its name and fills in these rows."""
 
     def register(measure: Measure) -> Measure:
         BENCHMARKS[measure.__name__] = Benchmark(measure.__name__, rows, measure)

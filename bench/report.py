@@ -1,7 +1,7 @@
 """What a run gave, as a table and as JSON.
 
 A run is the outcome of each benchmark: results by row, and why rows have none. The JSON has every round's
-figure, so that whoever doubts a median can look at what it is the median of.
+figure, so that a median can be checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What benchmarks run on: daemons, compiled programs and sides, or the reason why there is none.
 
-Everything is made when a benchmark first asks for it and kept for the ones that follow. A daemon is on a host
-of its own, so that whatever else runs on the machine is not in the way of the well-known names, which are all
-that the C library can connect to.
+Everything is made when a benchmark first asks for it and kept for the ones that follow. A daemon is on a
+separate host, because the C library connects to the well-known names alone, and the machine may use those.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class Stage:
 
     @functools.cached_property
     def embedded(self) -> Site:
-        """The embedded daemon in a process of its own, one node. Raises `LeftOutError`."""
+        """The embedded daemon in a separate process, one node. Raises `LeftOutError`."""
         if importlib.util.find_spec("votequorum_ipc.testing") is None:
             raise LeftOutError("there is no embedded daemon yet")
         self._require_hosts()

@@ -1,4 +1,4 @@
-"""The embedded daemon as a process of its own, so that whatever befalls it is seen from outside.
+"""The embedded daemon in a separate process, so that its end is seen from outside.
 
 Run as `python -m fuzz.embedded shm|socket`: prints the address of its one node, and lives until its standard
 input ends.
@@ -22,7 +22,7 @@ from votequorum_ipc.testing import simulated_cluster
 ROOT = Path(__file__).resolve().parents[1]
 
 REST: Final = 5.0
-"""Seconds within which a daemon is through with whatever it was sent."""
+"""Seconds in which a daemon finishes everything that it was sent."""
 
 
 class Embedded:

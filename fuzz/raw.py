@@ -1,9 +1,8 @@
 """One connection to a libqb service, by plain blocking calls, on which everything can be done wrong.
 
-Strategy: it shakes hands honestly and maps what the server names, as the client in `ipc` does; after that
-each part can be used by itself: a chunk without a doorbell, a doorbell without a chunk, any word of the
-rings' headers, any file cut short. Nothing here protects the caller or the server; `ipc` is what programs
-use.
+Strategy: it shakes hands honestly and maps what the server names, as the client in `ipc` does. After that
+each part can be used alone: a chunk without a doorbell, a doorbell without a chunk, any word of the rings'
+headers, any file cut short. Nothing here protects the caller or the server. Programs use `ipc`.
 """
 
 from __future__ import annotations
@@ -173,7 +172,7 @@ class RawConnection:
                 self.poke_data("request", where, chunk_size)
 
     def post(self, times: int, way: str = "request") -> None:
-        """Say that there are so many more messages in a direction."""
+        """Announce `times` more messages in a direction."""
         if self._is_cut:
             return
         if not self.over_shm:
@@ -183,7 +182,7 @@ class RawConnection:
             self.rings[way].publish(times)
 
     def bell(self, times: int) -> None:
-        """Send as many bytes on the setup socket, or what it takes of them."""
+        """Send `times` bytes on the setup socket, as far as it takes them."""
         with contextlib.suppress(OSError):
             self.socket.send(bytes(times))
 

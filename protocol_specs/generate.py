@@ -213,7 +213,7 @@ def written(text: str) -> str:
     def block(found: re.Match[str]) -> str:
         begin, kind, subject, old, end = found.groups()
         if kind not in _WRITERS:
-            raise Drift(f"nobody writes {kind!r}")
+            raise Drift(f"{kind!r} is no kind of block")
         return "\n".join([begin.rstrip("\n"), "", *_WRITERS[kind](subject or "", old), "", end])
 
     return _BLOCK.sub(block, text)

@@ -46,7 +46,7 @@ def embedded(stage: Stage) -> Iterator[Result]:
 
 
 def _rate(stack: contextlib.ExitStack, stage: Stage, site: Site, connections: int) -> Callable[[], float]:
-    """Calls a second of a C program on a daemon, with so many connections."""
+    """Calls a second of a C program on a daemon, with this many connections."""
     side = stack.enter_context(stage.sides(site, "C"))["C"]
     side.ask("open", connections - 1)
     each = max(1, stage.scale.calls // connections)

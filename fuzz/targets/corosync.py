@@ -1,13 +1,13 @@
-"""Whatever a client does that the daemon has let in, corosync lives, and serves its other clients within 5 s.
+"""Whatever an accepted client does, corosync lives, and serves its other clients within 5 s.
 
 A case is a sequence of steps: connections to votequorum, quorum, cmap and cfg; valid and malformed requests;
 chunks, doorbells and counters that do not fit together; damage to what both sides share; handshakes broken
 off; early closes. After each sequence another client asks, once while the attacker's connections are open and
 once after they have closed. A death, a hang or a refusal is a failure.
 
-The daemon is a throw-away one on a host of its own (`tests/real`), with a memory limit, and is started again
-when it has died. A failure on a daemon that has seen other sequences is tried again on a fresh one first;
-what does not repeat there is written to the log of unrepeated deaths, with all sequences before it.
+The daemon is a throw-away one on a separate host (`tests/real`), with a memory limit, and is started again
+when it has died. A failure on a daemon that has seen other sequences is first tried again on fresh ones. What
+does not repeat there is written to `unrepeated.txt`, with all sequences before it.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Corosync:
             print(f"# On a fresh daemon it failed 0 of {TRIALS} times.", file=file)
             print(f"HISTORY = {history!r}\n", file=file)
 
-    # --- going on behind a failure ---
+    # --- going on after a failure ---
 
     def unknown_part(self, case: tuple[Step, ...]) -> tuple[Step, ...]:
         """The steps without those that complete a known combination of features."""

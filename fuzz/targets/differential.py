@@ -2,7 +2,7 @@
 
 A state machine opens connections to both, makes the same call on each, valid or not, and compares: the
 result or the error; then, once both have settled, what getinfo says, and the events of every connection, in
-order. What a ring id says differs between the two, so the ring of now counts as one thing.
+order. Ring ids differ between the two, so the current ring counts as equal.
 
 Not compared is what the model of the embedded daemon does on purpose not as corosync 3.1.7 does (its
 docstring lists it): votes beyond 8 bits.
@@ -37,10 +37,10 @@ SETTLING: Final = 3.0
 """Seconds in which both must come to say the same: corosync answers before it acts."""
 
 MOST_VOTES: Final = 100
-"""Beyond 8 bits for the quorum, corosync counts in a way of its own."""
+"""Beyond 8 bits for the quorum, corosync counts differently."""
 
 NOW: Final = RingId(0, 0)
-"""Stands for the ring of now."""
+"""Stands for the current ring."""
 
 Handle = Votequorum | Quorum
 
@@ -59,7 +59,7 @@ class Side:
         self.ring = NOW
 
     async def open(self) -> None:
-        """Make the connection that everything is asked on, and learn the ring of now."""
+        """Make the connection that everything is asked on, and learn the current ring."""
         self.observer = await self._connect("votequorum")
         assert isinstance(self.observer, Votequorum)
         await self.observer.trackstart(flags=TrackFlags.CURRENT)
@@ -81,7 +81,7 @@ class Side:
             return type(error).__name__
 
     def _ring_for(self, drawn: RingId | None) -> RingId:
-        """A ring id as this daemon counts; one that was drawn must not be that of now by chance."""
+        """A ring id of this daemon. A drawn one must not be the current one by chance."""
         return self.ring if drawn is None else drawn._replace(seq=drawn.seq | 1 << 63)
 
     async def hang_up(self, service: str, number: int) -> None:
@@ -96,7 +96,7 @@ class Side:
         return await self.observer.getinfo(), waiting
 
     async def events(self) -> dict[tuple[str, int], list[Any]]:
-        """The events that wait, with the ring of now called so."""
+        """The queued events, with `NOW` for the current ring."""
         taken: dict[tuple[str, int], list[Any]] = {}
         for key, handle in self.handles.items():
             taken[key] = [
@@ -121,7 +121,7 @@ class Side:
 
 
 class Portal:
-    """A trio run in a thread of its own, for handles that live from one step to the next."""
+    """A trio run in a separate thread, for handles that live from one step to the next."""
 
     def __init__(self) -> None:
         self._ready = threading.Event()
@@ -223,7 +223,7 @@ class Differential:
             raise Disagreement(f"after {step}:\ncorosync sent {events[0]},\nthe embedded daemon {events[1]}")
 
     def finish(self) -> None:
-        """Close everything; a corosync that is not as it was is started again."""
+        """Close everything. A corosync whose state has changed is started again."""
         unchanged = self.portal.run(self._finish)
         if not unchanged:
             self.daemon.restart()

@@ -1,5 +1,4 @@
-"""Whatever a client does, the embedded daemon lives, serves its other clients within 5 s, and lets go of
-what is over.
+"""Whatever a client does, the embedded daemon lives, serves others within 5 s, and frees what it held.
 
 The cases are those that corosync itself is put to (`fuzz/targets/corosync.py`): any steps on connections to
 its services, in any order. After each sequence another client asks, once while the attacker's connections are
@@ -27,7 +26,7 @@ from votequorum_ipc.errors import CsError
 from votequorum_ipc.strategies.attacks import attacks
 
 SETTLING: Final = 5.0
-"""Seconds in which the daemon lets go of closed connections."""
+"""Seconds in which the daemon frees closed connections."""
 
 
 class NotServed(AssertionError):
@@ -52,7 +51,7 @@ class HostileClient:
         self._descriptors = self.daemon.descriptors()
 
     def check(self, case: tuple[Step, ...]) -> None:
-        """Perform the steps and see whether others are served, and everything is let go of."""
+        """Perform the steps and see whether others are served, and everything is freed."""
         if not self.daemon.alive:
             self.start()
         attacker = Attacker(self.daemon.address, before_cut=self.daemon.wait_until_it_waits)

@@ -48,7 +48,7 @@ DEADLINE: Final = 1.0
 """Seconds of the jumping clock that a client waits for an answer."""
 
 FLOOD: Final = 400
-"""Events that a flood is made of, or as many as find room."""
+"""Events in a flood, if there is room for them."""
 
 _WORD: Final = struct.Struct("=I")
 
@@ -363,7 +363,7 @@ def _contents(path: str) -> bytes:
 
 
 class Client:
-    """A program that uses a handle, and goes on whatever becomes of its calls."""
+    """A program that uses a handle, and goes on after calls that fail."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock

@@ -79,7 +79,7 @@ class Rings:
         self.stem = str(directory / "ring")
 
     def check(self, case: RingScript) -> None:
-        """Play the script on a ring of its own."""
+        """Play the script on a new ring."""
         with contextlib.ExitStack() as stack:
             writer = Ring.create(self.stem, case.max_msg_size)
             stack.callback(writer.unlink)

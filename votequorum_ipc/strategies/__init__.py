@@ -5,13 +5,13 @@ anatomy     where each field of one message is
 messages    valid messages, almost valid ones (one lie each, which names itself), arbitrary bytes
 calls       sequences of library calls on several connections
 bursts      many hostile variants of one message or one ring, from one seed
-rings       what both ends do to a ring, and what can be wrong with one, or with a control block
-handshakes  answers to a connection request, and what a server does with the connection afterwards
-attacks     sequences of steps of a client that keeps to nothing, for a daemon to survive
-clusters    cluster configurations, and what happens to a cluster
+rings       what both ends do to a ring, and lies in a ring or a control block
+handshakes  answers to a connection request, and what the server does afterwards
+attacks     sequences of steps of a hostile client, for a daemon to survive
+clusters    cluster configurations, and events in a cluster
 
-Everything drawn is a frozen dataclass whose `repr` (but for a cluster configuration) is the Python that makes
-it again, so that a failure can be pasted, stored and replayed. Everything shrinks towards the shortest
+Everything drawn is a frozen dataclass. Except for a cluster configuration, its `repr` is the Python that
+makes it again, so a failure can be pasted, stored and replayed. Everything shrinks towards the shortest
 sequence of the simplest messages with the one lie that matters.
 
 Needs hypothesis: `pip install 'votequorum-ipc[fuzz]'`.

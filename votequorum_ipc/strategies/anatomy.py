@@ -1,7 +1,7 @@
-"""Where each field of one message is, so that exactly one of them can be made a lie.
+"""Where each field of a message is, so that exactly one field can become a lie.
 
-Strategy: one walk over the construct declaration beside the bytes of a message that was encoded from it. What
-a list or a tail takes is what is left of the message, shared out by the counts that were passed on the way.
+Strategy: one walk over the construct declaration, beside the bytes of a message that was encoded from it. The
+counts that the walk passes tell how long the lists behind them are.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Sequences of steps of a client that keeps to nothing; `votequorum_ipc.attack` has the steps.
+"""Sequences of the steps of a hostile client. `votequorum_ipc.attack` has the steps.
 
-Strategy: a sequence begins with a connection or two, because most steps need one; then come requests, most of
-them valid or nearly so, among steps that damage what both sides share. `left_out` names features of steps
-that are not to be drawn: that is how a campaign goes on behind a defect that it has found already.
+Strategy: a sequence begins with a connection, because most steps need one. Then come requests, most of them
+valid or nearly valid, between steps that damage what both sides share. `without` removes the steps that
+complete a known combination of features, so a campaign can go on after it has found a defect.
 
-Left out always: what a daemon is right to end for (cfg's requests to shut down or to kill a node), and
+Never drawn are requests that rightly end a daemon (cfg's requests to shut down or to kill a node), and
 message sizes beyond 1 MiB, which fill /dev/shm for everybody.
 """
 
@@ -37,7 +37,7 @@ from .values import integers
 SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
 
 _TO_OBEY: Final = {"cfg": (2, 3)}
-"""killnode and tryshutdown: to end for them is no defect."""
+"""killnode and tryshutdown: a daemon that obeys them has no defect."""
 
 _KNOWN_KEYS: Final = (
     "totem.cluster_name", "quorum.provider", "nodelist.node.0.nodeid", "runtime.votequorum.this_node_id",
@@ -52,12 +52,12 @@ _FIELDS: Final = [field.name for field in RING_HEADER.subcons if field.name and 
 
 
 def connects() -> st.SearchStrategy[Connect]:
-    """Connections, with the message size that the daemon has anyway, or a larger one."""
+    """Connections, with corosync's smallest message size, a smaller one, or a larger one."""
     return st.builds(Connect, _numbers, st.sampled_from(SERVICES), st.sampled_from([8192, 1, 1 << 20]))
 
 
 def handshakes() -> st.SearchStrategy[Handshake]:
-    """Connection requests that are not, cut short, or too long."""
+    """Bytes in place of a connection request: wrong, cut short, or too long."""
     request = frames_of("setup", CONNECTION_REQUEST).map(
         lambda frame: Frame(
             frame.service, frame.message, {"max_msg_size": frame.fields["max_msg_size"] % 8193}
@@ -68,13 +68,13 @@ def handshakes() -> st.SearchStrategy[Handshake]:
 
 
 def _is_small(data: bytes) -> bool:
-    """Whether a handshake asks for at most a MiB, should the daemon take it for one."""
+    """Whether a handshake asks for at most 1 MiB, if the daemon accepts it."""
     padded = data.ljust(CONNECTION_REQUEST.fixed_size or 0, b"\0")[: CONNECTION_REQUEST.fixed_size]
     return int(CONNECTION_REQUEST.construct.parse(padded).max_msg_size) <= 1 << 20
 
 
 def requests() -> st.SearchStrategy[Frame | AlmostValid | bytes]:
-    """Requests for any service, whichever the connection is for."""
+    """Requests for any service, also for another one than the connection's."""
     correct = st.one_of(valid(services=SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
     return st.one_of(correct, almost_valid(correct), _longer(correct), arbitrary())
 
@@ -89,13 +89,13 @@ def _with_known_keys() -> st.SearchStrategy[Frame]:
 
 
 def _longer(correct: st.SearchStrategy[Frame]) -> st.SearchStrategy[bytes]:
-    """A request, and more behind it, as long as a message may be."""
+    """A request with more bytes after it, up to the length of a message."""
     return st.builds(lambda frame, size, fill: frame.data.ljust(size, fill), correct,
                      st.integers(0, 8192), st.sampled_from([b"\0", b"x", b"\xff"]))  # fmt: skip
 
 
 def about(message: Frame | AlmostValid | bytes) -> str:
-    """What a message is, in words."""
+    """A description of a message."""
     match message:
         case Frame():
             return f"{message.service} {message.message}"
@@ -106,7 +106,7 @@ def about(message: Frame | AlmostValid | bytes) -> str:
 
 @st.composite
 def sends(draw: st.DrawFn) -> Send:
-    """Requests; most of them announced as they should be."""
+    """Requests, most of them announced correctly."""
     message = draw(requests())
     posts, bells = draw(st.sampled_from([(1, 1), (1, 1), (1, 1), (2, 1), (1, 0), (0, 1), (3, 3)]))
     chunk_size = draw(st.none() | st.none() | integers("L"))
@@ -128,7 +128,7 @@ def damages() -> st.SearchStrategy[Step]:
 
 
 def honest_sends() -> st.SearchStrategy[Send]:
-    """Valid requests, announced as they should be, for what comes before and after damage."""
+    """Valid requests, announced correctly, for before and after damage."""
     correct = st.one_of(valid(services=SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
     return st.builds(
         lambda number, frame: Send(number, frame.data, about=about(frame)),
@@ -140,7 +140,7 @@ def honest_sends() -> st.SearchStrategy[Send]:
 def attacks(most_steps: int = 12) -> st.SearchStrategy[tuple[Step, ...]]:
     """Sequences of steps, the first of which connects."""
     kinds: list[st.SearchStrategy[Step]] = [honest_sends(), sends(), damages(), connects(), handshakes()]
-    # By hand, because `one_of` would give each kind of damage the weight of all requests.
+    # `one_of` would give each kind of damage the weight of all requests together.
     step = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 2, 3, 4]).flatmap(lambda index: kinds[index])
     return st.builds(
         lambda first, rest: without_orders_to_end((first, *rest)),

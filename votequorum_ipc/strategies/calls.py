@@ -36,7 +36,7 @@ _CALLS: Final = {
 """The requests that a call of a handle sends; opening a handle sends the others."""
 
 _ARGUMENTS: Final = {"track_flags": "flags"}
-"""Where an argument is not called as its field is."""
+"""Arguments whose name differs from their field's."""
 
 _NAMES: Final = st.sampled_from(["device", "other", "x" * 254])
 
@@ -53,7 +53,7 @@ _LIKELY: Final[dict[str, st.SearchStrategy[Any]]] = {
     "allow": st.booleans(),
     "ring_id": st.none() | st.builds(RingId, st.integers(0, 3), st.integers(0, 40)),
 }
-"""What means something. A ring id of None stands for the one of now."""
+"""Values that mean something. A ring id of None stands for the current one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Call:
 def calls(
     *, connections: int = 3, services: tuple[str, ...] = ("votequorum", "quorum")
 ) -> st.SearchStrategy[Call]:
-    """One call, on one of so many connections of each service."""
+    """One call, on one of `connections` connections of each service."""
     pairs = [(service, layout) for service in services for layout in _CALLS[service]]
     return st.sampled_from(pairs).flatmap(lambda pair: _calls_of(*pair, connections))
 

@@ -1,8 +1,8 @@
-"""Cluster configurations, and what happens to a cluster, for the model and for the embedded daemon.
+"""Cluster configurations, and events in a cluster, for the model and for the embedded daemon.
 
-Strategy: a configuration is drawn with any combination of options, and kept if corosync would start with
-it. What happens is a sequence of the model's own functions by name, with nodes of that configuration; one
-that has no effect on a cluster as it is then does nothing, so any part of a sequence is a sequence.
+Strategy: a configuration is drawn with any combination of options, and kept if corosync would start with it.
+Events are calls of the model's own functions, by name, with nodes of that configuration. An event that is
+impossible at its moment does nothing, so any part of a sequence is a sequence.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Happening:
     arguments: tuple[Any, ...] = ()
 
     def happen(self, cluster: Any) -> Any:
-        """Let it happen to a `Cluster`, or to what has its functions, such as `testing.SimulatedCluster`.
+        """Let it happen to a `Cluster`, or to an object like it, such as `testing.SimulatedCluster`.
 
-        What cannot happen now, such as a new ring for a node that is down, does not.
+        An impossible event, such as a new ring for a node that is down, does nothing.
         """
         model: Cluster = getattr(cluster, "model", cluster)
         if self.name == "reform" and any(nodeid not in model.nodes for nodeid in self.arguments):

@@ -1,8 +1,8 @@
 """What a server may do to a client: the answer to its connection request, and everything after that.
 
-Strategy: a script says what is different from an honest server. Its answer is a valid connection response, or
-one with a lie or a path that leads elsewhere, cut after so many bytes. Then it has an action for each request
-in turn, and is honest when those are used up. So a failure shrinks to the one thing the server did.
+Strategy: a script says how a server differs from an honest one. Its answer is a valid connection response, or
+one with a lie or a path that leads elsewhere, perhaps cut short. Then it has an action for each request in
+turn, and is honest once they are used up. So a failure shrinks to the one thing that the server did.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Path(enum.Enum):
 
 
 class Act(enum.Enum):
-    """What a server does when a request has come, instead of the answer."""
+    """What a server does with a request instead of answering it."""
 
     ANSWER = "answer"
     """Answers: the honest action, and what a script ends with."""
@@ -53,7 +53,7 @@ class Act(enum.Enum):
     SWAP = "swap"
     """Answers with another request's answer."""
     FLOOD = "flood"
-    """Sends events, as many as there is room for, and answers."""
+    """Fills the event ring, and answers."""
     CLOSE = "close"
     """Closes the connection without an answer."""
     ANSWER_AND_CLOSE = "answer and close"
@@ -91,11 +91,11 @@ Action = Act | Say | Event | Damage
 
 @dataclass(frozen=True)
 class ServerScript:
-    """Everything that is not honest about a server."""
+    """How a server differs from an honest one."""
 
     transport: Transport = "shm"
     response: Frame | AlmostValid | bytes | None = None
-    """What answers the connection request; None for what is true."""
+    """The answer to the connection request; None for the true one."""
     paths: tuple[Path, Path, Path] = (Path.GOOD, Path.GOOD, Path.GOOD)
     """Where the response's paths lead: request, response and event."""
     cut: int | None = None
@@ -132,7 +132,7 @@ def actions(transport: Transport) -> st.SearchStrategy[Action]:
         st.one_of(events, almost_valid(events), arbitrary()).map(Event),
         st.builds(Damage, st.sampled_from(["request", "response", "event"]), lies),
     ]
-    # By hand, because `one_of` would give each kind of message the weight of all that is done without one.
+    # `one_of` would give each kind of message the weight of everything else together.
     return st.sampled_from([0, 0, 1, 2, 3]).flatmap(lambda index: kinds[index])
 
 

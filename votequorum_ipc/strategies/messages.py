@@ -45,7 +45,7 @@ class Lie(enum.Enum):
     TERMINATOR = "terminator"
     """A text has no NUL within its array, or a name is longer than its array."""
     PADDING = "padding"
-    """Padding is not zero. That is no lie to whoever reads it: the message means the same."""
+    """Padding is not zero. That is not a lie about anything: the message means the same."""
 
     def __repr__(self) -> str:
         return f"Lie.{self.name}"
@@ -148,7 +148,7 @@ def _almost_valid(draw: st.DrawFn, frames: st.SearchStrategy[Frame]) -> AlmostVa
 
 
 def arbitrary(max_size: int = 400) -> st.SearchStrategy[bytes]:
-    """Bytes; half of them behind a header that gives an id of some message and a size that is true."""
+    """Any bytes. Half of them follow a header with the id of some message and the true size."""
     headed = st.builds(
         lambda pair, rest: _HEADER.build({"id": pair[1].id, "size": _HEADER.sizeof() + len(rest)}) + rest,
         st.sampled_from(layouts()),
@@ -166,7 +166,7 @@ def frames(
 
 
 def bytes_of(message: Frame | AlmostValid | bytes) -> bytes:
-    """What goes over the wire for any of them."""
+    """The bytes of any kind of message."""
     return message if isinstance(message, bytes) else message.data
 
 
@@ -205,7 +205,7 @@ def _values_for(part: Part, size: int, letter: str) -> st.SearchStrategy[Any]:
 
 
 def _different(value: int | bytes, data: bytes, place: Place) -> int | bytes:
-    """The value, or one that differs in a bit where that is what is there already."""
+    """The value, or, where the message has that value already, one that differs in a bit."""
     there = data[place.start : place.start + place.size]
     if isinstance(value, bytes):
         return value if value != there else bytes([value[0] ^ 1]) + value[1:]

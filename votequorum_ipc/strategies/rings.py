@@ -1,4 +1,4 @@
-"""What the two ends do to a ring, and what can be wrong with a ring or with a control block.
+"""What the two ends do to a ring, and lies in a ring or in a control block.
 
 Strategy: a message in a ring matters by its size, not by its content, so a write is a size and a byte to
 fill it with; the content that comes of it differs at every word, so that nothing misplaced goes unseen.
@@ -50,7 +50,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Fill:
-    """The writer adds a message that leaves as many bytes of room as `slack`, or wants as many too many."""
+    """The writer adds a message that leaves `slack` bytes of room, or that is `-slack` bytes too long."""
 
     slack: int
     fill: int
@@ -97,7 +97,7 @@ class RingScript:
     """The word at which both pointers stand at first, in words of any ring: to be taken modulo its length."""
     steps: tuple[RingStep, ...]
     lies: tuple[RingLie, ...] = ()
-    """What is then changed behind the backs of both ends."""
+    """Changes that neither end makes."""
     after: tuple[RingStep, ...] = ()
     """What both ends do after that."""
 
@@ -127,14 +127,14 @@ def ring_steps(max_msg_size: int, most: int) -> st.SearchStrategy[tuple[RingStep
 
 
 def ring_scripts(most_steps: int = 40) -> st.SearchStrategy[RingScript]:
-    """Rings on which everybody is honest."""
+    """Rings with two honest ends."""
     return st.sampled_from(MESSAGE_SIZES).flatmap(
         lambda size: st.builds(RingScript, st.just(size), _starts, ring_steps(size, most_steps))
     )
 
 
 def damaged_ring_scripts(most_steps: int = 10) -> st.SearchStrategy[RingScript]:
-    """Rings on which somebody is not."""
+    """Rings with lies in them."""
     return st.sampled_from(MESSAGE_SIZES).flatmap(
         lambda size: st.builds(
             RingScript,
@@ -151,7 +151,7 @@ _starts = st.just(0) | st.integers(0, 3071)
 
 
 def ring_lies(words: int = 3072) -> st.SearchStrategy[RingLie]:
-    """Lies about a ring of so many words: pointers, sizes, counts, chunk headers, and files cut short."""
+    """Lies about a ring of `words` words: its pointers, sizes, counts and chunk headers."""
     near = st.integers(-2, 2).map(lambda delta: (words + delta) & 0xFFFFFFFF)
     values = st.one_of(integers("L"), near, st.sampled_from(_MAGICS))
     return st.one_of(

@@ -41,7 +41,7 @@ def integers(letter: str) -> st.SearchStrategy[int]:
 
 
 def texts(most_bytes: int) -> st.SearchStrategy[str]:
-    """Texts that fit into as many bytes, among them such that no encoding explains."""
+    """Texts of at most `most_bytes` bytes, some of them not valid in any encoding."""
     longest = st.binary(min_size=1, max_size=4).map(lambda raw: (raw * most_bytes)[:most_bytes])
     raw = st.binary(max_size=min(most_bytes, 40)) | longest
     return raw.map(lambda value: value.replace(b"\0", b"x").decode("utf-8", "surrogateescape"))

@@ -1,4 +1,4 @@
-"""What is needed of the `cfg` service: a node's addresses and links, and which node this is.
+"""The messages of the `cfg` service: a node's addresses and links, and which node this is.
 
 Sources: corosync's include/corosync/ipc_cfg.h, include/corosync/cfg.h.
 """
@@ -11,7 +11,7 @@ from .fields import CharArray, RestOfMessage
 from .layout import request, response
 
 ADDRESS_LENGTH = 16
-"""TOTEMIP_ADDRLEN: each address takes as many bytes, an IPv4 one its first 4."""
+"""TOTEMIP_ADDRLEN: bytes of each address. An IPv4 address has the first 4."""
 
 MAX_LINKS = 8
 """CFG_MAX_LINKS."""

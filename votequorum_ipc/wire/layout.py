@@ -47,8 +47,8 @@ CS_OK = 1
 class Layout:
     """One message: what the specification says of it, and how its bytes are read and written.
 
-    `decode(data)` gives a named tuple of the fields (without `id`, `size` and the counts, which the lengths
-    tell); `encode(**fields)` gives bytes with zero padding. A response's `error` may be left out: CS_OK.
+    `decode(data)` gives a named tuple of the fields, without `id`, `size` and the counts. `encode(**fields)`
+    gives bytes with zero padding. A response's `error` is CS_OK by default.
     """
 
     name: str

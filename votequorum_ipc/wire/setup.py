@@ -58,7 +58,7 @@ DISCONNECT = -3
 """QB_IPC_MSG_DISCONNECT: a request of this id ends the connection."""
 
 REFUSAL = response("refusal", 0, "qb_ipc_response_header")
-"""What a server answers to a request that it cannot make out, whatever the service."""
+"""The answer of every service to a request that it does not understand."""
 
 RING_HEADER = c.Struct(
     "write_pt" / c.Int32un,
