@@ -155,9 +155,6 @@ LIES: dict[str, Callable[[Liar], Any]] = {
     "a chunk longer than what is in use": lambda liar: announce(liar, 400),
     "a semaphore that counts what is not there": lambda liar: liar.poke("request", "posted_sem", words(9)),
     "a semaphore of noise": lambda liar: liar.poke("request", "posted_sem", b"\xfe\x7f" * 16),
-    "a response semaphore at its maximum": lambda liar: liar.poke(
-        "response", "posted_sem", words(0x7FFFFFFF)
-    ).ask(),
     "a farewell": lambda liar: liar.ask(struct.pack("=i4xi4x", -3, 16)),
     "the request header truncated": lambda liar: os.truncate(liar.file("request"), 0),
     "the request data truncated": lambda liar: os.truncate(liar.file("request", "data"), 100),
@@ -182,6 +179,9 @@ WHIMS: dict[str, Callable[[Liar], Any]] = {
     "another word size": lambda liar: liar.poke("request", "word_size", words(1)),
     "waiters that are none, to be woken in a way there is not": lambda liar: liar.poke(
         "response", "posted_sem", words(0, 1, 0x7FFFFFFF, 0x7FFFFFFF)
+    ),
+    "a response semaphore at its maximum": lambda liar: liar.poke(
+        "response", "posted_sem", words(0x7FFFFFFF)
     ),
     "a response semaphore of noise": lambda liar: liar.poke("response", "posted_sem", b"\xfe\x7f" * 16),
     "other paths": lambda liar: liar.poke("request", "data_path", b"/etc/passwd\0"),

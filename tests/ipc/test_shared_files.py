@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.command import ENVIRONMENT
 from votequorum_ipc import MessageError, TryAgain
-from votequorum_ipc.ring import Ring, map_shared, open_shared_file, remove_shared_file
+from votequorum_ipc.ring import Ring, map_shared, open_shared_file, remove_shared, remove_shared_file
 
 MAX_MSG_SIZE = 8192
 
@@ -36,7 +37,7 @@ def test_a_directory_that_is_a_link_is_not_followed(directory: Path, tmp_path: P
     (tmp_path / "victim-header").touch()
     (directory / "elsewhere").symlink_to(tmp_path)
     for name in ("link/qb-request-x", "elsewhere/victim"):
-        with pytest.raises(MessageError, match="leads to"):
+        with pytest.raises(MessageError, match="leads elsewhere"):
             Ring.open(f"{directory}/{name}", MAX_MSG_SIZE)
         remove_shared_file(f"{directory}/{name}-header")
     assert (tmp_path / "victim-header").exists()
@@ -93,3 +94,46 @@ def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(directory: Path) -
     assert header.is_dir()
     assert not data.exists()
     ring.close(count_out=False)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+def test_a_directory_that_has_become_a_link_is_not_removed_at_the_end(
+    directory: Path, tmp_path: Path, transport: str
+) -> None:
+    """A hostile server puts a link above the directory that it named, and dies."""
+    (directory / "way" / "qb").mkdir(parents=True)
+    (tmp_path / "qb").mkdir()
+    ring = Ring.create(f"{directory}/way/qb/qb-request-x", MAX_MSG_SIZE)
+    paths = ring.paths if transport == "shm" else (f"{directory}/way/qb/qb-control-x",)
+    ring.close()
+    (directory / "way").rename(directory / "old")
+    (directory / "way").symlink_to(tmp_path)
+    remove_shared(*paths)
+    assert (tmp_path / "qb").is_dir()
+    (directory / "way").unlink()
+    (directory / "old").rename(directory / "way")
+    ring.unlink()
+    remove_shared(*paths)
+    assert not (directory / "way" / "qb").exists()
+
+
+WITHOUT_PROC = """
+import trio
+from votequorum_ipc import Votequorum
+from votequorum_ipc.testing import simulated_cluster
+
+async def main():
+    for transport in ("shm", "socket"):
+        async with simulated_cluster(1, transport=transport) as cluster:
+            async with await Votequorum.initialize(address=cluster.address(1)) as handle:
+                print(transport, (await handle.getinfo()).node_id)
+
+trio.run(main)
+"""
+
+
+def test_nothing_here_needs_proc(real_corosync: None) -> None:
+    hide = f'mount -t tmpfs tmpfs /proc && exec {sys.executable} -c "$1"'
+    argv = ["unshare", "--mount", "sh", "-c", hide, "sh", WITHOUT_PROC]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
+    assert done.stdout + done.stderr == "shm 1\nsocket 1\n"

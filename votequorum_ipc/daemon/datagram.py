@@ -22,15 +22,14 @@ from typing import Final
 
 from ..errors import Library, MessageError
 from ..ipc.address import abstract
-from ..ring import check_platform, create_shared_file, map_shared
-from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of, word_of
+from ..ring import GuardedMemory, check_platform, create_shared_file
+from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of
 from .admission import Credentials
 from .directory import Directory
 from .limits import MAX_BATCH
 from .transport import ARRIVALS, ROOM
 
 _CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
-_FLOW_CONTROL: Final = word_of(CONTROL_BLOCK.subcons[0].subcon, "flow_control")
 _FLOW_CONTROL_OFFSET: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
 _UCRED_SIZE: Final = int(UCRED.sizeof())
@@ -61,10 +60,11 @@ class ServerDatagram:
             self._base = directory.file(f"qb-{service}")
             undo.callback(directory.remove, [PurePath(self._control_path).name])
             descriptor = create_shared_file(self._control_path, _CONTROL_SIZE)
-            undo.callback(os.close, descriptor)
-            self._mapping = undo.enter_context(
-                contextlib.closing(map_shared(descriptor, _CONTROL_SIZE)),
-            )
+            try:
+                self._control = GuardedMemory(descriptor, _CONTROL_SIZE, has_counts=False)
+            finally:
+                os.close(descriptor)
+            undo.callback(self._control.close)
             self._requests = undo.enter_context(_bound(f"{self._base}-request", max_msg_size))
             self._requests.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             self._events = undo.enter_context(_bound(f"{self._base}-event-tx", max_msg_size))
@@ -86,8 +86,7 @@ class ServerDatagram:
         epoll.modify(self._events, select.EPOLLET | room)
 
     def check(self) -> None:
-        if self._mapping.size() < _CONTROL_SIZE:
-            raise MessageError(f"truncated to {self._mapping.size()} bytes", field="control file")
+        self._control.check_length()
 
     def receive(self) -> bytes | None:
         for _ in range(MAX_BATCH):
@@ -171,7 +170,7 @@ class ServerDatagram:
 
     def set_flow_control(self, level: int) -> None:
         self.check()
-        _FLOW_CONTROL.pack_into(self._mapping, _FLOW_CONTROL_OFFSET, level)
+        self._control.store(_FLOW_CONTROL_OFFSET, level)
 
     def close(self) -> None:
         self._undo.close()

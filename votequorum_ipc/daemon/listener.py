@@ -23,6 +23,7 @@ import trio
 
 from ..errors import Busy, CsError, error_from_errno
 from ..ipc.address import locate
+from ..ring import check_platform
 from .admission import Admission, Credentials
 from .connection import ServerConnection
 from .handshake import accepted, receive_request, refused, send_response
@@ -54,7 +55,9 @@ class Listener:
         admission: Admission,
         make_transport: MakeTransport,
     ) -> None:
-        """Listen at once. Raises `Busy` when the address is in use, another `CsError` when it is invalid."""
+        """Listen at once. Raises `Busy` when the address is in use, `NotSupported` where no client could be
+        served, another `CsError` for an invalid address."""
+        check_platform()
         self.service = service
         self.closed = False
         self._admission = admission

@@ -6,20 +6,20 @@ After reading bytes the ring is looked at once more, so that a client whose byte
 hurts itself alone. For each event a byte goes out; the client's taking it frees our buffer, and so tells us
 that the ring has room again. For room in the response ring there is no such sign.
 
-Trust: the rings are the client's to write and even to truncate; see `Ring.check_length` for what that leaves.
+Trust: the rings are the client's to write and even to truncate. They are opened without trust, so that
+whatever a client does to them is a `MessageError` here.
 
 Sources: libqb's lib/ipc_shm.c and lib/ipcs.c.
 """
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from pathlib import PurePath
 from typing import Final
 
-from ..errors import Library, MessageError
+from ..errors import Library
 from ..ring import Ring
 from ..wire.setup import TRANSPORT_SHM
 from .admission import Credentials
@@ -42,7 +42,6 @@ class ServerShm:
         self._rings: list[Ring] = []
         self._bytes_to_take = 0
         self._bytes_to_send = 0
-        self._truncated = False
         self._directory = Directory(client, setup.fileno())
         try:
             for way in ("request", "response", "event"):
@@ -66,26 +65,15 @@ class ServerShm:
 
     def check(self) -> None:
         for ring in self._rings:
-            self._check_length(ring)
-
-    def _check_length(self, ring: Ring) -> None:
-        try:
             ring.check_length()
-        except MessageError:
-            self._truncated = True
-            raise
 
     def receive(self) -> bytes | None:
-        # Before each touch, not once for all that is queued: a client may cut a file in between.
-        self._check_length(self._request)
         return self._request.read()
 
     def respond(self, message: bytes) -> bool:
-        self._check_length(self._response)
         return self._response.write(message)
 
     def notify(self, message: bytes) -> bool:
-        self._check_length(self._event)
         if not self._event.write(message):
             return False
         self._bytes_to_send += 1
@@ -131,12 +119,9 @@ class ServerShm:
         return response
 
     def set_flow_control(self, level: int) -> None:
-        self._check_length(self._request)
         self._request.flow_control = level
 
     def close(self) -> None:
-        with contextlib.suppress(MessageError):
-            self.check()
         for ring in self._rings:
-            ring.close(count_out=not self._truncated)
+            ring.close()
         self._directory.remove([PurePath(path).name for ring in self._rings for path in ring.paths])

@@ -22,6 +22,7 @@ from threading import get_ident
 from typing import Final, Literal
 
 from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
+from ..ring import check_platform
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .backend import INFINITY, Backend, current
@@ -519,19 +520,21 @@ async def connect(
     the daemon starts, `NotSupported` for a transport that is unknown here, `MessageError` when the other
     end speaks something else, and other `CsError` as the server refuses.
     """
+    check_platform()
     if not service or not 0 < max_msg_size < 1 << 32:
         raise InvalidParam("a service has a name, and max_msg_size is a positive uint32")
     backend = current()
     setup = await set_up(service, max_msg_size, address, server_uids)
     kind = setup.response.connection_type
+    trusted = setup.server.is_root
     epoll = None
     try:
         epoll = select.epoll()
         transport: Transport
         if kind == TRANSPORT_SHM:
-            transport = ShmTransport(setup.socket, setup.response, epoll)
+            transport = ShmTransport(setup.socket, setup.response, epoll, trusted=trusted)
         elif kind == TRANSPORT_SOCKET:
-            transport = SocketTransport(setup.socket, setup.response, epoll)
+            transport = SocketTransport(setup.socket, setup.response, epoll, trusted=trusted)
         else:
             raise NotSupported(f"{service!r} uses transport {kind}; known are shared memory and sockets")
     except BaseException as error:

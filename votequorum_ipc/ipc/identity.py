@@ -34,6 +34,11 @@ class Server(NamedTuple):
     uid: int
     """The overflow uid when the kernel cannot say."""
 
+    @property
+    def is_root(self) -> bool:
+        """Whether root runs it, who needs no trick to harm this process."""
+        return self.uid == 0
+
 
 def unknown_server() -> Server:
     """What the kernel reports for a message without credentials."""

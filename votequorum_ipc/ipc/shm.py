@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import select
 import socket
 import struct
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from ..errors import Library
-from ..ring import Ring, chunk_words
+from ..ring import Ring, chunk_words, remove_shared
 from .transport import EDGES, ENDED, hang_up
 
 _RING_MAPPED_BY_BOTH: Final = 2
@@ -37,14 +36,24 @@ class ShmTransport:
 
     name: Final[Literal["shm"]] = "shm"
 
-    def __init__(self, setup_socket: socket.socket, response: Any, epoll: select.epoll) -> None:
-        """`response` is the decoded `CONNECTION_RESPONSE`. Raises `CsError` for rings that cannot be used."""
+    def __init__(
+        self,
+        setup_socket: socket.socket,
+        response: Any,
+        epoll: select.epoll,
+        *,
+        trusted: bool,
+    ) -> None:
+        """`response` is the decoded `CONNECTION_RESPONSE`; `trusted` says that the server is root's.
+
+        Raises `CsError` for rings that cannot be used.
+        """
         self._socket = setup_socket
         self.event_socket = setup_socket
         with contextlib.ExitStack() as undo:
             self._rings = []
             for stem in (response.request, response.response, response.event):
-                self._rings.append(Ring.open(stem, response.max_msg_size))
+                self._rings.append(Ring.open(stem, response.max_msg_size, trusted=trusted))
                 undo.callback(self._rings[-1].close)
             epoll.register(setup_socket, EDGES)
             undo.pop_all()
@@ -125,7 +134,4 @@ class ShmTransport:
         for ring in self._rings:
             ring.close()
         if server_gone:
-            for ring in self._rings:
-                ring.unlink()
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.dirname(self._request.paths[0]))  # noqa: PTH106, PTH120
+            remove_shared(*(path for ring in self._rings for path in ring.paths))

@@ -1,0 +1,37 @@
+"""Where nothing can work, both ends say so at once, and advise nothing that does not help."""
+
+from __future__ import annotations
+
+import os
+import struct
+from types import SimpleNamespace
+
+import pytest
+
+from votequorum_ipc import NotSupported, Votequorum
+from votequorum_ipc.ring import check_platform
+from votequorum_ipc.testing import simulated_cluster
+
+
+@pytest.fixture
+def in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    calcsize = struct.calcsize
+    monkeypatch.setattr(struct, "calcsize", lambda format_: 4 if format_ == "P" else calcsize(format_))
+
+
+async def test_a_client_of_32_bits_refuses_before_it_connects(in_32_bits: None) -> None:
+    with pytest.raises(NotSupported, match=r"this Python has 32 bits.*qb_ipc_type does not change that"):
+        await Votequorum.initialize(address="@nobody-is-here")
+
+
+async def test_a_server_of_32_bits_refuses_before_it_listens(in_32_bits: None) -> None:
+    for transport in ("shm", "socket"):
+        with pytest.raises(NotSupported, match="this Python has 32 bits"):
+            async with simulated_cluster(1, transport=transport):
+                pytest.fail("it announced itself")
+
+
+def test_a_machine_whose_system_calls_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="sparc64"))
+    with pytest.raises(NotSupported, match="sparc64 is unknown here; known are x86_64, aarch64"):
+        check_platform()

@@ -1,0 +1,38 @@
+"""libqb's ring buffer in shared memory, the semaphore that counts its chunks, and the files behind both.
+
+No sockets, no waiting. From the top down: `buffer` has the ring's rules, `semaphore` its counts, `memory` the
+two ways to touch a shared file, `files` how such a file is opened, made and removed, and `platform` where all
+of this holds.
+"""
+
+from .buffer import Ring, chunk_words, ring_words
+from .files import (
+    SHM_DIRECTORY,
+    checked_path,
+    create_shared_file,
+    open_shared_file,
+    remove_shared,
+    remove_shared_file,
+)
+from .memory import WORD, GuardedMemory, MappedMemory, Memory, map_shared
+from .platform import check_platform
+from .semaphore import lower
+
+__all__ = [
+    "SHM_DIRECTORY",
+    "WORD",
+    "GuardedMemory",
+    "MappedMemory",
+    "Memory",
+    "Ring",
+    "check_platform",
+    "checked_path",
+    "chunk_words",
+    "create_shared_file",
+    "lower",
+    "map_shared",
+    "open_shared_file",
+    "remove_shared",
+    "remove_shared_file",
+    "ring_words",
+]

@@ -1,0 +1,195 @@
+"""The two ways to touch a shared file: through a mapping, or through system calls.
+
+Strategy: a mapping is fast, but a file that is cut under it turns a touch into a SIGBUS, which Python cannot
+catch. `MappedMemory` is therefore for files whose other end is root's: root needs no trick to end us.
+`GuardedMemory` is for all others. It reads and writes with pread and pwrite, where a cut file gives short
+answers, and maps the file only to have an address for the kernel's futex calls, which report EFAULT. No
+instruction of ours touches a mapping there, so nothing that the other end does to a file can kill us.
+
+A pread or pwrite costs 0.6 to 0.8 us, a touch 0.04 us.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from typing import Final, Protocol
+
+from ..errors import MessageError, error_from_errno
+
+WORD: Final = 4
+_ONE: Final = struct.Struct("=I")
+_TWO: Final = struct.Struct("=II")
+
+
+class Memory(Protocol):
+    """One shared file. Numbers are unsigned words, places and sizes are in bytes.
+
+    Each method raises `MessageError` where it finds the file cut.
+    """
+
+    def load(self, place: int) -> int:
+        """The word at this place."""
+
+    def load_two(self, place: int) -> tuple[int, int]:
+        """The two words from this place on."""
+
+    def store(self, place: int, value: int) -> None:
+        """Set a word."""
+
+    def read(self, place: int, size: int) -> bytes:
+        """A copy of that many bytes."""
+
+    def write(self, place: int, data: bytes) -> None:
+        """Overwrite the bytes from this place on."""
+
+    def check_length(self) -> None:
+        """Raises `MessageError` when the file was cut."""
+
+    def address(self, place: int) -> int:
+        """Where the kernel finds this place, until `close`."""
+
+    def close(self) -> None:
+        """Let go of the file. No other method may be called afterwards."""
+
+
+class MappedMemory:
+    """See `Memory`."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        """Map the file. The descriptor stays the caller's."""
+        self._mapping = map_shared(descriptor, size)
+        self._pin = _Pin(self._mapping)
+        self._view = memoryview(self._mapping)
+        words = self._view[: size - size % WORD]
+        self._words = words.cast("I")
+        words.release()
+        self._least = _least_length(size)
+        self._length = self._mapping.size
+
+    def load(self, place: int) -> int:
+        return self._words[place >> 2]
+
+    def load_two(self, place: int) -> tuple[int, int]:
+        words = self._words
+        place >>= 2
+        return words[place], words[place + 1]
+
+    def store(self, place: int, value: int) -> None:
+        self._words[place >> 2] = value
+
+    def read(self, place: int, size: int) -> bytes:
+        return self._mapping[place : place + size]
+
+    def write(self, place: int, data: bytes) -> None:
+        self._view[place : place + len(data)] = data
+
+    def check_length(self) -> None:
+        length = self._length()
+        if length < self._least:
+            raise _cut(length)
+
+    def address(self, place: int) -> int:
+        return self._pin.address + place
+
+    def close(self) -> None:
+        self._words.release()
+        self._view.release()
+        self._pin.release()
+        self._mapping.close()
+
+
+class GuardedMemory:
+    """See `Memory`."""
+
+    def __init__(self, descriptor: int, size: int, *, has_counts: bool) -> None:
+        """Takes a copy of the descriptor. `has_counts` says that `address` will be asked for."""
+        self._least = _least_length(size)
+        self._descriptor = os.dup(descriptor)
+        self._mapping: mmap.mmap | None = None
+        self._pin: _Pin | None = None
+        if has_counts:
+            try:
+                self._mapping = map_shared(descriptor, size)
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+            self._pin = _Pin(self._mapping)
+
+    def load(self, place: int) -> int:
+        return int(_ONE.unpack(self.read(place, WORD))[0])
+
+    def load_two(self, place: int) -> tuple[int, int]:
+        first, second = _TWO.unpack(self.read(place, 2 * WORD))
+        return first, second
+
+    def store(self, place: int, value: int) -> None:
+        self._pwrite(place, _ONE.pack(value))
+
+    def read(self, place: int, size: int) -> bytes:
+        data = os.pread(self._descriptor, size, place)
+        if len(data) != size:
+            raise _cut(place + len(data))
+        return data
+
+    def write(self, place: int, data: bytes) -> None:
+        # Writing would make a cut file longer again, and the other end would get a message of zeros.
+        self.check_length()
+        self._pwrite(place, data)
+
+    def _pwrite(self, place: int, data: bytes) -> None:
+        try:
+            os.pwrite(self._descriptor, data, place)
+        except OSError as error:
+            # Of a whole file that cannot happen, as its pages are there.
+            raise MessageError(
+                f"it cannot be written any more: {error.strerror}", field="shared file"
+            ) from error
+
+    def check_length(self) -> None:
+        length = os.fstat(self._descriptor).st_size
+        if length < self._least:
+            raise _cut(length)
+
+    def address(self, place: int) -> int:
+        assert self._pin is not None
+        return self._pin.address + place
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+        if self._mapping is not None and self._pin is not None:
+            self._pin.release()
+            self._mapping.close()
+
+
+def _least_length(size: int) -> int:
+    """How long a file must be for all of its pages to be there. libqb's client cuts the header of a ring that
+    has no user data to 8248 bytes."""
+    return (size - 1) // mmap.PAGESIZE * mmap.PAGESIZE + 1
+
+
+class _Pin:
+    """The address of a mapping; the mapping cannot go before `release`."""
+
+    def __init__(self, mapping: mmap.mmap) -> None:
+        self._export: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * 1).from_buffer(mapping)
+        self.address = ctypes.addressof(self._export)
+
+    def release(self) -> None:
+        self._export = None
+
+
+def map_shared(descriptor: int, size: int) -> mmap.mmap:
+    """Map a shared file, readable and writable. Raises `CsError` for what the system refuses."""
+    try:
+        return mmap.mmap(descriptor, size)
+    except OSError as error:
+        raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
+    except ValueError as error:
+        raise MessageError(f"cut to less than {size} bytes meanwhile", field="shared file") from error
+
+
+def _cut(length: int) -> MessageError:
+    return MessageError(f"it was truncated to {length} bytes", field="shared file")
