@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.waiting import eventually
 from votequorum_ipc import MessageError
 from votequorum_ipc.ring import GuardedMemory, create_shared_file, lower
+from votequorum_ipc.ring.platform import futex_number
 from votequorum_ipc.ring.semaphore import GuardedSemaphore, create_semaphore
 from votequorum_ipc.wire.setup import CONTROL_BLOCK, offset_of
 
@@ -45,6 +47,7 @@ def memory(path: str) -> Iterator[GuardedMemory]:
 COUNT_IN_NOISE = """
 import os, struct, sys
 from votequorum_ipc.ring import GuardedMemory
+from votequorum_ipc.ring.platform import futex_number
 from votequorum_ipc.ring.semaphore import GuardedSemaphore
 descriptor = os.open(sys.argv[1], os.O_RDWR)
 memory = GuardedMemory(descriptor, 4096, has_counts=True)
@@ -84,8 +87,7 @@ print("woken", flush=True)
 
 
 def _sleeps_on_a_futex(pid: int) -> bool:
-    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
-    return number == str((os.uname().machine == "x86_64" and 202) or 98)
+    return Path(f"/proc/{pid}/syscall").read_text().split()[0] == str(futex_number())
 
 
 def test_a_post_wakes_a_waiter_of_the_c_library_whatever_the_count_of_waiters_says(
@@ -96,8 +98,7 @@ def test_a_post_wakes_a_waiter_of_the_c_library_whatever_the_count_of_waiters_sa
         try:
             assert waiter.stdout
             pid = int(waiter.stdout.readline())
-            while not _sleeps_on_a_futex(pid):
-                os.sched_yield()
+            eventually(lambda: _sleeps_on_a_futex(pid), otherwise="it waits")
             memory.store(4, 0)
             GuardedSemaphore(memory, 0).post()
             assert waiter.stdout.readline() == "woken\n"
