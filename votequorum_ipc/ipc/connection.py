@@ -22,11 +22,12 @@ from threading import get_ident
 from typing import Final, Literal
 
 from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
-from ..ring import check_platform
+from ..ring import SharedFileMissing, check_platform
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .backend import INFINITY, Backend, current
 from .datagram import SocketTransport
+from .diagnosis import shared_memory_missing
 from .exchange import Call, EventWaiter, Exchange, Undo, Waiter
 from .handshake import Setup, set_up
 from .readiness import Readiness
@@ -540,7 +541,10 @@ async def connect(
     except BaseException as error:
         if epoll is not None:
             epoll.close()
+        missing = isinstance(error, SharedFileMissing) and shared_memory_missing(setup.socket, error.path)
         setup.socket.close()
+        if missing:
+            raise missing from None
         if isinstance(error, OSError):
             text = f"no descriptors for a connection to {service!r}: {error.strerror}"
             raise error_from_errno(error.errno or 0, text) from error

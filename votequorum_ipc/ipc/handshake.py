@@ -1,4 +1,4 @@
-"""Setting a connection up: the socket, the credentials, the two setup messages, and what a refusal means.
+"""Setting a connection up: the socket, the credentials, and the two setup messages.
 
 Strategy: everything goes over one stream socket that stays open afterwards; its end is how either side learns
 that the other is gone. SO_PASSCRED makes the kernel attach the server's pid, uid and gid to the response. It
@@ -8,7 +8,6 @@ them before the response is read. Sources: libqb's lib/ipc_setup.c; `protocol_sp
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable, Collection
@@ -19,6 +18,7 @@ from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
 from .address import Address, locate
 from .backend import Backend, current
+from .diagnosis import lost, refusal, unreachable
 from .identity import Server, check_server, unknown_server
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
@@ -69,12 +69,12 @@ async def set_up(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         response = CONNECTION_RESPONSE.decode(raw)
         if response.error:
-            raise _refusal(service, where, -response.error)
+            raise refusal(service, where, -response.error)
         if not 0 < response.max_msg_size <= MAX_MSG_SIZE_LIMIT:
             raise TooBig(f"{where} wants messages of {response.max_msg_size} bytes")
     except OSError as error:
         sock.close()
-        raise _lost(where, error) from error
+        raise lost(where, error) from error
     except BaseException:
         sock.close()
         raise
@@ -93,7 +93,7 @@ def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.
         sock.connect(target)
     except OSError as error:
         sock.close()
-        raise _unreachable(service, address, where, error) from error
+        raise unreachable(service, address, where, error) from error
     return sock, where
 
 
@@ -146,49 +146,6 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> Server:
     return unknown_server()
 
 
-# --- Refusals, each with the next step in it ---
-
-
 def nothing_listens(error: CsError) -> bool:
     """Whether connecting failed because there is no such service, and not for something that may pass."""
     return isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)
-
-
-def _unreachable(service: str, address: Address, where: str, error: OSError) -> CsError:
-    number = error.errno or 0
-    if number in (errno.ECONNREFUSED, errno.ENOENT):
-        if address is None:
-            return Library(
-                f"corosync is not running here: nothing listens on {where}. Start it (systemctl start "
-                f"corosync); or, to try things out, a simulated cluster (votequorum-ipc serve)"
-            )
-        return Library(
-            f"nothing listens on {where}: is the daemon of this address running? ({{service}} in an "
-            f"address stands for the service's name, here {service!r})"
-        )
-    if number == errno.EAGAIN:
-        return error_from_errno(number, f"{where} has no room for another connection now: try again")
-    return error_from_errno(number, f"cannot connect to {where}: {error.strerror}")
-
-
-def _lost(where: str, error: OSError) -> CsError:
-    return Library(f"the connection to {where} broke during setup: {error.strerror}")
-
-
-def _refusal(service: str, where: str, number: int) -> CsError:
-    if number == errno.EACCES:
-        uid, gid = os.getuid(), os.getgid()  # what the kernel vouches for
-        text = (
-            f"{where} refuses uid {uid}, gid {gid}. Run as root, or allow this user: 'uidgid {{', "
-            f"'uid: {uid}' and '}}', each on its own line, in corosync.conf or a file in "
-            f"/etc/corosync/uidgid.d, then 'corosync-cfgtool -R'"
-        )
-    elif number == errno.EAGAIN:
-        text = f"corosync is still starting and does not take connections on {where} yet: try again"
-    elif number == errno.EMFILE:
-        text = f"corosync has no file descriptors left for a connection on {where}"
-    else:
-        name = errno.errorcode.get(number)
-        why = f"{name} ({os.strerror(number)})" if name else f"error {number}, which is none of Linux's"
-        text = f"{where} refused the connection to {service!r}: {why}"
-    return error_from_errno(number, text)

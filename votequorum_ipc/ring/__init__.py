@@ -8,6 +8,7 @@ of this holds.
 from .buffer import Ring, chunk_words, ring_words
 from .files import (
     SHM_DIRECTORY,
+    SharedFileMissing,
     checked_path,
     create_shared_file,
     open_shared_file,
@@ -25,6 +26,7 @@ __all__ = [
     "MappedMemory",
     "Memory",
     "Ring",
+    "SharedFileMissing",
     "check_platform",
     "checked_path",
     "chunk_words",

@@ -32,11 +32,19 @@ def checked_path(path: str, field: str) -> str:
     return path
 
 
+class SharedFileMissing(Library):
+    """There is no such file in this process's /dev/shm."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the daemon's shared memory is gone: {path}")
+        self.path = path
+
+
 @contextlib.contextmanager
 def open_shared_file(path: str, size: int) -> Iterator[int]:
     """A descriptor, for the block, on a shared file of exactly `size` bytes that the other end named.
 
-    Raises `Library` when it is missing (caused by a FileNotFoundError), `Access` when it may not be opened,
+    Raises `SharedFileMissing`, a `Library`, when it is missing, `Access` when it may not be opened,
     `TryAgain` when somebody holds a lease on it, `MessageError` when it is elsewhere or not a plain file of
     that size.
     """
@@ -56,8 +64,8 @@ def _opened(path: str) -> int:
             # Without O_NONBLOCK, whoever holds a lease on the file could make this wait for 45 seconds.
             flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             return os.open(name, flags, dir_fd=directory)
-    except FileNotFoundError as error:
-        raise Library(f"the daemon's shared memory is gone: {path}") from error
+    except FileNotFoundError:
+        raise SharedFileMissing(path) from None
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}") from error
 
