@@ -119,8 +119,7 @@ def test_client_notices_a_ring_whose_length_is_believed(monkeypatch: pytest.Monk
     monkeypatch.setattr(client, "TARGETS", [replace(client.TARGETS[0], cases=bursts)])
 
     def believing(ring: ring_module.Ring) -> Any:
-        words = ring._data_words
-        return words[words[0]]
+        return bytes(8)[ring._data.load(0)]
 
     monkeypatch.setattr(client, "use", believing)
     assert "IndexError" in str(fails(client, examples=3))
