@@ -5,6 +5,7 @@
 # make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
+# make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
 # make clean    remove the virtual environment and caches
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ SOAK_ARGS ?=
 # corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
 WORKERS ?= 2
 
-.PHONY: demo test soak lint bench format clean deps model-check
+.PHONY: demo test soak lint bench format clean deps model-check compat
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
@@ -42,6 +43,9 @@ format: $(VENV)/.installed
 
 model-check: $(VENV)/.installed deps
 	$(BIN)/python -m tests.cluster.model_check $(MODEL_CHECK_ARGS)
+
+compat: $(VENV)/.installed deps
+	$(BIN)/python -m tests.compat $(CELLS) --out docs/compatibility.md
 
 deps:
 	@tools/install-test-deps

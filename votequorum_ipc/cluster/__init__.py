@@ -75,7 +75,6 @@ from .messages import (
 )
 from .node import NodeModel
 from .state import Disk
-from .under_way import Latency
 
 __all__ = [
     "RING_SEQ_STEP",
@@ -89,7 +88,6 @@ __all__ = [
     "GetInfo",
     "GetQuorate",
     "GetType",
-    "Latency",
     "ModelGetType",
     "NodeConfig",
     "NodeModel",

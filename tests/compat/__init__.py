@@ -1,0 +1,1 @@
+"""`make compat`: the tests on other releases, Pythons and architectures."""

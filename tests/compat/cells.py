@@ -1,0 +1,78 @@
+"""The matrix: each release, Python and architecture that is tried, and what is run there.
+
+Strategy: a cell is a row of a table. Where its Python runs this package, the tests run inside its chroot
+against that release's corosync. Where it does not, this machine's client is tested against the daemon of the
+chroot. Emulated processors are some twenty times slower: they run what depends on the processor.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Way(enum.Enum):
+    """Who runs the tests, and against which corosync."""
+
+    INSIDE = "the chroot's Python and corosync"
+    DAEMON_ONLY = "this machine's Python, the chroot's corosync"
+    PREFIX = "this machine's Python, corosync from a directory"
+    REFUSAL = "the chroot's Python: refuses, and says why"
+
+
+EVERYTHING = ("tests",)
+
+PROCESSOR = (
+    "tests/ipc",
+    "tests/wire/test_layouts.py",
+    "tests/wire/test_vectors.py",
+    "tests/real/test_protocol.py",
+    "tests/client/test_calls.py",
+    "tests/client/test_events.py",
+    "tests/daemon/test_clients.py",
+)
+"""What depends on byte order, word size, the C library and the memory model."""
+
+DAEMON = ("tests/real", "tests/client", "tests/reliability/test_watch.py", "tests/cli/test_status.py")
+"""What a daemon of another version could answer differently."""
+
+REFUSED = ("tests/compat/test_refusal.py",)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the matrix."""
+
+    name: str
+    title: str
+    way: Way
+    paths: tuple[str, ...]
+    suite: str = ""
+    """The Debian release of the chroot; empty for a cell without one."""
+    arch: str = "amd64"
+    """Debian's name of the architecture."""
+    emulator: str = ""
+    """The binfmt entry that runs its programs here; empty where the processor does."""
+    unreleased: bool = False
+    """Packages change every day, so that a mirror may be behind its own expiry date."""
+
+
+CELLS = (
+    Cell("debian-11", "Debian 11", Way.DAEMON_ONLY, DAEMON, "bullseye"),
+    Cell("debian-12", "Debian 12", Way.INSIDE, EVERYTHING, "bookworm"),
+    Cell("debian-13", "Debian 13", Way.INSIDE, EVERYTHING, "trixie"),
+    Cell("debian-sid", "Debian sid", Way.INSIDE, EVERYTHING, "sid", unreleased=True),
+    Cell("corosync-main", "corosync main", Way.PREFIX, DAEMON),
+    Cell("arm64", "Debian 12, arm64", Way.INSIDE, PROCESSOR, "bookworm", "arm64", "qemu-aarch64"),
+    Cell("s390x", "Debian 12, s390x", Way.INSIDE, PROCESSOR, "bookworm", "s390x", "qemu-s390x"),
+    Cell("i386", "Debian 12, i386", Way.REFUSAL, REFUSED, "bookworm", "i386"),
+)
+
+
+def named(names: list[str]) -> list[Cell]:
+    """The cells of these names; all of them for no name. Raises `ValueError` for a name that is unknown."""
+    unknown = set(names) - {cell.name for cell in CELLS}
+    if unknown:
+        known = ", ".join(cell.name for cell in CELLS)
+        raise ValueError(f"no such cell: {', '.join(sorted(unknown))}; there are {known}")
+    return [cell for cell in CELLS if not names or cell.name in names]
