@@ -12,7 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
+try:
+    import click
+except ImportError:
+    sys.exit("fuzzing needs click: pip install -e '.[test]' in the checkout")
 
 if TYPE_CHECKING:
     from .failures import Replay

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import runpy
 import traceback
 from collections.abc import Iterator
@@ -120,6 +121,11 @@ def replay(target: Target, name: str, directory: Path, times: int = TIMES) -> Re
 # --- a case that ends the process ---
 
 
+def case_file(target: Target, directory: Path) -> Path:
+    """Where this process keeps the case that it checks. Other processes may run the same target."""
+    return directory / target.name / f"under_way.{os.getpid()}"
+
+
 @contextlib.contextmanager
 def under_way(file: Path, case: Any) -> Iterator[None]:
     """Keep a case in a file while it is checked."""
@@ -130,17 +136,24 @@ def under_way(file: Path, case: Any) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def left_behind(target: Target, file: Path, directory: Path) -> str | None:
-    """Store the case that the last run of this target ended in, if it did. Gives the failure's name."""
-    if not file.is_file():
-        return None
-    text = file.read_text().strip()
-    file.unlink()
-    words = (
-        "The process ended while it checked this case: by the case, or because it was killed from outside.\n"
-        "A replay may end the process as well."
-    )
-    return store(target.name, _Written(text), words, Repetition(0, 0), directory)
+def left_behind(target: Target, directory: Path) -> list[str]:
+    """Store the cases that earlier runs of this target ended in. Gives the failures' names."""
+    names = []
+    for file in sorted((directory / target.name).glob("under_way.*")):
+        if not _is_alive(int(file.suffix[1:])):
+            case = _Written(file.read_text().strip())
+            names.append(store(target.name, case, _ENDED, Repetition(0, 0), directory))
+            file.unlink()
+    return names
+
+
+_ENDED: Final = """\
+The process ended while it checked this case: by the case, or because it was killed from outside.
+A replay may end the process as well."""
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 class _Written:

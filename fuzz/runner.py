@@ -20,7 +20,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from .clock import HANGING, Deadline
-from .failures import Repetition, left_behind, repeat, store, under_way, words_of
+from .failures import Repetition, case_file, left_behind, repeat, store, under_way, words_of
 from .target import Session, Target
 
 ROUND: Final = 100
@@ -87,7 +87,7 @@ class _Run:
         self._shrink_until = 0.0
         self._start = time.monotonic()
         self._database = DirectoryBasedExampleDatabase(directory / target.name / "examples")
-        self.case_file = directory / target.name / "under_way.txt"
+        self.case_file = case_file(target, directory)
         self.case_file.parent.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -218,8 +218,7 @@ def fuzz(
     """
     deadline = Deadline(minutes * 60)
     run = _Run(target, deadline, cases, directory, progress)
-    if name := left_behind(target, run.case_file, directory):
-        run.report.failures.append(name)
+    run.report.failures += left_behind(target, directory)
     with deadline.enforced():
         try:
             with target.session() as session:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import construct as c
 
-from votequorum_ipc.wire.fields import CountedField, MarName, Tupled, bare, description
+from votequorum_ipc.wire.fields import CharArray, CountedField, MarName, Tupled, bare, description
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Row(NamedTuple):
     type: str
     offset: Extent
     size: Extent
+    field: c.Construct
+    """The field type, or the padding."""
 
 
 def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) -> Iterator[Row]:
@@ -57,9 +59,9 @@ def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) 
         elif isinstance(type_, c.Struct):
             yield from rows(type_, f"{prefix}{field.name}.", offset)
         elif field.name:
-            yield Row(prefix + field.name, description(type_), offset, size)
+            yield Row(prefix + field.name, description(type_), offset, size, type_)
         else:
-            yield Row("", "", offset, size)
+            yield Row("", "", offset, size, type_)
         offset += size
 
 
@@ -116,10 +118,10 @@ def _value(values: Any, path: str) -> Any:
 
 
 def _content(row: Row, value: Any, data: bytes, whole: range) -> Iterator[range]:
-    if row.type.startswith("char["):
+    if isinstance(row.field, CharArray):
         yield range(whole.start, data.index(0, whole.start) + 1)
-    elif row.type == "mar_name_t":
-        length, _, text = rows(MarName().subcon)
+    elif isinstance(row.field, MarName):
+        length, _, text = rows(row.field.subcon)
         yield range(whole.start, whole.start + length.size.fixed)
         start = whole.start + text.offset.fixed
         yield range(start, start + len(value.encode("utf-8", "surrogateescape")))

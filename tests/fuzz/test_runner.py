@@ -214,6 +214,19 @@ def test_a_case_that_ends_the_process_is_found_by_the_next_run(tmp_path: Path) -
     assert int(text.rpartition("CASE = ")[2]) >= 1000
 
 
+def test_a_case_that_another_process_is_checking_is_left_to_it(tmp_path: Path) -> None:
+    directory = tmp_path / "numbers"
+    directory.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        file = directory / f"under_way.{other.pid}"
+        file.write_text("7\n")
+        assert fuzz(target(Sturdy), minutes=math.inf, cases=1, directory=tmp_path).failures == []
+        assert file.exists()
+        other.communicate(b"\n")
+    assert len(fuzz(target(Sturdy), minutes=math.inf, cases=1, directory=tmp_path).failures) == 1
+    assert not file.exists()
+
+
 def test_a_case_that_does_not_end_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
         def check(self, case: int) -> None:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import construct as c
@@ -55,6 +55,26 @@ def test_what_was_encoded_decodes(layout: Layout, data: st.DataObject) -> None:
     assert layout.decode(message)._asdict() == fields
     assert message_id(message) == layout.id
     assert SIZE.unpack_from(message, SIZE_OFFSET) == (len(message),)
+
+
+@every_layout
+@given(data=st.data())
+@few
+def test_numbers_are_plain_whatever_the_values_layer_makes_of_them(
+    layout: Layout, data: st.DataObject
+) -> None:
+    # An enumeration would keep each number that it has no name for, for ever.
+    decoded = layout.decode(layout.encode(**data.draw(fields_of(layout))))
+    assert {type(number) for number in numbers_in(decoded)} <= {int}
+
+
+def numbers_in(value: Any) -> Iterator[int]:
+    """All numbers in a decoded message."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from numbers_in(item)
+    elif isinstance(value, int):
+        yield value
 
 
 @every_layout
