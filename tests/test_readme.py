@@ -20,7 +20,7 @@ from tests.real.waiting import DEADLINE
 
 TEXT = (ROOT / "README.md").read_text()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-ASK, FOLLOW, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ASK, FOLLOW, ASYNCIO, BLOCKING, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 DOCUMENTS = sorted(
     document
@@ -79,9 +79,14 @@ def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: P
     ("program", "lines"),
     [
         (FOLLOW, [r"membership 1\.\d+ \(1,\)", r"(NOT )?quorate \(.*nodeid=1, .*\)"]),
+        (ASYNCIO, [r"(NOT )?quorate"]),
+        (
+            BLOCKING,
+            [r"quorate: (True|False) with 1 of 2 votes", "NodelistNotification", "QuorumNotification"],
+        ),
         (DEVICE.replace("await my_storage_is_mine(view.members)", "print(view.members)"), [r"\(1,\)"]),
     ],
-    ids=["follow", "device"],
+    ids=["follow", "asyncio", "blocking", "device"],
 )
 def test_a_program_that_goes_on_says_what_it_sees(
     start_daemon: StartDaemon, program: str, lines: list[str]
