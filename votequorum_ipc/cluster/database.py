@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..types import QDEVICE_NODEID, Node, NodeState
@@ -58,6 +58,17 @@ class NodeDatabase:
         self.nodes = [self.us]
         self._by_id = {QDEVICE_NODEID: self.qdevice, self.us.nodeid: self.us}
         self._enter(self.us)
+
+    @classmethod
+    def of_members(cls, nodeid: int, members: Sequence[ClusterNode]) -> NodeDatabase:
+        """The database of node `nodeid` with these entries, all members, its own among them."""
+        db = cls(next(node for node in members if node.nodeid == nodeid))
+        for node in members:
+            if node is not db.us:
+                db._by_id[node.nodeid] = node
+                db._enter(node)
+        db.nodes = list(members)
+        return db
 
     def find(self, nodeid: int) -> ClusterNode | None:
         """The entry of a node, or of the device for id 0."""

@@ -1,0 +1,146 @@
+"""The search: its shortcuts lose nothing, and what it finds or rules out is so in the model by itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import permutations
+
+import pytest
+
+from votequorum_ipc.check import Bounds, DeviceKind, Outcome, Property, Situation, Stopped, check
+from votequorum_ipc.check.properties import SPLIT_BRAIN
+from votequorum_ipc.check.report import Checked
+from votequorum_ipc.check.search import Search
+from votequorum_ipc.check.story import disagreement, told
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
+
+LOWEST = TieBreaker.LOWEST
+DEVICE = DeviceConfig(votes=1)
+
+CONFIGS: dict[str, tuple[ClusterConfig, DeviceKind | None]] = {
+    "two": (ClusterConfig.of(2), None),
+    "two_node": (ClusterConfig.of(2, two_node=True), None),
+    "two_node without waiting": (ClusterConfig.of(2, two_node=True, wait_for_all=False), None),
+    "three": (ClusterConfig.of(3), None),
+    "three waiting": (ClusterConfig.of(3, wait_for_all=True), None),
+    "three two_node": (ClusterConfig.of(3, two_node=True), None),
+    "last man standing": (ClusterConfig.of(3, last_man_standing=True), None),
+    "last man standing, waiting": (ClusterConfig.of(3, last_man_standing=True, wait_for_all=True), None),
+    "tie breaker": (ClusterConfig.of(2, auto_tie_breaker=LOWEST), None),
+    "tie breaker, odd": (ClusterConfig.of(3, auto_tie_breaker=LOWEST, wait_for_all=True), None),
+    "a list breaks ties": (ClusterConfig.of(3, auto_tie_breaker=(2,), wait_for_all=True), None),
+    "downscale": (ClusterConfig.of(3, allow_downscale=True), None),
+    "uneven": (ClusterConfig((NodeConfig(1, votes=2), NodeConfig(2), NodeConfig(3))), None),
+    "ffsplit": (ClusterConfig.of(2, device=DEVICE), DeviceKind.FFSPLIT),
+    "exclusive": (ClusterConfig.of(2, device=DEVICE), DeviceKind.EXCLUSIVE),
+    "careless": (ClusterConfig.of(2, device=DEVICE), DeviceKind.CARELESS),
+    "lms device": (ClusterConfig.of(3, device=DeviceConfig()), DeviceKind.LMS),
+}
+
+View = frozenset[tuple[tuple[int, ...], tuple[int, ...]]]
+"""What administrators see: members and quorate nodes of each partition."""
+
+
+def searched(name: str, *, off: bool = False) -> tuple[Checked, Search]:
+    config, device = CONFIGS[name]
+    checked = Checked(config, device, off=off)
+    search, _ = checked.search([SPLIT_BRAIN], Bounds())
+    assert search.stopped is Stopped.COMPLETE
+    return checked, search
+
+
+def views(checked: Checked, search: Search) -> set[View]:
+    partitions = checked.partitions.all
+    return {
+        frozenset((partitions[at].members, partitions[at].quorate) for at in state.partitions)
+        for state in search.states
+    }
+
+
+def renamed(view: View, names: dict[int, int]) -> View:
+    def to(nodeids: Iterable[int]) -> tuple[int, ...]:
+        return tuple(sorted(names[nodeid] for nodeid in nodeids))
+
+    return frozenset((to(members), to(quorate)) for members, quorate in view)
+
+
+def renamings(checked: Checked) -> Iterator[dict[int, int]]:
+    nodeids = sorted(checked.config.nodeids)
+    groups = checked.successors().symmetry.down_alike(nodeids)
+    for order in permutations(nodeids):
+        names = dict(zip(nodeids, order, strict=True))
+        if all({names[nodeid] for nodeid in group} == set(group) for group in groups):
+            yield names
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_symmetry_and_reduced_states_reach_what_a_search_without_them_reaches(name: str) -> None:
+    checked, search = searched(name)
+    plain, plain_search = searched(name, off=True)
+    reduced = {renamed(view, names) for view in views(checked, search) for names in renamings(checked)}
+    assert reduced == views(plain, plain_search)
+    assert search.seen <= plain_search.seen
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_walks_through_the_search_are_walks_of_the_model(name: str) -> None:
+    """The model is driven from the beginning, without snapshots, and must say the same at each step."""
+    config, device = CONFIGS[name]
+    checked = Checked(config, device)
+    successors, chance = checked.successors(), random.Random(name)
+    for _ in range(15):
+        steps = [(None, successors.all_down())]
+        for _ in range(25):
+            ways = [(event, after) for event, after in successors.of(steps[-1][1]) if after != steps[-1][1]]
+            steps.append(chance.choice(ways))  # type: ignore[arg-type]
+        assert disagreement(config, told(checked.partitions, steps)) is None
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_long_walks_reach_nothing_that_the_search_has_not_seen(name: str) -> None:
+    _, search = searched(name)
+    successors, chance, known = search.successors, random.Random(name), set(search.states)
+    state = successors.all_down()
+    for _ in range(1000):
+        state = successors.symmetry.canonical(chance.choice([after for _, after in successors.of(state)]))
+        assert state in known
+        if search.is_end(state):
+            state = successors.all_down()
+
+
+def test_a_bound_on_faults_keeps_what_takes_more_faults_out() -> None:
+    config = ClusterConfig.of(3, auto_tie_breaker=LOWEST, wait_for_all=True)
+    outcomes = [
+        next(one for one in check(config, bounds=Bounds(faults=faults)).verdicts if one.name == "split brain")
+        for faults in (1, 2)
+    ]
+    assert [one.outcome for one in outcomes] == [Outcome.NOT_WITHIN, Outcome.HAPPENS]
+
+
+def test_a_search_that_is_cut_off_settles_nothing_and_says_so() -> None:
+    report = check(ClusterConfig.of(4, last_man_standing=True), bounds=Bounds(states=50, faults=4))
+    assert report.effort.stopped is Stopped.STATES
+    assert any(one.outcome is Outcome.UNSETTLED for one in report.verdicts)
+
+
+def test_an_interrupted_search_keeps_what_it_has_found() -> None:
+    def interrupt(_progress: object) -> None:
+        raise KeyboardInterrupt
+
+    config = ClusterConfig.of(4, last_man_standing=True, auto_tie_breaker=LOWEST, wait_for_all=True)
+    report = check(config, progress=interrupt)
+    assert report.effort.stopped is Stopped.INTERRUPTED
+    assert report.effort.states > 100
+
+
+def test_a_property_of_ones_own_is_found_with_its_story() -> None:
+    def lonely(situation: Situation) -> str | None:
+        alone = [one for one in situation.partitions if one.quorate and len(one.members) == 1]
+        return f"node {alone[0].members[0]} works alone" if alone else None
+
+    config = ClusterConfig.of(2, two_node=True)
+    report = check(config, properties=[Property("lonely", "a node works alone", lonely)])
+    (verdict,) = [one for one in report.verdicts if one.name == "lonely"]
+    assert verdict.outcome is Outcome.HAPPENS
+    assert len(verdict.stories[0][-1].quorate) == 1

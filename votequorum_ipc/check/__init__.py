@@ -1,0 +1,44 @@
+"""What a quorum configuration survives: a model checker for votequorum's rules.
+
+    from votequorum_ipc.check import check
+    from votequorum_ipc.cluster import ClusterConfig
+
+    report = check(ClusterConfig.of(2, two_node=True))
+    for verdict in report.verdicts:
+        print(verdict.name, verdict.outcome, verdict.text)
+
+`report` asks the questions, `search` goes through all states, `successors` knows what can happen,
+`partitions` asks the model (`votequorum_ipc.cluster`, the only place that knows the rules), `states` says
+which states are the same, `failures` answers what needs no search, and `story` tells and replays. No I/O.
+What is and what is not looked at: docs/checking.md.
+"""
+
+from __future__ import annotations
+
+from .devices import DeviceKind
+from .failures import Failure
+from .properties import BUILT_IN, Property, Situation
+from .report import Effort, Outcome, Report, SearchDisagreesError, Verdict, check
+from .search import Bounds, Progress, Stopped
+from .story import Side, Step, Story, replay
+
+__all__ = [
+    "BUILT_IN",
+    "Bounds",
+    "DeviceKind",
+    "Effort",
+    "Failure",
+    "Outcome",
+    "Progress",
+    "Property",
+    "Report",
+    "SearchDisagreesError",
+    "Side",
+    "Situation",
+    "Step",
+    "Stopped",
+    "Story",
+    "Verdict",
+    "check",
+    "replay",
+]

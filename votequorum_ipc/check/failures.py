@@ -1,0 +1,257 @@
+"""What named failures lead to, without a search: from a cluster that is whole, or from one that is down.
+
+Strategy: the questions here have one answer each. "Nodes 2 and 3 fail" is asked of the state in which all
+nodes are up and all windows have passed. Sets of nodes that differ by names only are asked about once, and
+described by the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations, permutations, product
+from math import prod
+from typing import Final
+
+from .events import Crash, DeviceFails, Event, Network, PowerCut, Start, Window
+from .partitions import Partition
+from .states import State
+from .story import Story, told
+from .successors import Successors
+
+_SETS: Final = 4096
+"""Sets of nodes that a question is asked about at most; beyond, only small sets are."""
+
+_ORDERED: Final = 3
+"""Nodes whose failures are tried in every order."""
+
+Way = tuple[tuple[Event | None, State], ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Things that fail at the same moment, and who goes on. `alike` sets of nodes fare the same."""
+
+    nodeids: tuple[int, ...]
+    device: bool
+    cut_off: bool
+    goes_on: tuple[int, ...]
+    alike: int
+    story: Story
+
+    @property
+    def is_fatal(self) -> bool:
+        """Nobody is quorate."""
+        return not self.goes_on
+
+    @property
+    def size(self) -> int:
+        """How many things fail."""
+        return len(self.nodeids) + self.device
+
+    def __str__(self) -> str:
+        things = ["the device"] if self.device else []
+        if self.nodeids:
+            noun = "node" if len(self.nodeids) == 1 else "nodes"
+            things.insert(
+                0, f"{noun} {' '.join(map(str, self.nodeids))}{' (cut off)' if self.cut_off else ''}"
+            )
+        return " and ".join(things)
+
+
+class Failures:
+    """Answers about one configuration."""
+
+    def __init__(self, successors: Successors) -> None:
+        self._successors = successors
+        self._partitions = successors.partitions
+        self._nodeids = tuple(sorted(self._partitions.config.nodeids))
+
+    def whole(self) -> State:
+        """All nodes are up and connected, and time has passed. The device votes for them if it may."""
+        return self._start(self._nodeids)[-1][1]
+
+    def table(self, most: int | None = None) -> list[Failure]:
+        """What up to `most` failures at the same moment come to; None: all that can be asked about."""
+        failures = []
+        for nodeids, alike in self._sets(most):
+            if nodeids:
+                failures.append(self._crash(nodeids, alike, device=False))
+            if self._has_device:
+                failures.append(self._crash(nodeids, alike, device=True))
+        return sorted(failures, key=lambda failure: (failure.size, failure.device, failure.nodeids))
+
+    def cut_off(self) -> list[Failure]:
+        """What it comes to when one node loses its network."""
+        if len(self._nodeids) == 1:
+            return []
+        return [self._isolate(nodeids, alike) for nodeids, alike in self._sets(1) if nodeids]
+
+    def fatal_sets(self) -> list[Failure]:
+        """The least sets of failures after which nobody is quorate."""
+        found: list[Failure] = []
+        for failure in self.table():
+            things = set(self._things(failure))
+            if failure.is_fatal and not any(self._contains(things, smaller) for smaller in found):
+                found.append(failure)
+        return found
+
+    def cold_start(self) -> list[tuple[int, ...]]:
+        """The least sets of nodes that are quorate when they start after a power cut."""
+        found: list[tuple[int, ...]] = []
+        for nodeids, _ in sorted(self._sets(None), key=lambda pair: len(pair[0])):
+            able = nodeids and set(nodeids) <= self._quorate(self._start(nodeids)[-1][1])
+            if able and not any(self._fits(smaller, nodeids) for smaller in found):
+                found.append(nodeids)
+        return found
+
+    def memory(self) -> tuple[Story, Story] | None:
+        """Two ways in which the same nodes fail, and that end differently; None if there are none."""
+        if not self._can_remember():
+            return None
+        for size in range(2, min(_ORDERED, len(self._nodeids) - 1) + 1):
+            for nodeids in combinations(self._nodeids, size):
+                ways = [self._at_once(nodeids), *self._one_by_one(nodeids)]
+                other = next((w for w in ways if self._end(w) != self._end(ways[0])), None)
+                if other is not None:
+                    return told(self._partitions, ways[0]), told(self._partitions, other)
+        return None
+
+    # -- what fails ------------------------------------------------------------------------------------
+
+    @property
+    def _has_device(self) -> bool:
+        return self._successors.device is not None and bool(self._partitions.rules.device_votes)
+
+    def _sets(self, most: int | None) -> Iterator[tuple[tuple[int, ...], int]]:
+        """Sets of nodes, and how many are the same but for names; only small ones where there are many."""
+        groups = self._successors.symmetry.down_alike(self._nodeids)
+        if prod(len(group) + 1 for group in groups) > _SETS and most is None:
+            most = 2
+        for counts in product(*(range(len(group) + 1) for group in groups)):
+            if most is None or sum(counts) <= most:
+                chosen = chain.from_iterable(
+                    group[:count] for group, count in zip(groups, counts, strict=True)
+                )
+                yield tuple(sorted(chosen)), prod(map(_choose, map(len, groups), counts))
+
+    def _crash(self, nodeids: tuple[int, ...], alike: int, *, device: bool) -> Failure:
+        way = list(self._start(self._nodeids))
+        state = way[-1][1]
+        if device:
+            state = self._without_device(state)
+            way.append((DeviceFails(), state))
+        if nodeids:
+            left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
+            state = self._best(state, ((left,) if left else ()), device=not device)
+            event = Crash(nodeids, len(nodeids)) if left else PowerCut()
+            way.append((event, state))
+        return self._failure(nodeids, device, False, alike, way)
+
+    def _isolate(self, nodeids: tuple[int, ...], alike: int) -> Failure:
+        way = list(self._start(self._nodeids))
+        left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
+        groups = tuple(sorted((left, nodeids)))
+        state = self._best(way[-1][1], groups)
+        way.append((Network(groups, heals=False), state))
+        return self._failure(nodeids, False, True, alike, way)
+
+    def _failure(
+        self,
+        nodeids: tuple[int, ...],
+        device: bool,
+        cut_off: bool,
+        alike: int,
+        way: list[tuple[Event | None, State]],
+    ) -> Failure:
+        goes_on = tuple(sorted(self._quorate(way[-1][1])))
+        return Failure(nodeids, device, cut_off, goes_on, alike, told(self._partitions, way))
+
+    @staticmethod
+    def _things(failure: Failure) -> Iterator[int]:
+        yield from failure.nodeids
+        if failure.device:
+            yield 0
+
+    def _contains(self, things: set[int], smaller: Failure) -> bool:
+        """Whether a failure contains a smaller one, or one that is the same but for names."""
+        if smaller.device and 0 not in things:
+            return False
+        return self._fits(smaller.nodeids, tuple(things - {0}))
+
+    def _fits(self, smaller: tuple[int, ...], larger: tuple[int, ...]) -> bool:
+        groups = self._successors.symmetry.down_alike(self._nodeids)
+        return all(
+            len(set(group).intersection(smaller)) <= len(set(group).intersection(larger)) for group in groups
+        )
+
+    # -- what comes of it ------------------------------------------------------------------------------
+
+    def _start(self, nodeids: tuple[int, ...]) -> Way:
+        """All nodes down, then these start one after another, and time passes."""
+        way: list[tuple[Event | None, State]] = [(None, State(()))]
+        for at, nodeid in enumerate(nodeids):
+            others = nodeids[:at]
+            state = self._best(way[-1][1], (nodeids[: at + 1],), started=(nodeid,))
+            way.append((Start(nodeid, others), state))
+        return (*way, *self._windows(way[-1][1]))
+
+    def _windows(self, state: State) -> Iterator[tuple[Event, State]]:
+        while state.timers:
+            ((event, state),) = [
+                (event, after) for event, after in self._successors.of(state) if isinstance(event, Window)
+            ]
+            yield event, state
+
+    def _best(
+        self,
+        state: State,
+        groups: tuple[tuple[int, ...], ...],
+        *,
+        started: tuple[int, ...] = (),
+        device: bool = True,
+    ) -> State:
+        """The state with these partitions; where a device may choose, the one with the most quorate nodes."""
+        if not device:
+            state = state._replace(device_works=False)
+            return self._without_device(next(self._successors.regrouped(state, groups, started)))
+        states = list(self._successors.regrouped(state, groups, started))
+        voting = self._successors.willing(states[-1]) if self._has_device else []
+        return max((*states, *voting), key=lambda after: len(self._quorate(after)))
+
+    def _without_device(self, state: State) -> State:
+        return self._successors.voted(state._replace(device_works=False), frozenset())
+
+    def _quorate(self, state: State) -> set[int]:
+        parts: list[Partition] = [self._partitions.all[number] for number in state.partitions]
+        return set(chain.from_iterable(partition.quorate for partition in parts))
+
+    def _end(self, way: Way) -> set[int]:
+        return self._quorate(way[-1][1])
+
+    # -- the same failures in other orders ----------------------------------------------------------------
+
+    def _can_remember(self) -> bool:
+        """Whether this is a question at all: not with one node, nor with too many to try."""
+        return 2 < len(self._nodeids) <= 8
+
+    def _at_once(self, nodeids: tuple[int, ...]) -> Way:
+        way = self._start(self._nodeids)
+        left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
+        state = self._best(way[-1][1], (left,))
+        return (*way, (Crash(nodeids, len(nodeids)), state), *self._windows(state))
+
+    def _one_by_one(self, nodeids: tuple[int, ...]) -> Iterator[Way]:
+        for order in permutations(nodeids):
+            for waits in (False, True):
+                way = list(self._start(self._nodeids))
+                for at, nodeid in enumerate(order):
+                    left = tuple(other for other in self._nodeids if other not in order[: at + 1])
+                    way.append((Crash((nodeid,), 1), self._best(way[-1][1], (left,))))
+                    if waits or at == len(order) - 1:
+                        way += self._windows(way[-1][1])
+                yield tuple(way)
+
+
+def _choose(of: int, count: int) -> int:
+    return prod(range(of - count + 1, of + 1)) // prod(range(1, count + 1))

@@ -1,0 +1,325 @@
+"""Everything about one configuration: `check` runs the search and asks the questions, `Report` is the answer.
+
+Strategy: the search looks for everything at once, from a cluster that is down, without a bound on faults.
+Where that does not end in time, it begins anew from a cluster that is whole, with one fault, then two and
+so on, until the time is up again; a verdict then says within how many faults it holds. What is told is
+replayed in the model first.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..cluster import ClusterConfig, Rules, effective_rules
+from .devices import Device, DeviceKind
+from .failures import Failure, Failures
+from .partitions import Partitions
+from .properties import BUILT_IN, SPLIT_BRAIN, Property, Situations, two_are_quorate
+from .search import Bounds, Found, Look, LookAtChange, Progress, Search, Stopped
+from .states import State, Symmetry
+from .story import Story, disagreement, told
+from .successors import Reach, Successors
+from .words import rules_in_words, switched_off
+
+
+class Outcome(enum.StrEnum):
+    """A verdict in a word."""
+
+    CANNOT_HAPPEN = "cannot happen"
+    HAPPENS = "happens"
+    NOT_WITHIN = "not within the faults looked at"
+    UNSETTLED = "not settled"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out about one property. `others` are further stories, to compare with the first."""
+
+    name: str
+    meaning: str
+    outcome: Outcome
+    text: str
+    is_bad: bool
+    stories: tuple[Story, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What was looked at. `faults` is the bound within which the search is complete; None: no bound."""
+
+    states: int
+    changes: int
+    seconds: float
+    stopped: Stopped
+    faults: int | None
+    reach: Reach
+    symmetry: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole answer. `exit_code` is that of the command."""
+
+    config: ClusterConfig
+    rules: Rules
+    device: DeviceKind | None
+    in_words: tuple[str, ...]
+    ignored: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    fatal_sets: tuple[Failure, ...]
+    cold_start: tuple[tuple[int, ...], ...]
+    verdicts: tuple[Verdict, ...]
+    effort: Effort
+
+    @property
+    def bad(self) -> tuple[Verdict, ...]:
+        """The verdicts on what happens and should not."""
+        return tuple(one for one in self.verdicts if one.is_bad and one.outcome is Outcome.HAPPENS)
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing bad is reachable. 2: something is. 3: not settled within the bounds."""
+        if self.bad:
+            return 2
+        open_ = any(one.is_bad and one.outcome is Outcome.UNSETTLED for one in self.verdicts)
+        return 3 if open_ else 0
+
+
+class SearchDisagreesError(AssertionError):
+    """The search and the model it searches differ: a defect of this program, to be reported."""
+
+
+ReportProgress = Callable[[Progress], None]
+
+_DEEPEST: Final = 8
+"""Faults after which a bounded search is not tried with one more."""
+
+
+def check(
+    config: ClusterConfig,
+    *,
+    device: DeviceKind | None = None,
+    bounds: Bounds | None = None,
+    properties: Iterable[Property] = (),
+    operator: bool = False,
+    progress: ReportProgress | None = None,
+) -> Report:
+    """Check a configuration. Raises `ConfigurationError` where corosync would not start with it.
+
+    `device` is how a quorum device votes, where one is configured; `exclusive` if nothing is said.
+    `properties` are looked for besides the built-in ones. `operator` lets an operator set expected votes and
+    cancel wait_for_all at any time. `KeyboardInterrupt` ends the search: the report has what is known so far.
+    """
+    checked = Checked(config, device, operator=operator)
+    wanted = (*BUILT_IN, *properties)
+    search, faults = checked.search(wanted, bounds or Bounds(), progress)
+    failures = Failures(checked.successors())
+    fatal = tuple(failures.fatal_sets())
+    cut_off = failures.cut_off()
+    cold = tuple(failures.cold_start())
+    verdicts = [checked.verdict(one, search, faults, bounds) for one in wanted]
+    verdicts += _from_failures(config, failures, fatal, cut_off, cold)
+    return Report(
+        config=config,
+        rules=effective_rules(config),
+        device=checked.device_kind,
+        in_words=tuple(rules_in_words(config)),
+        ignored=tuple(switched_off(config)),
+        failures=(*failures.table(most=2), *cut_off),
+        fatal_sets=fatal,
+        cold_start=cold,
+        verdicts=tuple(verdicts),
+        effort=Effort(
+            states=search.seen,
+            changes=search.changes,
+            seconds=search.seconds,
+            stopped=search.stopped,
+            faults=faults,
+            reach=search.successors.reach,
+            symmetry=not search.successors.symmetry.is_trivial,
+        ),
+    )
+
+
+class Checked:
+    """A configuration under check, and how a device votes in it."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        device: DeviceKind | None = None,
+        *,
+        operator: bool = False,
+        off: bool = False,
+    ) -> None:
+        """`off` searches without symmetry and without reducing states: for tests."""
+        self.config = config
+        has_device = effective_rules(config).has_device
+        self.device_kind = (device or DeviceKind.EXCLUSIVE) if has_device else None
+        self.partitions = Partitions(config, reduced=not (operator or off))
+        self._operator, self._off = operator, off
+        self._situations = Situations(self.partitions)
+
+    def successors(self) -> Successors:
+        """The events of this configuration."""
+        device = None if self.device_kind is None else Device(self.device_kind, self.config.nodeids)
+        symmetry = Symmetry(self.partitions, apart=device.apart if device else (), off=self._off)
+        return Successors(self.partitions, symmetry, device, operator=self._operator)
+
+    def search(
+        self,
+        properties: Iterable[Property],
+        bounds: Bounds,
+        progress: ReportProgress | None = None,
+        *,
+        until_found: bool = False,
+    ) -> tuple[Search, int | None]:
+        """The deepest search that the bounds allow, and the faults within which it is complete.
+
+        None stands for any number of faults where the search is settled, and for none where it is not.
+        """
+        wanted = tuple(properties)
+        successors = self.successors()
+        search = self._new(successors, wanted, bounds, until_found=until_found)
+        search.run(self._starts(successors, bounds), progress)
+        if search.is_settled or search.stopped is Stopped.INTERRUPTED or bounds.faults is not None:
+            return search, bounds.faults if search.is_settled and search.stopped is Stopped.FAULTS else None
+        return self._deepen(successors, wanted, bounds, search, progress)
+
+    def _deepen(
+        self,
+        successors: Successors,
+        wanted: tuple[Property, ...],
+        bounds: Bounds,
+        before: Search,
+        progress: ReportProgress | None,
+    ) -> tuple[Search, int | None]:
+        best, settled, left = before, None, bounds.seconds
+        for faults in range(1, _DEEPEST + 1):
+            search = self._new(successors, wanted, replace(bounds, faults=faults, seconds=left))
+            search.run(self._starts(successors, search.bounds), progress)
+            if not search.is_settled:
+                break
+            best, settled = search, faults
+            left = None if left is None else left - search.seconds
+        for name, found in before.found.items():
+            best.found.setdefault(name, found)
+        best.earlier = before
+        return best, settled
+
+    def _starts(self, successors: Successors, bounds: Bounds) -> list[State]:
+        return [State(())] if bounds.faults is None else [Failures(successors).whole()]
+
+    def _new(
+        self,
+        successors: Successors,
+        wanted: tuple[Property, ...],
+        bounds: Bounds,
+        *,
+        until_found: bool = False,
+    ) -> Search:
+        return Search(
+            successors,
+            bounds,
+            looks={one.name: self._look(one) for one in wanted},
+            change_looks={one.name: look for one in wanted if (look := self._look_at_change(one))},
+            is_end=lambda state: (
+                len(state.partitions) > 1 and bool(two_are_quorate(self._situations.of(state)))
+            ),
+            until_found=until_found,
+        )
+
+    def _look(self, one: Property) -> Look:
+        return lambda state: one.look(self._situations.of(state))
+
+    def _look_at_change(self, one: Property) -> LookAtChange | None:
+        look = one.look_at_change
+        if look is None:
+            return None
+        return lambda before, _event, after: look(self._situations.of(before), self._situations.of(after))
+
+    def verdict(self, one: Property, search: Search, faults: int | None, bounds: Bounds | None) -> Verdict:
+        """What a search says about a property."""
+        found = search.found.get(one.name)
+        if found is not None:
+            return self._happens(one, search, found)
+        outcome, text = _absent(search, faults, asked=bounds is not None and bounds.faults is not None)
+        return Verdict(one.name, one.meaning, outcome, text, one.is_bad)
+
+    def _happens(self, one: Property, search: Search, found: Found) -> Verdict:
+        where = search if search.knows(found) else search.earlier
+        assert where is not None
+        story = told(self.partitions, where.story(found))
+        if why := disagreement(self.config, story):
+            raise SearchDisagreesError(f"{one.name}: {why}; please report this with your configuration")
+        detail = found.detail
+        return Verdict(one.name, one.meaning, Outcome.HAPPENS, detail, one.is_bad, (story,))
+
+
+def _absent(search: Search, faults: int | None, *, asked: bool) -> tuple[Outcome, str]:
+    if search.stopped is Stopped.COMPLETE and search.successors.symmetry.is_exact:
+        return Outcome.CANNOT_HAPPEN, f"all {search.seen} states were looked at"
+    if search.stopped is Stopped.COMPLETE:
+        return Outcome.UNSETTLED, f"not in {search.seen} states, with nodes taken as interchangeable"
+    if faults is not None:
+        outcome = Outcome.NOT_WITHIN if asked else Outcome.UNSETTLED
+        return outcome, f"not within {faults} fault{'s' if faults > 1 else ''} ({search.seen} states)"
+    return Outcome.UNSETTLED, f"{search.stopped} after {search.seen} states"
+
+
+def _from_failures(
+    config: ClusterConfig,
+    failures: Failures,
+    fatal: tuple[Failure, ...],
+    cut_off: list[Failure],
+    cold: tuple[tuple[int, ...], ...],
+) -> Iterator[Verdict]:
+    single = [one for one in (*fatal, *cut_off) if one.is_fatal and one.size == 1]
+    meaning = "a single node, link or device fails, and nobody is quorate"
+    if len(config.nodes) > 1:
+        name = "one failure ends it"
+        if single:
+            text = f"{', '.join(map(str, single))}: any of these alone" if len(single) > 1 else str(single[0])
+            yield Verdict(name, meaning, Outcome.HAPPENS, text, True, (single[0].story,))
+        else:
+            yield Verdict(name, meaning, Outcome.CANNOT_HAPPEN, "every single failure was tried", True)
+    yield _cold_start(config, cold)
+    yield _memory(failures)
+
+
+def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...]) -> Verdict:
+    name, meaning = "cold start", "after a power cut, not all nodes are needed to be quorate again"
+    if not cold:
+        return Verdict(
+            name, "nodes that can start after a power cut", Outcome.CANNOT_HAPPEN, "none can", True
+        )
+    least = "; ".join(" ".join(map(str, nodeids)) for nodeids in cold[:4])
+    if cold == (tuple(sorted(config.nodeids)),):
+        text = "all nodes are needed: one that does not come back keeps the others from quorum"
+        return Verdict(name, meaning, Outcome.CANNOT_HAPPEN, text, False)
+    return Verdict(name, meaning, Outcome.HAPPENS, f"enough are {least}", False)
+
+
+def _memory(failures: Failures) -> Verdict:
+    name, meaning = "memory", "the same failures end differently in another order or at another pace"
+    stories = failures.memory()
+    if stories is None:
+        return Verdict(
+            name, meaning, Outcome.CANNOT_HAPPEN, "up to three nodes were tried in every order", False
+        )
+    one, other = (sorted(story[-1].quorate) for story in stories)
+    text = f"in the end quorate: {_ids(one)} if at once, {_ids(other)} if one by one"
+    return Verdict(name, meaning, Outcome.HAPPENS, text, False, stories)
+
+
+def _ids(nodeids: list[int]) -> str:
+    return " ".join(map(str, nodeids)) or "nobody"
+
+
+def split_brain_cannot_happen(config: ClusterConfig, device: DeviceKind | None, bounds: Bounds) -> bool:
+    """Whether a complete search finds no split brain: for remedies and suggestions."""
+    search, _ = Checked(config, device).search([SPLIT_BRAIN], bounds, until_found=True)
+    return search.stopped is Stopped.COMPLETE and not search.found
