@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 import trio
 
-from .errors import CsError, Timeout, TryAgain
+from .errors import CsError, Timeout, TryAgain, error_from_errno
 from .handle import Handle
 from .ipc import Address
 from .quorum import Quorum
@@ -195,7 +195,10 @@ class Follower:
         async with trio.open_nursery() as nursery:
 
             async def wait(handle: Handle[Any]) -> None:
-                await trio.lowlevel.wait_readable(handle.fileno())
+                try:
+                    await trio.lowlevel.wait_readable(handle.fileno())
+                except OSError as error:
+                    raise error_from_errno(error.errno or 0, f"cannot wait: {error.strerror}") from error
                 nursery.cancel_scope.cancel()
 
             for handle in self._handles:

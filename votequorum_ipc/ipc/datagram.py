@@ -123,8 +123,8 @@ class SocketTransport:
     def _receive(self, sock: socket.socket) -> bytes | None:
         try:
             message = sock.recv(self._max_msg_size + 1)
-        except OSError:
-            # EAGAIN, or the daemon is gone, which the setup socket tells for certain.
+        except (BlockingIOError, ConnectionError):
+            # Nothing is here, or the daemon is gone, which the setup socket tells for certain.
             return None
         if len(message) > self._max_msg_size:
             raise MessageError(f"more than {self._max_msg_size} bytes", field="datagram.size")

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import CsError, MessageError, QueueFull, TryAgain
+from ..errors import CsError, Library, MessageError, QueueFull, TryAgain
 from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
 
 EVENT_LIMIT: Final = 8 << 20
@@ -175,19 +175,19 @@ class Exchange:
             move()
         except QueueFull as error:
             self._break_off(error)
-        except CsError as error:
-            with contextlib.suppress(CsError):
+        except (CsError, OSError) as error:
+            with contextlib.suppress(CsError, OSError):
                 # What the daemon delivered before this is not lost.
                 self._receive()
-            self._break_off(error)
+            self._break_off(_as_cs_error(error))
 
     def _lengths_are_good(self) -> bool:
         self._check_lengths_at = time.perf_counter() + LENGTH_CHECK_INTERVAL
         try:
             self._transport.check_lengths()
-        except CsError as error:
+        except (CsError, OSError) as error:
             # Nothing may be touched any more, not even what was delivered before.
-            self._break_off(error)
+            self._break_off(_as_cs_error(error))
             return False
         return True
 
@@ -279,3 +279,10 @@ class Exchange:
     def _finish(self, waiter: Waiter) -> None:
         waiter.ready = True
         self._wake(waiter)
+
+
+def _as_cs_error(error: CsError | OSError) -> CsError:
+    """What callers get. A failed system call is `Library`, since this connection is over: not `TryAgain`."""
+    if isinstance(error, CsError):
+        return error
+    return Library(f"a system call on the connection failed: {error.strerror}; connect again")

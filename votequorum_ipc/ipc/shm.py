@@ -115,12 +115,16 @@ class ShmTransport:
             self._bytes_to_send -= self._socket.send(bytes(self._bytes_to_send))
         except BlockingIOError:
             pass
-        except OSError:
+        except (BrokenPipeError, ConnectionResetError):
             # The server is gone, which epoll reports; what it wrote before is still in the rings.
             self._bytes_to_send = 0
 
     def answered_later(self) -> bool:
-        unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        try:
+            unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            # Where the kernel does not say, a response is looked for now and then.
+            return True
         return bool(struct.unpack("=i", unread)[0] == 0)
 
     def hang_up(self) -> None:

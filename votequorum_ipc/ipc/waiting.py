@@ -20,6 +20,7 @@ import select
 import time
 from typing import Final
 
+from ..errors import error_from_errno
 from .backend import Backend
 from .exchange import Exchange, Waiter
 
@@ -80,10 +81,17 @@ class Waiting:
             self._edges.interrupt()
 
     async def wait_for_edge(self, delay: float | None) -> None:
-        """As the driver, wait for an edge, or at most for `delay` seconds."""
+        """As the driver, wait for an edge, or at most for `delay` seconds.
+
+        Raises `NoMemory` or `NoSpace` where the kernel has no room for another descriptor to wait on.
+        """
         self.driver_waits = True
         try:
             await self._edges.wait(delay)
+        except OSError as error:
+            # The event loop could not register the descriptor. Nothing is lost: the next one to wait may.
+            reason = error.strerror or str(error)
+            raise error_from_errno(error.errno or 0, f"cannot wait for the daemon: {reason}") from error
         finally:
             self.driver_waits = False
 
