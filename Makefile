@@ -1,6 +1,8 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
 # make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
 # make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
+# make system-calls    each system call of the client fails once, in each plausible way; some ten minutes
+# make age-of-truth    how long a node that is cut off still says that it is quorate; some forty minutes
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
@@ -18,7 +20,7 @@ SOAK_ARGS ?=
 # corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
 WORKERS ?= 2
 
-.PHONY: demo test soak lint bench format clean deps model-check compat
+.PHONY: demo test soak system-calls age-of-truth lint bench format clean deps model-check compat
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
@@ -28,6 +30,12 @@ demo: $(VENV)/.installed-cli
 
 soak: $(VENV)/.installed deps
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
+
+system-calls: $(VENV)/.installed deps
+	$(BIN)/python -m tests.reliability.syscalls $(SYSTEM_CALLS_ARGS)
+
+age-of-truth: $(VENV)/.installed-bench deps
+	$(BIN)/python -m tests.reliability.age_of_truth --out docs/age-of-truth $(AGE_OF_TRUTH_ARGS)
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .

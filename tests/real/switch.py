@@ -42,16 +42,22 @@ class Switch:
 
     def plug(self, groups: Iterable[Sequence[int]]) -> None:
         """Give each group of nodes a bridge of its own, with all links up."""
-        lines = [
-            f"link set port{nodeid} master bridge{bridge} up"
-            for bridge, group in enumerate(groups)
-            for nodeid in group
-        ]
+        lines = []
+        for bridge, group in enumerate(groups):
+            for nodeid in group:
+                lines.append(f"link set port{nodeid} master bridge{bridge} up")
+                lines.append(_forwarding(nodeid, "on"))
         self._ip(self.host, lines)
 
     def unplug(self, nodeid: int) -> None:
         """Take the link of a node down."""
         self._ip(self.host, [f"link set port{nodeid} down"])
+
+    def deafen(self, nodeid: int) -> None:
+        """Keep everything from a node; what it sends still arrives. `plug` ends that."""
+        self._ip(
+            self.host, [_forwarding(nodeid, "off"), f"link set port{nodeid} type bridge_slave fdb_flush"]
+        )
 
     @staticmethod
     def _ip(host: Host, lines: list[str]) -> None:
@@ -62,6 +68,12 @@ class Switch:
 
 def _bridge(number: int) -> list[str]:
     return [f"link add bridge{number} type bridge", f"link set bridge{number} up"]
+
+
+def _forwarding(nodeid: int, state: str) -> str:
+    """Whether a bridge learns where the node is, and sends it what may be for anybody."""
+    options = " ".join(f"{option} {state}" for option in ("learning", "flood", "mcast_flood", "bcast_flood"))
+    return f"link set port{nodeid} type bridge_slave {options}"
 
 
 def _cable(nodeid: int, host: int) -> list[str]:

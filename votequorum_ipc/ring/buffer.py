@@ -260,13 +260,14 @@ class Ring:
     def close(self, *, count_out: bool = True) -> None:
         """Count ourselves out and let go. The files are their maker's to remove; see `unlink`.
 
-        `count_out` False leaves the shared memory untouched. So does a file that was cut.
+        `count_out` False leaves the shared memory untouched. So does a file that was cut,
+        or whose length the kernel does not tell.
         """
         if self.closed:
             return
         self.closed = True
         if count_out:
-            with contextlib.suppress(MessageError):
+            with contextlib.suppress(MessageError, OSError):
                 self._header.check_length()
                 self.ref_count -= 1
         self._header.close()

@@ -36,6 +36,8 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
     "epoll_ctl": ("ENOMEM", "ENOSPC"),
     "epoll_wait": ("EINTR",),
     "eventfd2": ("EMFILE", "ENFILE", "ENOMEM"),
+    "pread64": ("ENOMEM",),
+    "pwrite64": ("ENOMEM", "ENOSPC"),
     "poll": ("EINTR", "ENOMEM"),
     "futex": ("EAGAIN", "EINTR"),
     "unlink": ("EACCES", "ENOENT", "EROFS"),
