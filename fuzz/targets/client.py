@@ -15,6 +15,7 @@ import contextlib
 import functools
 import gc
 import mmap
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -189,7 +190,7 @@ def _overwrite(shared: dict[str, mmap.mmap], lie: tuple[str, int, int]) -> None:
     start = word * WORD
     if part == "semaphore":
         part, start = "header", _SEMAPHORE + word * WORD
-    shared[part][start : start + WORD] = value.to_bytes(WORD, "little")
+    shared[part][start : start + WORD] = value.to_bytes(WORD, sys.byteorder)
 
 
 @contextlib.contextmanager

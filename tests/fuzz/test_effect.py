@@ -103,7 +103,7 @@ def test_client_notices_an_error_that_is_none_of_ours(monkeypatch: pytest.Monkey
 
 def test_client_notices_a_count_that_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     def believing(data: bytes) -> Any:
-        return bytes(min(int.from_bytes(data[48:52], "little"), 1 << 24))
+        return bytes(min(int.from_bytes(data[48:52], sys.byteorder), 1 << 24))
 
     assert "bytes were allocated for" in str(bursts_of_nodelists(monkeypatch, believing))
 
