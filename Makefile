@@ -8,6 +8,7 @@
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
+# make lowest   a quick part of the tests, with the lowest versions of everything that pyproject.toml allows
 # make clean    remove the virtual environment and caches
 
 PYTHON ?= python3
@@ -20,10 +21,18 @@ SOAK_ARGS ?=
 # corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
 WORKERS ?= 2
 
-.PHONY: demo test soak system-calls age-of-truth lint bench format clean deps model-check compat
+# What touches most of each dependency in the least time.
+LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/test_ring.py \
+	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
+	tests/reliability/test_retry.py
+
+.PHONY: demo test lowest soak system-calls age-of-truth lint bench format clean deps model-check compat
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+lowest: $(VENV)-lowest/.installed deps
+	$(VENV)-lowest/bin/python -m pytest --numprocesses $(WORKERS) $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 demo: $(VENV)/.installed-cli
 	@$(BIN)/votequorum-ipc demo
@@ -67,6 +76,13 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed-cli
 
+$(VENV)-lowest/.installed: pyproject.toml tools/lowest-versions
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	tools/lowest-versions > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(VENV)-lowest/constraints.txt --editable '.[test]'
+	@touch $@
+
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "votequorum_ipc needs Python 3.11 or newer; run: make test PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -78,4 +94,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis

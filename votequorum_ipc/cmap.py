@@ -7,7 +7,6 @@ include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
 
 from __future__ import annotations
 
-import enum
 import itertools
 import struct
 from collections.abc import Awaitable, Callable, Collection
@@ -17,7 +16,7 @@ from typing import Final
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, Connection, connect
-from .types import ValueType
+from .types import OpenFlag, ValueType
 from .wire import cmap as wire
 from .wire import reply_error
 from .wire.fields import encode_text
@@ -58,7 +57,7 @@ _NUMBERS: Final = {
 }
 
 
-class TrackType(enum.IntFlag):
+class TrackType(OpenFlag):
     """What `track_add` follows (CMAP_TRACK_* in cmap.h)."""
 
     DELETE = 1

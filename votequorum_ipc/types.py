@@ -27,8 +27,28 @@ class NodeState(enum.IntEnum):
         member._value_ = value
         return member
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type[NodeState], tuple[int]]:
+        # By value: some releases of Python 3.11 look a member up by its name, which only known states have.
+        return NodeState, (int(self),)
 
-class InfoFlags(enum.IntFlag):
+
+class OpenFlag(enum.IntFlag):
+    """Flags that keep bits without a name, and do not remember them.
+
+    `enum` keeps every combination that it has seen for ever. That is bounded for known bits. The others are
+    the other end's choice, 4 billion of them, and would be 400 bytes each.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> object:
+        member = super()._missing_(value)
+        known = sum(int(flag) for flag in cls.__members__.values())
+        if isinstance(member, cls) and member._value_ & ~known:
+            cls._value2member_map_.pop(member._value_, None)
+        return member
+
+
+class InfoFlags(OpenFlag):
     """`NodeInfo.flags` (VOTEQUORUM_INFO_* in votequorum.h)."""
 
     TWONODE = 1
@@ -45,7 +65,7 @@ class InfoFlags(enum.IntFlag):
     """Newer than corosync 3.1.10."""
 
 
-class TrackFlags(enum.IntFlag):
+class TrackFlags(OpenFlag):
     """What `trackstart` asks for (CS_TRACK_* in corotypes.h)."""
 
     CURRENT = 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import pickle
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,12 +13,16 @@ import construct as c
 import pytest
 
 from tests.conftest import cannot
+from votequorum_ipc import Exist, Votequorum
+from votequorum_ipc.cmap import TrackType
+from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.types import (
     QDEVICE_MAX_NAME_LEN,
     QDEVICE_NODEID,
     DispatchFlags,
     InfoFlags,
     NodeState,
+    OpenFlag,
     QuorumType,
     RingId,
     TrackFlags,
@@ -120,3 +127,40 @@ def test_flags_that_are_newer_are_kept() -> None:
 
 def test_a_ring_id_reads_as_corosync_prints_it() -> None:
     assert str(RingId(1, 0xA4)) == "1.a4"
+
+
+UNKNOWN_FLAGS = range(1 << 20, 1 << 32, (1 << 32) // 999)
+"""A thousand values, each with bits that have no name."""
+
+
+@pytest.mark.parametrize("flags", [InfoFlags, TrackFlags, TrackType])
+def test_flags_without_a_name_are_kept_in_a_value_and_nowhere_else(flags: type[OpenFlag]) -> None:
+    remembered = len(flags._value2member_map_)
+    for number in UNKNOWN_FLAGS:
+        assert flags(number) == number
+        assert flags(number) | flags(1) == number | 1
+    # Combinations of known bits may have come to be remembered: a bounded number.
+    assert len(flags._value2member_map_) - remembered <= len(flags)
+
+
+async def test_a_client_that_sends_ever_other_track_flags_costs_the_embedded_daemon_no_memory() -> None:
+    async with simulated_cluster(1) as cluster, await Votequorum.initialize(address=cluster.address(1)) as vq:
+        await vq.trackstart(flags=TrackFlags.CURRENT)
+        remembered = len(TrackFlags._value2member_map_)
+        for number in UNKNOWN_FLAGS[:50]:
+            with contextlib.suppress(Exist):
+                await vq.trackstart(flags=number)  # type: ignore[arg-type]
+        assert len(TrackFlags._value2member_map_) == remembered
+
+
+@pytest.mark.parametrize(
+    "value", [NodeState(0), NodeState(99), NodeState.MEMBER, InfoFlags(2 | 1 << 20), TrackFlags(9)], ids=repr
+)
+def test_values_without_a_name_are_copied_and_pickled_as_others_are(value: NodeState | OpenFlag) -> None:
+    """Python 3.11.2 looks a member up by its name when it is unpickled."""
+    copies = [copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))]
+    assert [(type(twin), twin) for twin in copies] == [(type(value), value)] * 3
+
+
+def test_a_state_is_pickled_by_its_number() -> None:
+    assert NodeState(99).__reduce_ex__(4) == (NodeState, (99,))
