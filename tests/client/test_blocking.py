@@ -209,6 +209,25 @@ def test_a_forgotten_handle_warns_and_is_freed(daemon: Daemon) -> None:
             forgotten.clear()
 
 
+@pytest.mark.parametrize("action", ["default", "error"])
+def test_a_handle_left_open_at_the_interpreters_end_is_warned_of_and_freed(
+    daemon: Daemon, action: str
+) -> None:
+    program = """
+from votequorum_ipc.blocking import Quorum, Votequorum
+
+handles = [Votequorum.initialize(), Quorum.initialize()]
+handles[0].circle = handles
+handles[0].fileno()
+"""
+    command = daemon.host.command([sys.executable, "-W", f"{action}::ResourceWarning", "-c", program])
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    for service in ("votequorum", "quorum"):
+        assert run.stderr.count(f"ResourceWarning: unclosed <open connection to '{service}'") == 1
+    assert "__del__" not in run.stderr
+    eventually(lambda: daemon.connections() == [])
+
+
 def test_cmap_changes_are_followed(daemon: Daemon) -> None:
     with Cmap.initialize() as cmap, Votequorum.initialize() as vq:
         track = cmap.track_add("runtime.votequorum.ev_barrier", TrackType.MODIFY)

@@ -14,10 +14,12 @@ import pytest
 import trio
 import trio.testing
 
+from tests.ipc import served as elsewhere
 from tests.real.waiting import DEADLINE, eventually, eventually_async
-from votequorum_ipc import Library
+from tests.ways import TASKS, every_way, settled, task_group
+from votequorum_ipc import BadHandle, Library
 from votequorum_ipc.daemon import ServerConnection, Service, open_server
-from votequorum_ipc.ipc import Connection, connect
+from votequorum_ipc.ipc import Connection, blocking_backend, connect
 from votequorum_ipc.wire import message_id
 
 Transport = Literal["shm", "socket"]
@@ -172,3 +174,52 @@ async def test_a_given_socket_is_closed_when_connecting_is_cancelled_or_fails(cl
             scope.cancel()
             await connect("held", address=given)
     assert given.fileno() == -1
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+@every_way(without={"blocking": TASKS}, uvloop=True)
+async def test_a_driver_that_is_cancelled_hands_on_to_a_task_that_only_waits_for_an_event(
+    transport: Transport,
+) -> None:
+    with elsewhere.served_elsewhere(transport) as there:
+        async with await connect("held", address=there.address) as connection, task_group() as waiting:
+            waiting.start(connection.next_event)
+            async with task_group() as driving:
+                driving.start(connection.request, elsewhere.request(elsewhere.LATER))
+                await settled()
+                driving.cancel()
+            there.do(there.service.announce)
+    with elsewhere.served_elsewhere(transport) as there:
+        async with await connect("held", address=there.address) as connection, task_group() as waiting:
+            async with task_group() as driving:
+                driving.start(connection.request, elsewhere.request(elsewhere.LATER))
+                await settled()
+                waiting.start(connection.next_event)
+                await settled()
+                driving.cancel()
+            there.do(there.service.announce)
+
+
+def test_another_thread_is_given_no_event_though_one_is_queued() -> None:
+    errors: list[BadHandle] = []
+
+    async def main() -> None:
+        with elsewhere.served_elsewhere("shm") as there:
+            async with await connect("held", address=there.address) as connection:
+                there.do(there.service.announce)
+                eventually(connection.queued_events)
+
+                def take() -> None:
+                    for call in (connection.next_event_nowait, connection.queued_events, connection.fileno):
+                        try:
+                            call()
+                        except BadHandle as error:
+                            errors.append(error)
+
+                thread = threading.Thread(target=take)
+                thread.start()
+                thread.join()
+                assert connection.queued_events() == 1
+
+    blocking_backend.run(main())
+    assert ["belongs to another thread" in str(error) for error in errors] == [True] * 3

@@ -12,9 +12,11 @@ fork the child's copy is dead, frees what it inherited, and leaves everything th
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import select
+import sys
 import warnings
 import weakref
 from collections.abc import Collection, Iterable, Sequence
@@ -313,14 +315,19 @@ class Connection:
         await self.aclose()
 
     def __del__(self) -> None:
-        if getattr(self, "_closed", self) is not None:
-            return
+        # A constructor that failed leaves nothing; the interpreter's end has been dealt with before.
+        if getattr(self, "_closed", self) is None and not sys.is_finalizing():
+            self._forgotten()
+
+    def _forgotten(self) -> None:
+        """Warn of this connection, which nobody has closed, and free everything."""
         try:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:
             # Also where the warning is an error.
             self._look()
-            self._close(server_dead=isinstance(self._exchange.error, Library) and self._server_is_dead())
+            lost = isinstance(self._exchange.error, Library)
+            self._close(server_dead=lost and self._server_is_dead())
 
     def __repr__(self) -> str:
         state = "closed" if self._closed is not None else "lost" if self._exchange.error else "open"
@@ -485,6 +492,22 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
+
+
+def _end_all() -> None:
+    """At the interpreter's end, before it takes its modules apart.
+
+    Other threads may still be in a call: their connections are left to the kernel.
+    """
+    for connection in [connection for connection in _open_here if connection._closed is None]:
+        if connection._thread == get_ident():
+            try:
+                connection._forgotten()
+            except ResourceWarning as warning:
+                sys.excepthook(type(warning), warning, warning.__traceback__)
+
+
+atexit.register(_end_all)
 
 
 async def wait_for_any(connections: Sequence[Connection], seconds: float = INFINITY) -> bool:
