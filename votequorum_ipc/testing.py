@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import trio
 
-from .cluster import ClusterConfig, DeviceConfig, NodeConfig, configuration
+from .cluster import ClusterConfig, DeviceConfig, Latency, NodeConfig, configuration
 from .daemon.admission import AccessRule
 from .daemon.server import Server, TransportName, open_server
 from .daemon.simulation import Simulation
@@ -35,6 +35,7 @@ from .votequorum import Votequorum
 __all__ = [
     "ClusterConfig",
     "DeviceConfig",
+    "Latency",
     "NodeConfig",
     "SimulatedCluster",
     "configuration",
@@ -48,13 +49,13 @@ class SimulatedCluster(Simulation):
     """A running cluster, made by `simulated_cluster`.
 
     `up`, `kill`, `leave`, `partition`, `heal`, `reform` and `advance` take effect before they return: every
-    client has its events, though it may not have read them. What a program under test connects to is
-    `address(node)`.
+    client has its events, though it may not have read them. With a latency that takes time, which `settle`
+    lets pass. What a program under test connects to is `address(node)`.
     """
 
-    def __init__(self, server: Server, config: ClusterConfig) -> None:
+    def __init__(self, server: Server, config: ClusterConfig, latency: Latency | None = None) -> None:
         """Not public: use `simulated_cluster`."""
-        super().__init__(server, config, self.address)
+        super().__init__(server, config, self.address, latency)
         self._prefix = f"@vqsim-{os.getpid()}-{next(_numbers)}"
         self._handles: list[Handle[Any]] = []
 
@@ -94,6 +95,7 @@ async def simulated_cluster(
     config: ClusterConfig | None = None,
     transport: TransportName = "shm",
     access: AccessRule | None = None,
+    latency: Latency | None = None,
     **options: Any,
 ) -> AsyncIterator[SimulatedCluster]:
     """A cluster whose nodes are all up, in one membership, for as long as the block.
@@ -102,15 +104,20 @@ async def simulated_cluster(
     has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
     says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect,
     unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
+
+    Without a `latency` the nodes hear each other at once, which is kinder than corosync: there, a vote or a
+    device's name is still the old one for some milliseconds after the call that changes it. `Latency(seed=1)`
+    behaves like that. Virtual time then has to pass for anything to arrive: `advance`, `settle`, `keep_time`.
     """
     if config is None:
         config = configuration(nodes, options)
     elif options:
         raise TypeError(f"config says it all: {', '.join(options)} cannot be given besides")
     async with open_server(transport=transport, access=access) as server:
-        cluster = SimulatedCluster(server, config)
+        cluster = SimulatedCluster(server, config, latency)
         try:
             cluster.up(*config.nodeids)
+            cluster.settle()
             yield cluster
         finally:
             await cluster.aclose()

@@ -36,3 +36,19 @@ async def test_nodes_whose_address_is_in_use_are_neither_started_nor_moved() -> 
         await script.run("up 1:1,3,4")
         assert script.partitions == {1: 1, 2: 1, 3: 1, 4: 1}
         assert cluster.model.partitions() == [(1, 2, 3, 4)]
+
+
+async def test_nodes_leave_and_all_partitions_are_healed() -> None:
+    async with simulated_cluster(4, allow_downscale=True) as cluster, trio.open_nursery() as nursery:
+        script = Script(cluster, nursery, pytest.fail)
+        await script.run("leave 3,4")
+        assert cluster.model.partitions() == [(1, 2)]
+        assert cluster.model.node(1).votequorum.db.us.expected_votes == 2  # a crash would leave 4
+        await script.run("split 1:1 2:2")
+        await script.run("up 4:3")
+        await script.run("heal")
+        assert cluster.model.partitions() == [(1, 2, 3)]
+        assert script.partitions == dict.fromkeys((1, 2, 3, 4), 0)
+        for wrong in ("leave", "heal 1"):
+            with pytest.raises(ScriptError):
+                await script.run(wrong)

@@ -6,12 +6,11 @@ order of events differs from the model's, what a node does with an event is the 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from votequorum_ipc.cluster import Cluster, ClusterConfig, Outputs
 from votequorum_ipc.cluster.cluster import Membership
-from votequorum_ipc.cluster.messages import Multicast
+from votequorum_ipc.cluster.under_way import UnderWay
 from votequorum_ipc.types import RingId
 
 _TELLING = (
@@ -47,7 +46,7 @@ class WithoutBarrier(Cluster):
         (nodeid,) = nodeids
         self._start(nodeid)
         self._nodes[nodeid].sync_init(frozenset({nodeid}), (nodeid,), RingId(nodeid, 1))
-        self._membership[nodeid] = Membership(RingId(nodeid, 1), (nodeid,))
+        self._membership[nodeid] = Membership(RingId(nodeid, 1), (nodeid,), UnderWay((nodeid,)))
         self._starting = nodeid
         segment = self._segment[nodeid]
         self._form_ring(tuple(other for other in self.nodes if self._segment[other] == segment))
@@ -71,11 +70,11 @@ class WithoutBarrier(Cluster):
             self._decide(membership, group)
             self._deliver(membership)
 
-    def _collect(self, membership: Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
+    def _collect(self, membership: Membership, nodeids: Collection[int]) -> None:
         """Messages of a group follow each other in the group's order."""
-        others = [nodeid for nodeid in membership.members if nodeid not in self._turns]
-        here = [nodeid for nodeid in self._turns if nodeid in membership.members]
-        return super()._collect(Membership(membership.ring_id, (*here, *others)), under_way)
+        others = [nodeid for nodeid in nodeids if nodeid not in self._turns]
+        here = [nodeid for nodeid in self._turns if nodeid in nodeids]
+        super()._collect(membership, (*here, *others))
 
     def _settle(self, membership: Membership) -> None:
         self._deliver(membership)

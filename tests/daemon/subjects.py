@@ -18,7 +18,7 @@ from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc import Votequorum
-from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, parse_tie_breaker
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, Latency, NodeConfig, parse_tie_breaker
 from votequorum_ipc.daemon import AccessRule, Simulation, open_simulation
 
 Argv = Sequence[str]
@@ -90,13 +90,16 @@ async def served(
     transport: Literal["shm", "socket"],
     up: Sequence[int] = (),
     access: AccessRule | None = None,
+    latency: Latency | None = None,
 ) -> AsyncIterator[Simulation]:
     """The embedded daemon, with these nodes up, or all; node 1 has the well-known names."""
 
     def address(nodeid: int) -> str | None:
         return None if nodeid == 1 else f"@node{nodeid}-{{service}}"
 
-    async with open_simulation(config, address=address, transport=transport, access=access) as simulation:
+    async with open_simulation(
+        config, address=address, transport=transport, access=access, latency=latency
+    ) as simulation:
         simulation.up(*(up or config.nodeids))
         yield simulation
 

@@ -1,4 +1,4 @@
-"""The words that `serve` takes on its standard input: those of corosync-vqsim, and `help`.
+"""The words that `serve` takes on its standard input: those of corosync-vqsim, and some more.
 
 Strategy: a line is split into a word and its arguments, and the table of words says what to do. A node stands
 as itself, as part of a list `1,2`, or behind the partition to put it in, `1:3,4`. Partitions are numbers, 0
@@ -23,8 +23,10 @@ DEVICE_NAME: Final = "simulated"
 HELP: Final = (
     ("up [PARTITION:]NODE[,NODE...] ...", "start nodes, in partition 0 or in this one"),
     ("down NODE[,NODE...] ...", "crash nodes"),
+    ("leave NODE[,NODE...] ...", "shut nodes down"),
     ("split PARTITION:NODE[,NODE...] ...", "move nodes to partitions (also: move)"),
     ("join PARTITION PARTITION ...", "make partitions one, the first"),
+    ("heal", "make all partitions one, number 0"),
     ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
     ("show", "the nodes, partitions and votes of now"),
     ("help", "these words"),
@@ -56,9 +58,11 @@ class Script:
         words: dict[str, Callable[[Sequence[str]], Awaitable[None]]] = {
             "up": self._up,
             "down": self._down,
+            "leave": self._leave,
             "split": self._split,
             "move": self._split,
             "join": self._join,
+            "heal": self._heal,
             "qdevice": self._qdevice,
             "show": self._nothing,
         }
@@ -92,6 +96,12 @@ class Script:
             self._drop_device(nodeid)
             self._simulation.kill(nodeid)
 
+    async def _leave(self, arguments: Sequence[str]) -> None:
+        nodeids = self._nodes(arguments)
+        for nodeid in nodeids:
+            self._drop_device(nodeid)
+        self._simulation.leave(*nodeids)
+
     async def _split(self, arguments: Sequence[str]) -> None:
         if not all(":" in argument for argument in arguments):
             raise ScriptError("split takes PARTITION:NODE, such as 1:3")
@@ -105,6 +115,11 @@ class Script:
             raise ScriptError(f"there is no partition {min(unknown)}")
         into, *others = numbers
         self._move({nodeid: into for nodeid, number in self.partitions.items() if number in others})
+
+    async def _heal(self, arguments: Sequence[str]) -> None:
+        if arguments:
+            raise ScriptError("heal takes nothing: all nodes hear each other again")
+        self._move(dict.fromkeys(self.partitions, 0))
 
     async def _qdevice(self, arguments: Sequence[str]) -> None:
         if not arguments or arguments[0].lower() not in ("on", "off"):

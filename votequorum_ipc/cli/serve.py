@@ -24,6 +24,7 @@ from ..cluster import (
     ConfigurationError,
     DeviceConfig,
     GetInfo,
+    Latency,
     Response,
     RuntimeValue,
     ServiceKind,
@@ -57,6 +58,10 @@ _OTHERS_PREFIX: Final = "vqsim"
 @click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
 @click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
 @click.option("--prefix", help="Names of its own instead of corosync's: several can run side by side.")
+@click.option(
+    "--immediate", is_flag=True, help="Let nodes hear each other at once; corosync takes milliseconds."
+)
+@click.option("--seed", type=int, default=0, help="Decides how long each multicast takes; 0 by default.")
 def command(
     nodes: int | None,
     file: Path | None,
@@ -64,6 +69,8 @@ def command(
     ipc: TransportName | None,
     node: int | None,
     prefix: str | None,
+    immediate: bool,
+    seed: int,
 ) -> None:
     """Run a simulated cluster until exit, Ctrl-C or SIGTERM: quorum to develop against, without corosync.
 
@@ -79,7 +86,8 @@ def command(
         known = ", ".join(map(str, conf.cluster.nodeids))
         raise click.UsageError(f"--node {local}: the cluster has {known}")
     transport: TransportName = ipc or ("socket" if conf.ipc_type == "socket" else "shm")
-    run(partial(serve, conf, transport, local, prefix), as_json=False)
+    latency = None if immediate else Latency(seed=seed)
+    run(partial(serve, conf, transport, local, prefix, latency), as_json=False)
 
 
 def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
@@ -111,7 +119,9 @@ def _about_device(config: ClusterConfig) -> Iterator[str]:
         )
 
 
-async def serve(conf: CorosyncConf, transport: TransportName, local: int, prefix: str | None) -> None:
+async def serve(
+    conf: CorosyncConf, transport: TransportName, local: int, prefix: str | None, latency: Latency | None
+) -> None:
     """Serve until told to end. Raises `Busy` when the names are in use."""
 
     def address(nodeid: int) -> str | None:
@@ -120,9 +130,14 @@ async def serve(conf: CorosyncConf, transport: TransportName, local: int, prefix
         return f"@{prefix or _OTHERS_PREFIX}-{nodeid}-{{service}}"
 
     access = AccessRule.of(_ids(conf.uids, _uid), _ids(conf.gids, _gid))
-    async with open_simulation(conf.cluster, address=address, transport=transport, access=access) as cluster:
+    async with open_simulation(
+        conf.cluster, address=address, transport=transport, access=access, latency=latency
+    ) as cluster:
         cluster.up(*conf.cluster.nodeids)
-        click.echo(f"serving {_count(conf.cluster)} over {transport}; help shows what can be typed here")
+        kind = "; multicasts are immediate" if latency is None else ""
+        click.echo(
+            f"serving {_count(conf.cluster)} over {transport}{kind}; help shows what can be typed here"
+        )
         for line in _addresses(cluster):
             click.echo(line)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -170,6 +185,7 @@ def _gid(name: str) -> int:
 async def _obey(cluster: Simulation, nursery: trio.Nursery) -> None:
     """Carry out the lines of the standard input. Its end is the cluster's, at a terminal."""
     script = Script(cluster, nursery, _complain)
+    await cluster.settled()
     _show(cluster, script)
     while line := await _next_line():
         try:
@@ -195,6 +211,7 @@ async def _carry_out(line: str, cluster: Simulation, script: Script) -> None:
         return
     try:
         if await script.run(line):
+            await cluster.settled()
             _show(cluster, script)
     except (ScriptError, CsError) as error:
         _complain(str(error))

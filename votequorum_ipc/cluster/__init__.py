@@ -75,6 +75,7 @@ from .messages import (
 )
 from .node import NodeModel
 from .state import Disk
+from .under_way import Latency
 
 __all__ = [
     "RING_SEQ_STEP",
@@ -88,6 +89,7 @@ __all__ = [
     "GetInfo",
     "GetQuorate",
     "GetType",
+    "Latency",
     "ModelGetType",
     "NodeConfig",
     "NodeModel",

@@ -1,9 +1,9 @@
 """The cluster: nodes, the network between them, virtual time, and the clients' connections.
 
-Every input runs to the end before it returns: rings form, multicasts are delivered in one order to all
-nodes of a partition, and whatever went to clients on the way is the return value, in order. The only
-thing that may be left open is a membership change that waits for a quorum device; a poll, or `advance` past
-its sync timeout, completes it.
+An input runs to the end before it returns: rings form, multicasts are delivered in one order to all nodes of
+a partition, and whatever went to clients on the way is the return value, in order. Two things may be left
+open. A membership change may wait for a quorum device; a poll, or `advance` past its sync timeout, completes
+it. With a `Latency` multicasts take time, as they do in corosync; `advance` and `settle` deliver them.
 
 A ring's id is its lowest node id, and four more than the highest sequence that any of its nodes has seen. A
 node that starts counts on from what it has stored, and is alone in its first ring, as with knet, whose links
@@ -12,7 +12,6 @@ come up after the node. Source: exec/totemsrp.c and exec/sync.c of corosync 3.1.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -20,12 +19,16 @@ from ..errors import Library
 from ..types import RingId
 from .config import ClusterConfig, effective_rules
 from .effects import NANOSECONDS, Clock, Timer
-from .messages import Conn, ConnectionClosed, Multicast, Output, Request, ServiceKind
+from .messages import Conn, ConnectionClosed, Output, Request, ServiceKind
 from .node import NodeModel
 from .state import Disk
+from .under_way import Delivery, Latency, UnderWay
 
 RING_SEQ_STEP = 4
 """How much a ring's sequence exceeds the highest one that its nodes have seen."""
+
+_LEAVING_LEGS = 10
+"""How long a node takes to shut down, in legs of a multicast: the others have heard of it by then."""
 
 Outputs = list[tuple[Conn, Output]]
 """What clients get, in order."""
@@ -33,10 +36,14 @@ Outputs = list[tuple[Conn, Output]]
 
 @dataclass(slots=True)
 class Membership:
-    """One ring, shared by its nodes until they get another; `synchronising` while a device holds it back."""
+    """One ring, shared by its nodes until they get another.
+
+    `synchronising` until its nodes have heard each other and no device holds it back.
+    """
 
     ring_id: RingId
     members: tuple[int, ...]
+    under_way: UnderWay
     synchronising: bool = True
 
 
@@ -44,17 +51,22 @@ class Cluster:
     """N nodes that all start down, on one network, at time 0.
 
     `disks` is what each node has stored, by node id: it outlives the node's processes, and a test may
-    change it while the node is down. Raises `ConfigurationError` where corosync would not start.
+    change it while the node is down. Without a `latency` multicasts arrive at once, which is kinder than
+    corosync. Raises `ConfigurationError` where corosync would not start.
     """
 
-    def __init__(self, config: ClusterConfig) -> None:
+    def __init__(self, config: ClusterConfig, latency: Latency | None = None) -> None:
         self.rules = effective_rules(config)
         self.config = config
+        self.latency = latency
         self.disks = {nodeid: Disk() for nodeid in config.nodeids}
         self._nodes: dict[int, NodeModel] = {}
         self._segment = dict.fromkeys(config.nodeids, 0)
         self._membership: dict[int, Membership] = {}
         self._clock = Clock()
+        self._leaving: dict[int, int] = {}
+        """The nodes that shut down, and when each is gone."""
+        self._multicasts = 0
         self._connects = 0
         self._outputs: Outputs = []
 
@@ -65,23 +77,23 @@ class Cluster:
 
     @property
     def nodes(self) -> dict[int, NodeModel]:
-        """The nodes that are up, by id, sorted. For reading."""
-        return dict(sorted(self._nodes.items()))
+        """The nodes that are up, by id, sorted, without those that shut down. For reading."""
+        return {nodeid: node for nodeid, node in sorted(self._nodes.items()) if nodeid not in self._leaving}
 
     def node(self, nodeid: int) -> NodeModel:
         """A node that is up, for reading; `Library` if it is down."""
         self._check_ids([nodeid])
-        if nodeid not in self._nodes:
+        if nodeid not in self._nodes or nodeid in self._leaving:
             raise Library(f"node {nodeid} is down")
         return self._nodes[nodeid]
 
     def is_synchronising(self, nodeid: int) -> bool:
-        """Whether a membership change of this node waits for a quorum device."""
+        """Whether a membership change of this node still waits, for a quorum device or for multicasts."""
         self.node(nodeid)
         return self._membership[nodeid].synchronising
 
     def partitions(self) -> list[tuple[int, ...]]:
-        """The nodes that are up, grouped by who hears whom, sorted."""
+        """The nodes that are up, or shut down, grouped by who hears whom, sorted."""
         return [membership.members for membership in self._memberships()]
 
     # -- nodes and network ---------------------------------------------------------------------------
@@ -89,29 +101,40 @@ class Cluster:
     def up(self, *nodeids: int) -> Outputs:
         """Start nodes; those that are up already stay as they are."""
         self._check_ids(nodeids)
+        for nodeid in sorted(set(nodeids) & self._leaving.keys()):
+            self._stop(nodeid)
         for nodeid in sorted(set(nodeids) - self._nodes.keys()):
             self._start(nodeid)
             self._form_ring((nodeid,))
-        return self._reshape()
+        self._reshape()
+        return self._take()
 
     def kill(self, *nodeids: int) -> Outputs:
         """Crash nodes; those that are down already stay down."""
         self._check_ids(nodeids)
         for nodeid in sorted(set(nodeids) & self._nodes.keys()):
             self._stop(nodeid)
-        return self._reshape()
+        self._reshape()
+        return self._take()
 
     def leave(self, *nodeids: int) -> Outputs:
-        """Shut nodes down in order; those that are down already stay down."""
+        """Shut nodes down in order; those that are down already stay down.
+
+        With a latency they are gone a moment after the others have heard of it.
+        """
         self._check_ids(nodeids)
-        leaving = sorted(set(nodeids) & self._nodes.keys())
+        leaving = sorted((set(nodeids) & self._nodes.keys()) - self._leaving.keys())
         for nodeid in leaving:
             self._close_connections(nodeid)
             self._nodes[nodeid].announce_leaving()
             self._settle(self._membership[nodeid])
         for nodeid in leaving:
-            self._stop(nodeid)
-        return self._reshape()
+            if self.latency is None:
+                self._stop(nodeid)
+            else:
+                self._leaving[nodeid] = self._clock.now + _LEAVING_LEGS * self.latency.leg(nodeid)
+        self._reshape()
+        return self._take()
 
     def partition(self, *groups: Collection[int]) -> Outputs:
         """Cut the network: nodes hear those of their own group only. Nodes in no group form one more.
@@ -125,7 +148,8 @@ class Cluster:
         self._segment = dict.fromkeys(self.config.nodeids, len(groups))
         for number, group in enumerate(groups):
             self._segment.update(dict.fromkeys(group, number))
-        return self._reshape()
+        self._reshape()
+        return self._take()
 
     def heal(self) -> Outputs:
         """Repair the network: every node hears every other."""
@@ -154,21 +178,57 @@ class Cluster:
     # -- time ----------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When the next timer goes off, in virtual seconds; None if none is running."""
-        timers = self._timers()
-        return min(timers)[0] / NANOSECONDS if timers else None
+        """When something happens next by itself, in virtual seconds; None if nothing will.
+
+        A timer goes off, a multicast arrives, or a node that shuts down is gone.
+        """
+        instant = self._next_instant()
+        return None if instant is None else instant / NANOSECONDS
 
     def advance(self, seconds: float) -> Outputs:
-        """Let time pass: the timers that fall due go off, each at its own instant."""
+        """Let time pass: what falls due happens, each at its own instant."""
         if seconds < 0:
             raise ValueError("time does not run backwards")
         end = self._clock.now + round(seconds * NANOSECONDS)
-        while (timers := self._timers()) and min(timers)[0] <= end:
-            self._clock.now, nodeid, timer = min(timers)
-            self._nodes[nodeid].fire(timer)
-            self._settle(self._membership[nodeid])
+        while (instant := self._next_instant()) is not None and instant <= end:
+            self._happen_at(instant)
         self._clock.now = end
         return self._take()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no multicast is under way and no node is shutting down. Timers may run."""
+        return not self._leaving and not any(membership.under_way for membership in self._memberships())
+
+    def settle(self) -> Outputs:
+        """Let time pass until the cluster `is_settled`: at once without a latency, else some milliseconds."""
+        while not self.is_settled:
+            instant = self._next_instant()
+            assert instant is not None
+            self._happen_at(instant)
+        return self._take()
+
+    def _next_instant(self) -> int | None:
+        arrivals = (membership.under_way.next_due() for membership in self._memberships())
+        due = [instant for instant in arrivals if instant is not None]
+        instants = [*due, *self._leaving.values(), *(timer[0] for timer in self._timers())]
+        return max(min(instants), self._clock.now) if instants else None
+
+    def _happen_at(self, instant: int) -> None:
+        """One instant's happenings: multicasts arrive, or else a node is gone, or else one timer goes off."""
+        self._clock.now = instant
+        arriving = [each for each in self._memberships() if _is_due(each, instant)]
+        gone = [nodeid for nodeid, end in sorted(self._leaving.items()) if end <= instant]
+        for membership in arriving:
+            self._settle(membership)
+        if gone and not arriving:
+            for nodeid in gone:
+                self._stop(nodeid)
+            self._reshape()
+        elif not arriving:
+            _, nodeid, timer = min(self._timers())
+            self._nodes[nodeid].fire(timer)
+            self._settle(self._membership[nodeid])
 
     def _timers(self) -> list[tuple[int, int, Timer]]:
         return [
@@ -222,6 +282,8 @@ class Cluster:
 
     def _stop(self, nodeid: int) -> None:
         self._close_connections(nodeid)
+        self._leaving.pop(nodeid, None)
+        self._membership[nodeid].under_way.forget(nodeid)
         del self._nodes[nodeid], self._membership[nodeid]
 
     def _close_connections(self, nodeid: int) -> None:
@@ -230,7 +292,7 @@ class Cluster:
             node.disconnect(conn)
             self._outputs.append((conn, ConnectionClosed()))
 
-    def _reshape(self) -> Outputs:
+    def _reshape(self) -> None:
         """Form the rings that the network asks for and that are not there yet."""
         wanted: dict[int, list[int]] = {}
         for nodeid in sorted(self._nodes):
@@ -238,17 +300,27 @@ class Cluster:
         for members in sorted(tuple(nodeids) for nodeids in wanted.values()):
             if any(self._membership[nodeid].members != members for nodeid in members):
                 self._form_ring(members)
-        return self._take()
 
     def _form_ring(self, members: tuple[int, ...]) -> None:
         disks = [self.disks[nodeid] for nodeid in members]
         ring_id = RingId(members[0], max(disk.ring_seq for disk in disks) + RING_SEQ_STEP)
         for disk in disks:
             disk.ring_seq = ring_id.seq
-        membership = Membership(ring_id, members)
+        self._recover(members)
+        membership = Membership(ring_id, members, UnderWay(members, self.latency))
         for nodeid in members:
             self._membership[nodeid] = membership
         self._synchronise(membership)
+
+    def _recover(self, members: tuple[int, ...]) -> None:
+        """Those who come from one ring together deliver what they know of it, before the new one."""
+        together: dict[RingId, list[int]] = {}
+        for nodeid in members:
+            if nodeid in self._membership:
+                together.setdefault(self._membership[nodeid].ring_id, []).append(nodeid)
+        for nodeids in together.values():
+            for delivery in self._membership[nodeids[0]].under_way.recover(nodeids):
+                self._hand_over(delivery)
 
     def _synchronise(self, membership: Membership) -> None:
         self._sync_init(membership)
@@ -268,31 +340,37 @@ class Cluster:
             self._nodes[nodeid].activate_quorum()
 
     def _settle(self, membership: Membership) -> None:
-        """Deliver until nothing is under way, and complete the membership change unless a device holds it."""
+        """Deliver what is due. Complete the membership change if that is all and no device holds it."""
         self._deliver(membership)
+        if not membership.synchronising or membership.under_way:
+            return
         nodes = [self._nodes[nodeid] for nodeid in membership.members]
-        if membership.synchronising and not any(node.waits_for_device for node in nodes):
+        if not any(node.waits_for_device for node in nodes):
             membership.synchronising = False
             for node in nodes:
                 node.activate_votequorum()
             self._deliver(membership)
 
     def _deliver(self, membership: Membership) -> None:
-        under_way: deque[tuple[int, Multicast]] = deque()
-        while self._collect(membership, under_way):
-            sender, message = under_way.popleft()
-            for nodeid in membership.members:
-                self._nodes[nodeid].deliver(message, sender)
+        self._collect(membership, membership.members)
+        while (delivery := membership.under_way.take(self._clock.now)) is not None:
+            self._hand_over(delivery)
+            self._collect(membership, delivery.nodeids)
 
-    def _collect(self, membership: Membership, under_way: deque[tuple[int, Multicast]]) -> bool:
-        """Take what the nodes have left in their effects; whether a multicast is under way."""
-        for nodeid in membership.members:
-            effects = self._nodes[nodeid].effects
-            under_way.extend((nodeid, message) for message in effects.multicasts)
-            self._outputs.extend(effects.outputs)
-            effects.multicasts.clear()
-            effects.outputs.clear()
-        return bool(under_way)
+    def _hand_over(self, delivery: Delivery) -> None:
+        for nodeid in delivery.nodeids:
+            self._nodes[nodeid].deliver(delivery.message, delivery.sender)
+
+    def _collect(self, membership: Membership, nodeids: Collection[int]) -> None:
+        """Take what nodes have left in their effects."""
+        for nodeid in nodeids:
+            node = self._nodes[nodeid]
+            for message in node.effects.multicasts:
+                self._multicasts += 1
+                membership.under_way.send(self._clock.now, self._multicasts, nodeid, message)
+            self._outputs.extend(output for output in node.effects.outputs if output[0] in node.conns)
+            node.effects.multicasts.clear()
+            node.effects.outputs.clear()
 
     def _finish(self, nodeid: int) -> Outputs:
         self._settle(self._membership[nodeid])
@@ -301,3 +379,8 @@ class Cluster:
     def _take(self) -> Outputs:
         outputs, self._outputs = self._outputs, []
         return outputs
+
+
+def _is_due(membership: Membership, instant: int) -> bool:
+    due = membership.under_way.next_due()
+    return due is not None and due <= instant

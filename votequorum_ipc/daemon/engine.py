@@ -19,6 +19,7 @@ from ..cluster import (
     GetInfo,
     GetQuorate,
     GetType,
+    Latency,
     ModelGetType,
     Output,
     Outputs,
@@ -35,9 +36,11 @@ _READS = (GetInfo, GetQuorate, GetType, ModelGetType)
 class Engine:
     """A model, and those who wait for its outputs."""
 
-    def __init__(self, config: ClusterConfig, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, config: ClusterConfig, on_change: Callable[[], None], latency: Latency | None = None
+    ) -> None:
         """`on_change` is called after each change, once the clients have their outputs."""
-        self.model = Cluster(config)
+        self.model = Cluster(config, latency)
         self._on_change = on_change
         self._receivers: dict[Conn, Callable[[Output], None]] = {}
         self._happened = trio.Event()
@@ -86,6 +89,12 @@ class Engine:
                 self.apply(self.model.advance, 0)
         finally:
             self._kept_since = None
+
+    async def settled(self) -> None:
+        """Wait until no multicast is under way and no node is shutting down. Somebody has to `keep_time`."""
+        await trio.lowlevel.checkpoint()
+        while not self.model.is_settled:
+            await self._happened.wait()
 
     def _catch_up(self) -> None:
         """Within `keep_time`, let the time pass that has passed since the last input."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 
-from ..cluster import ClusterConfig
+from ..cluster import ClusterConfig, Latency
 from .admission import AccessRule
 from .engine import Engine
 from .listener import Listener
@@ -34,11 +34,13 @@ _Listeners = dict[NodeService, Listener]
 class Simulation:
     """Made by `open_simulation`. What changes the cluster is a plain function and takes effect at once."""
 
-    def __init__(self, server: Server, config: ClusterConfig, address: AddressOf) -> None:
+    def __init__(
+        self, server: Server, config: ClusterConfig, address: AddressOf, latency: Latency | None = None
+    ) -> None:
         """Not public: use `open_simulation`."""
         self.server = server
         self.config = config
-        self._engine = Engine(config, self._changed)
+        self._engine = Engine(config, self._changed, latency)
         self.model = self._engine.model
         """The cluster itself, to look at. Change it through the simulation only."""
         self._address = address
@@ -98,9 +100,17 @@ class Simulation:
         """Let virtual time pass: what was due in it happens, in order."""
         self._engine.apply(self.model.advance, seconds)
 
+    def settle(self) -> None:
+        """Let virtual time pass until every multicast has arrived and nodes that shut down are gone."""
+        self._engine.apply(self.model.settle)
+
     async def keep_time(self) -> None:
         """Let the cluster's time pass as the clock does, until cancelled."""
         await self._engine.keep_time()
+
+    async def settled(self) -> None:
+        """Wait, while another task runs `keep_time`, for what `settle` would let happen at once."""
+        await self._engine.settled()
 
     # --- inside ---
 
@@ -140,14 +150,16 @@ async def open_simulation(
     address: AddressOf,
     transport: TransportName = "shm",
     access: AccessRule | None = None,
+    latency: Latency | None = None,
 ) -> AsyncIterator[Simulation]:
     """A simulated cluster for as long as the block; its nodes are down at first: `simulation.up(1, 2, 3)`.
 
-    `address` says where the services of a node are. Raises `ConfigurationError` where corosync would not
+    `address` says where the services of a node are. `latency` is how long multicasts take; without it they
+    arrive at once. Raises `ConfigurationError` where corosync would not
     start, and what fails in the block as it is.
     """
     async with open_server(transport=transport, access=access) as server:
-        simulation = Simulation(server, config, address)
+        simulation = Simulation(server, config, address, latency)
         try:
             yield simulation
         finally:
