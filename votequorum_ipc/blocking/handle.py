@@ -41,6 +41,12 @@ class Handle(Generic[EventT]):
     usable. From another thread, each raises `BadHandle`.
     """
 
+    def __new__(cls, *args: Any) -> Self:
+        if not args:
+            name = cls.__name__
+            raise TypeError(f"{name}() opens nothing: use `with {name}.initialize() as handle`")
+        return super().__new__(cls)
+
     def __init__(self, handle: AsyncHandle[EventT]) -> None:
         """Not public: use `initialize`."""
         self.context: Any = None
