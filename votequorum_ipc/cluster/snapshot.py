@@ -21,6 +21,7 @@ from .effects import Timer
 from .messages import NodeFlags
 from .node import NodeModel
 from .state import VotequorumState
+from .under_way import UnderWay
 
 NO_TIMER: Final = -1
 """In place of a timer's rank: it is not running."""
@@ -94,7 +95,10 @@ class Workbench(Cluster):
             if placed.timer != NO_TIMER:
                 node.effects.deadlines[Timer.LAST_MAN_STANDING] = placed.timer - ranks
             self._nodes[placed.nodeid] = node
-            self._membership[placed.nodeid] = Membership(_A_RING, placed.members, synchronising=False)
+            under_way = UnderWay(placed.members, self.latency)
+            self._membership[placed.nodeid] = Membership(
+                _A_RING, placed.members, under_way, synchronising=False
+            )
             self.disks[placed.nodeid].ring_seq = _A_RING.seq
 
     def fire_first(self) -> None:
