@@ -6,9 +6,6 @@ lib/ringbuffer.c (chunks), lib/ipc_socket.c (the control block). Sizes are those
 
 from __future__ import annotations
 
-import struct
-from typing import Any
-
 import construct as c
 
 from .fields import CharArray
@@ -97,9 +94,3 @@ def offset_of(declaration: c.Struct, *path: str) -> int:
             return offset + (offset_of(field.subcon, *path[1:]) if path[1:] else 0)
         offset += field.sizeof()
     raise KeyError(path[0])
-
-
-def word_of(declaration: c.Struct, field: str) -> struct.Struct:
-    """The `struct` for one integer field of a declaration."""
-    integer: Any = next(f.subcon for f in declaration.subcons if f.name == field)
-    return struct.Struct(integer.fmtstr)
