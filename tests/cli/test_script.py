@@ -10,7 +10,7 @@ import trio
 from votequorum_ipc import Busy
 from votequorum_ipc.cli.script import Script, ScriptError
 from votequorum_ipc.ipc.address import locate
-from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.testing import configuration, simulated_cluster
 
 
 async def test_nodes_whose_address_is_in_use_are_neither_started_nor_moved() -> None:
@@ -52,3 +52,22 @@ async def test_nodes_leave_and_all_partitions_are_healed() -> None:
         for wrong in ("leave", "heal 1"):
             with pytest.raises(ScriptError):
                 await script.run(wrong)
+
+
+async def test_a_changed_configuration_is_reloaded() -> None:
+    configs = [configuration(3), configuration(2), configuration(3, {"expected_votes": 5})]
+    async with simulated_cluster(2) as cluster, trio.open_nursery() as nursery:
+        script = Script(cluster, nursery, pytest.fail, lambda: configs.pop(0))
+        await script.run("reload")
+        await script.run("up 3")
+        assert cluster.model.partitions() == [(1, 2, 3)]
+        with pytest.raises(ScriptError, match="up and not in the new configuration"):
+            await script.run("reload")
+        await script.run("reload")
+        assert cluster.model.node(1).votequorum.db.us.expected_votes == 5
+
+
+async def test_without_a_file_there_is_nothing_to_reload() -> None:
+    async with simulated_cluster(2) as cluster, trio.open_nursery() as nursery:
+        with pytest.raises(ScriptError, match="--config"):
+            await Script(cluster, nursery, pytest.fail).run("reload")

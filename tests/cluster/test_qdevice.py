@@ -14,6 +14,7 @@ from votequorum_ipc.cluster import (
     QdeviceUpdate,
     Response,
     ServiceKind,
+    SetVotes,
 )
 from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.types import (
@@ -312,3 +313,26 @@ def test_a_client_that_goes_while_it_waits_is_not_answered() -> None:
     cluster.request(client, GetQuorate())
     cluster.disconnect(client)
     assert sent_to(client, poll(cluster, conn)) == []
+
+
+def split_and_set(votes: int, to: int) -> Cluster:
+    """Five nodes that have met again, after the majority changed the device's votes without node 1."""
+    cluster = cluster_of(5, device=DeviceConfig(votes=votes))
+    cluster.partition({1}, {2, 3, 4, 5})
+    assert quorate(cluster) == {2, 3, 4, 5}
+    assert error(cluster, 2, SetVotes(0, to)) is CsErrorCode.OK
+    cluster.heal()
+    return cluster
+
+
+def device_votes(cluster: Cluster) -> list[int]:
+    return [info(cluster, nodeid).qdevice_votes for nodeid in cluster.nodes]
+
+
+def test_a_node_learns_a_devices_votes_when_the_partition_heals() -> None:
+    assert device_votes(split_and_set(1, to=2)) == [2, 2, 2, 2, 2]
+
+
+def test_a_device_loses_votes_only_where_a_quorate_node_tells_one_that_is_not() -> None:
+    """The quorate nodes hear of the old votes from node 1, and for them a device's votes only grow."""
+    assert device_votes(split_and_set(2, to=1)) == [1, 2, 2, 2, 2]

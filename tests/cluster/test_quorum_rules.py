@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from votequorum_ipc.cluster import Cluster, ClusterConfig, NodeConfig, SetExpected, TieBreaker
+from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.types import InfoFlags, NodeState
 
 from .bench import cluster_of, error, info, quorate, started
@@ -296,3 +297,14 @@ def test_tracked_expected_votes_survive_a_restart() -> None:
 def test_the_highest_expected_votes_are_stored() -> None:
     cluster = cluster_of(3, expected_votes_tracking=True)
     assert {disk.tracked_expected_votes for disk in cluster.disks.values()} == {3}
+
+
+@pytest.mark.parametrize(("tracking", "expected", "quorum"), [(False, 3, 2), (True, 5, 3)])
+def test_with_expected_votes_tracking_an_operator_cannot_lower_the_expected_votes(
+    tracking: bool, expected: int, quorum: int
+) -> None:
+    cluster = cluster_of(5, expected_votes_tracking=tracking)
+    cluster.kill(4, 5)
+    assert error(cluster, 1, SetExpected(3)) is CsErrorCode.OK
+    for nodeid in (1, 2, 3):
+        assert (info(cluster, nodeid).node_expected_votes, info(cluster, nodeid).quorum) == (expected, quorum)

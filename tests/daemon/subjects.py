@@ -74,6 +74,7 @@ def as_model(config: Config) -> ClusterConfig:
         auto_tie_breaker=parse_tie_breaker(bool(tie_breaker), None if node is None else str(node)),
         device=None if device is None else _device(device),
         cluster_name="votequorum-ipc-test",
+        provider=config.provider or "",
         **flags,  # type: ignore[arg-type]
     )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from ..cluster import ClusterConfig
 from ..daemon.simulation import Simulation
 from ..errors import CsError
 from ..qdevice import Ballot, run_qdevice
@@ -28,6 +29,7 @@ HELP: Final = (
     ("join PARTITION PARTITION ...", "make partitions one, the first"),
     ("heal", "make all partitions one, number 0"),
     ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
+    ("reload", "read the file of --config again"),
     ("show", "the nodes, partitions and votes of now"),
     ("help", "these words"),
     ("exit", "the end of the cluster (also: quit, q)"),
@@ -46,14 +48,22 @@ class Script:
     """Carries lines out on a simulation, one after another."""
 
     def __init__(
-        self, simulation: Simulation, nursery: trio.Nursery, complain: Callable[[str], None]
+        self,
+        simulation: Simulation,
+        nursery: trio.Nursery,
+        complain: Callable[[str], None],
+        read_config: Callable[[], ClusterConfig] | None = None,
     ) -> None:
-        """The devices that `qdevice on` starts live in `nursery`; `complain` is told of one that fails."""
+        """The devices that `qdevice on` starts live in `nursery`; `complain` is told of one that fails.
+
+        `read_config` reads the configuration again, for `reload`. It may raise ValueError or OSError.
+        """
         self.partitions = dict.fromkeys(simulation.config.nodeids, 0)
         """Node: the number of the partition that it is in, or will be when it is up."""
         self._simulation = simulation
         self._nursery = nursery
         self._complain = complain
+        self._read_config = read_config
         self._devices: dict[int, _Device] = {}
         words: dict[str, Callable[[Sequence[str]], Awaitable[None]]] = {
             "up": self._up,
@@ -64,6 +74,7 @@ class Script:
             "join": self._join,
             "heal": self._heal,
             "qdevice": self._qdevice,
+            "reload": self._reload,
             "show": self._nothing,
         }
         self._words = words | dict.fromkeys(("exit", "quit", "q"), self._exit)
@@ -132,6 +143,16 @@ class Script:
                 raise ScriptError(f"node {nodeid} is down")
             elif nodeid not in self._devices:
                 await self._start_device(nodeid)
+
+    async def _reload(self, arguments: Sequence[str]) -> None:
+        if arguments or self._read_config is None:
+            raise ScriptError("reload takes nothing, and a cluster that serve --config FILE has started")
+        try:
+            self._simulation.reload(self._read_config())
+        except (ValueError, OSError) as error:
+            raise ScriptError(f"not reloaded: {error}") from None
+        known = dict.fromkeys(self._simulation.config.nodeids, 0)
+        self.partitions = {nodeid: self.partitions.get(nodeid, 0) for nodeid in known}
 
     async def _nothing(self, arguments: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()

@@ -87,7 +87,7 @@ def command(
         raise click.UsageError(f"--node {local}: the cluster has {known}")
     transport: TransportName = ipc or ("socket" if conf.ipc_type == "socket" else "shm")
     latency = None if immediate else Latency(seed=seed)
-    run(partial(serve, conf, transport, local, prefix, latency), as_json=False)
+    run(partial(serve, conf, transport, local, prefix, latency, file), as_json=False)
 
 
 def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
@@ -120,7 +120,12 @@ def _about_device(config: ClusterConfig) -> Iterator[str]:
 
 
 async def serve(
-    conf: CorosyncConf, transport: TransportName, local: int, prefix: str | None, latency: Latency | None
+    conf: CorosyncConf,
+    transport: TransportName,
+    local: int,
+    prefix: str | None,
+    latency: Latency | None,
+    file: Path | None = None,
 ) -> None:
     """Serve until told to end. Raises `Busy` when the names are in use."""
 
@@ -143,7 +148,7 @@ async def serve(
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cluster.keep_time)
-                nursery.start_soon(_obey, cluster, nursery)
+                nursery.start_soon(_obey, cluster, nursery, file)
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
                     break
@@ -182,9 +187,10 @@ def _gid(name: str) -> int:
 # --- the standard input ---
 
 
-async def _obey(cluster: Simulation, nursery: trio.Nursery) -> None:
+async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -> None:
     """Carry out the lines of the standard input. Its end is the cluster's, at a terminal."""
-    script = Script(cluster, nursery, _complain)
+    read_config = None if file is None else partial(_read_config, file)
+    script = Script(cluster, nursery, _complain, read_config)
     await cluster.settled()
     _show(cluster, script)
     while line := await _next_line():
@@ -195,6 +201,10 @@ async def _obey(cluster: Simulation, nursery: trio.Nursery) -> None:
             return
     if sys.stdin.isatty():
         nursery.cancel_scope.cancel()
+
+
+def _read_config(file: Path) -> ClusterConfig:
+    return parse_corosync_conf(file.read_text(errors="surrogateescape")).cluster
 
 
 async def _next_line() -> str:
@@ -228,6 +238,10 @@ def _show(cluster: Simulation, script: Script) -> None:
         node = cluster.model.nodes.get(nodeid)
         if node is None:
             click.echo(f"{place}  down")
+            continue
+        if not cluster.config.provider:
+            members = " ".join(map(str, node.members))
+            click.echo(f"{place}  quorate  no quorum provider  ring {node.ring_id}  members {members}")
             continue
         info = _info(cluster, nodeid)
         quorate = "quorate" if node.quorate else "NOT QUORATE"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..errors import Library
 from ..types import RingId
-from .config import ClusterConfig, effective_rules
+from .config import ClusterConfig, check_ranges, effective_rules
 from .effects import NANOSECONDS, Clock, Timer
 from .messages import Conn, ConnectionClosed, Output, Request, ServiceKind
 from .node import NodeModel
@@ -170,6 +170,27 @@ class Cluster:
             self._synchronise(membership)
         return self._take()
 
+    def reload(self, config: ClusterConfig) -> Outputs:
+        """Every node that is up reads a changed configuration (`corosync-cfgtool -R`).
+
+        New nodes start with `up`. Raises `ValueError` if a node that is up is missing, or if the provider
+        changes, which takes a restart, and `ConfigurationError` for numbers that corosync cannot hold.
+        """
+        if missing := self._nodes.keys() - set(config.nodeids):
+            raise ValueError(f"these nodes are up and not in the new configuration: {sorted(missing)}")
+        if config.provider != self.config.provider:
+            raise ValueError("a reload does not change the quorum provider")
+        check_ranges(config)
+        self.config = config
+        for nodeid in config.nodeids:
+            self.disks.setdefault(nodeid, Disk())
+            self._segment.setdefault(nodeid, 0)
+        for node in self._nodes.values():
+            node.reload(config)
+        for membership in self._memberships():
+            self._settle(membership)
+        return self._take()
+
     def cancel_wait_for_all(self, nodeid: int) -> Outputs:
         """The operator tells the partition of a node to wait no longer (cmap's cancel_wait_for_all)."""
         self.node(nodeid).cancel_wait_for_all()
@@ -240,8 +261,10 @@ class Cluster:
     # -- clients -------------------------------------------------------------------------------------
 
     def connect(self, nodeid: int, service: ServiceKind) -> Conn:
-        """A client of a node's service; `Library` if the node is down."""
+        """A client of a node's service; `Library` if the node is down or does not have it."""
         node = self.node(nodeid)
+        if service == ServiceKind.VOTEQUORUM and not self.config.provider:
+            raise Library("there is no votequorum: no quorum provider is configured")
         self._connects += 1
         conn = Conn(nodeid, ServiceKind(service), self._connects)
         node.conns[conn] = None

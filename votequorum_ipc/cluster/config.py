@@ -19,6 +19,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+PROVIDER = "corosync_votequorum"
+"""The only quorum provider that there is (`quorum.provider`)."""
+
 PROCESSOR_COUNT_MAX = 384
 """Nodes of a cluster at most (corosync's PROCESSOR_COUNT_MAX)."""
 
@@ -74,7 +77,8 @@ class ClusterConfig:
 
     `expected_votes` None means the sum of the nodes' votes. `wait_for_all` None means not set, so that it
     follows `two_node`. `auto_tie_breaker` is a `TieBreaker`, or the ids of the nodes to ask in turn.
-    `last_man_standing_window` is in milliseconds.
+    `last_man_standing_window` is in milliseconds. `provider` "" means none: then there is no votequorum, and
+    every node is always quorate.
     """
 
     nodes: tuple[NodeConfig, ...]
@@ -88,6 +92,7 @@ class ClusterConfig:
     expected_votes_tracking: bool = False
     device: DeviceConfig | None = None
     cluster_name: str = ""
+    provider: str = PROVIDER
 
     @classmethod
     def of(cls, nodes: int | Iterable[int], **options: Any) -> ClusterConfig:
@@ -150,6 +155,7 @@ class Rules:
     `expected_votes` is what the configuration asks for; `nodelist_votes` the sum over the nodes (and the
     device, where its votes were worked out). Times are in milliseconds. `tie_breaker_was_set` tells a tie
     breaker that was disabled from one that nobody asked for: cmap shows the type of the former only.
+    `device_can_operate` is False once a reloaded configuration excludes a device: its calls get ACCESS.
     """
 
     two_node: bool
@@ -168,6 +174,9 @@ class Rules:
     nodelist_votes: int
     node_count: int
     tie_breaker_was_set: bool
+    wait_for_all_follows_two_node: bool
+    initial_tie_breaker: TieBreaker
+    device_can_operate: bool = True
     warnings: list[str] = field(default_factory=list)
 
     def initial_expected_votes(self, tracked: int) -> int:
@@ -182,14 +191,52 @@ class Rules:
 
 def effective_rules(config: ClusterConfig) -> Rules:
     """The rules that a configuration comes to; `ConfigurationError` where votequorum refuses to start."""
-    _check_ranges(config)
+    check_ranges(config)
     rules = _as_written(config)
-    for step in _STEPS:
+    for step in _STEPS if config.provider else ():
         step(rules)
     return rules
 
 
-def _check_ranges(config: ClusterConfig) -> None:
+def reloaded_rules(before: Rules, config: ClusterConfig, *, device_is_registered: bool) -> Rules:
+    """The rules of a node that runs, after its configuration was reloaded.
+
+    Votes, expected votes, two_node and the device change; the other options stay as they were at the start.
+    What would keep corosync from starting only excludes the device here. `config` has passed `check_ranges`.
+    """
+    written = _as_written(config)
+    follows = before.wait_for_all_follows_two_node
+    rules = replace(
+        before,
+        two_node=written.two_node,
+        wait_for_all=written.two_node if follows else before.wait_for_all,
+        tie_breaker=before.initial_tie_breaker,
+        has_device=written.has_device,
+        device_votes=written.device_votes,
+        device_timeout=written.device_timeout if written.has_device else before.device_timeout,
+        device_sync_timeout=written.device_sync_timeout if written.has_device else before.device_sync_timeout,
+        expected_votes=written.expected_votes,
+        nodelist_votes=written.nodelist_votes,
+        node_count=written.node_count,
+        device_can_operate=before.device_can_operate or written.has_device,
+        warnings=[],
+    )
+    if rules.two_node and rules.has_device and device_is_registered:
+        rules.two_node = False
+        rules.wait_for_all = False if follows else rules.wait_for_all
+    for step in _STEPS:
+        try:
+            step(rules)
+        except ConfigurationError as error:
+            rules.device_can_operate = rules.device_can_operate and not rules.has_device
+            rules.warnings.append(str(error))
+    return rules
+
+
+def check_ranges(config: ClusterConfig) -> None:
+    """Raise `ConfigurationError` for numbers that corosync cannot hold, and for an unknown provider."""
+    if config.provider not in ("", PROVIDER):
+        raise ConfigurationError(f"quorum.provider is {config.provider!r}; only {PROVIDER} can be simulated")
     nodeids = config.nodeids
     if not 1 <= len(nodeids) <= PROCESSOR_COUNT_MAX:
         raise ConfigurationError(f"a cluster has 1 to {PROCESSOR_COUNT_MAX} nodes, not {len(nodeids)}")
@@ -233,6 +280,8 @@ def _as_written(config: ClusterConfig) -> Rules:
         nodelist_votes=sum(node.votes for node in config.nodes),
         node_count=len(config.nodes),
         tie_breaker_was_set=tie_breaker is not TieBreaker.NONE,
+        wait_for_all_follows_two_node=config.wait_for_all is None,
+        initial_tie_breaker=tie_breaker if isinstance(tie_breaker, TieBreaker) else TieBreaker.LIST,
     )
 
 
@@ -291,7 +340,8 @@ def _refuse_device_that_outvotes_the_nodes(rules: Rules) -> None:
 
 def _work_out_device_votes(rules: Rules) -> None:
     """Only votes that are worked out count as expected; those written down count once they are seen."""
-    if rules.device_votes is None:
+    can_tell = not rules.expected_votes and rules.node_count == rules.nodelist_votes
+    if rules.device_votes is None and can_tell:
         rules.device_votes = rules.nodelist_votes - 1
         rules.nodelist_votes += rules.device_votes
 

@@ -12,13 +12,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .config import ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig, parse_tie_breaker
-
-PROVIDER: Final = "corosync_votequorum"
+from .config import (
+    PROVIDER,
+    ClusterConfig,
+    ConfigurationError,
+    DeviceConfig,
+    NodeConfig,
+    parse_tie_breaker,
+)
 
 _NO_PROVIDER: Final = (
-    f"quorum.provider is not set: corosync would have no votequorum then, and all nodes always quorate; "
-    f"simulated is {PROVIDER}"
+    "quorum.provider is not set: there is no votequorum, and every node is always quorate; "
+    f"the provider is {PROVIDER}"
 )
 
 
@@ -63,12 +68,13 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
         raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
     known = _Known(dict(pairs))
     warnings = () if "quorum.provider" in dict(pairs) else (_NO_PROVIDER,)
-    provider = known.text("quorum.provider", PROVIDER)
-    if provider != PROVIDER:
+    provider = known.text("quorum.provider", "")
+    if provider not in ("", PROVIDER):
         raise ConfigurationError(f"quorum.provider is {provider!r}; only {PROVIDER} can be simulated")
     config = ClusterConfig(
         nodes=tuple(_node(node) for node in nodes),
         cluster_name=known.text("totem.cluster_name", ""),
+        provider=provider,
         auto_tie_breaker=parse_tie_breaker(
             known.flag("quorum.auto_tie_breaker") or False,
             known.text("quorum.auto_tie_breaker_node", None),

@@ -140,6 +140,8 @@ def _trackstop(vq: VotequorumState, conn: Conn, _message: TrackStop) -> CsErrorC
 def _register(vq: VotequorumState, conn: Conn, message: QdeviceRegister) -> CsErrorCode | None:
     if not _fits(message.name):
         return CsErrorCode.INVALID_PARAM
+    if not vq.rules.device_can_operate:
+        return CsErrorCode.ACCESS
     if vq.has_flags(NodeFlags.QDEVICE_REGISTERED):
         return CsErrorCode.OK if message.name == vq.qdevice_name else CsErrorCode.EXIST
     if vq.registering is not None:
@@ -176,6 +178,8 @@ def _update(vq: VotequorumState, _conn: Conn, message: QdeviceUpdate) -> CsError
 
 
 def _poll(vq: VotequorumState, _conn: Conn, message: QdevicePoll) -> CsErrorCode:
+    if not vq.rules.device_can_operate:
+        return CsErrorCode.ACCESS
     if vq.has_flags(NodeFlags.QDEVICE_REGISTERED) and message.ring_id != vq.ring_id:
         return CsErrorCode.MESSAGE_ERROR
     error = _check_name(vq, message.name)
@@ -191,6 +195,8 @@ def _poll(vq: VotequorumState, _conn: Conn, message: QdevicePoll) -> CsErrorCode
 
 
 def _master_wins(vq: VotequorumState, _conn: Conn, message: QdeviceMasterWins) -> CsErrorCode:
+    if not vq.rules.device_can_operate:
+        return CsErrorCode.ACCESS
     error = _check_name(vq, message.name)
     if error is CsErrorCode.OK:
         before = vq.db.us.flags

@@ -15,9 +15,9 @@ Source: exec/sync.c, and the sync callbacks in exec/votequorum.c, of corosync 3.
 
 from __future__ import annotations
 
-from ..types import QDEVICE_NODEID, NodeState, RingId
+from ..types import QDEVICE_NODEID, NodeState, QuorumType, RingId
 from . import library, multicasts
-from .config import ClusterConfig, effective_rules
+from .config import ClusterConfig, effective_rules, reloaded_rules
 from .database import ClusterNode, NodeDatabase
 from .effects import Clock, Effects, RuntimeValue, Timer
 from .messages import (
@@ -43,7 +43,10 @@ class NodeModel:
         self.nodeid = nodeid
         self.conns: dict[Conn, None] = {}
         self.effects = Effects(clock)
-        self.quorum = VsfQuorum(self.effects)
+        self._decides = bool(config.provider)
+        """Whether there is a votequorum; else the quorum service is alone, and always quorate."""
+        kind = QuorumType.SET if self._decides else QuorumType.FREE
+        self.quorum = VsfQuorum(self.effects, quorate=not self._decides, quorum_type=kind)
         self._postponed: list[tuple[Conn, Request]] = []
         rules = effective_rules(config)
         us = ClusterNode(nodeid, NodeState.MEMBER, config.node(nodeid).votes, flags=NodeFlags.FIRST)
@@ -57,7 +60,8 @@ class NodeModel:
             last_man_standing=rules.last_man_standing,
         )
         self.votequorum.db.change(self.votequorum.db.qdevice, votes=rules.device_votes or 0)
-        self._start()
+        if self._decides:
+            self._start()
 
     @property
     def quorate(self) -> bool:
@@ -122,19 +126,53 @@ class NodeModel:
 
     def announce_leaving(self) -> None:
         """A clean shutdown, which the others hear of with allow_downscale only."""
-        if self.votequorum.rules.allow_downscale:
+        if self._decides and self.votequorum.rules.allow_downscale:
             self.votequorum.set_flags(NodeFlags.LEAVING)
             send_nodeinfo(self.votequorum, self.nodeid)
 
+    def reload(self, config: ClusterConfig) -> None:
+        """The configuration has been read again (`votequorum_refresh_config`). See `reloaded_rules`."""
+        if not self._decides:
+            return
+        vq, us = self.votequorum, self.votequorum.db.us
+        registered = vq.has_flags(NodeFlags.QDEVICE_REGISTERED)
+        rules = vq.rules = reloaded_rules(vq.rules, config, device_is_registered=registered)
+        before = us.votes, us.expected_votes
+        expected_votes = rules.initial_expected_votes(vq.disk.tracked_expected_votes)
+        vq.db.change(us, votes=config.node(self.nodeid).votes, expected_votes=expected_votes)
+        if rules.device_votes is not None:
+            vq.db.change(vq.db.qdevice, votes=rules.device_votes)
+        self._publish_rules()
+        vq.set_ev_barrier(us.expected_votes)
+        if rules.wait_for_all_follows_two_node and not rules.wait_for_all and vq.wait_for_all_status:
+            vq.set_wait_for_all_status(False)
+        send_nodeinfo(vq, self.nodeid)
+        send_nodeinfo(vq, QDEVICE_NODEID)
+        params = ReconfigureParam.NODE_VOTES, ReconfigureParam.EXPECTED_VOTES
+        for param, old, new in zip(params, before, (us.votes, us.expected_votes), strict=True):
+            if new != old:
+                self.effects.multicast(ReconfigureMessage(param, self.nodeid, new))
+
+    def _publish_rules(self) -> None:
+        rules = self.votequorum.rules
+        if rules.has_device or not rules.device_can_operate:
+            self.effects.publish8("qdevice_can_operate", rules.device_can_operate)
+        self.effects.publish8("two_node", rules.two_node)
+        self.effects.publish32("atb_type", rules.tie_breaker)
+
     def cancel_wait_for_all(self) -> None:
         """The operator has set cmap's `quorum.cancel_wait_for_all`."""
-        self.effects.multicast(ReconfigureMessage(ReconfigureParam.CANCEL_WAIT_FOR_ALL, self.nodeid, 0))
+        if self._decides:
+            self.effects.multicast(ReconfigureMessage(ReconfigureParam.CANCEL_WAIT_FOR_ALL, self.nodeid, 0))
 
     def sync_init(self, came_along: frozenset[int], members: tuple[int, ...], ring_id: RingId) -> None:
         """A new ring has formed. `came_along` are the nodes that share the previous ring with this one."""
         self.quorum.sync_init(came_along, members, ring_id)
         vq = self.votequorum
         vq.sync_in_progress = True
+        if not self._decides:
+            vq.previous_members, vq.members, vq.ring_id = vq.members, members, ring_id
+            return
         vq.waiting_for_poll = False
         if len(members) > 1:
             vq.set_flags(NodeFlags.FIRST, on=False)
@@ -162,6 +200,8 @@ class NodeModel:
 
     def sync_process(self) -> None:
         """Tell the others what we know, and our trackers who is here."""
+        if not self._decides:
+            return
         vq = self.votequorum
         send_nodeinfo(vq, self.nodeid)
         send_nodeinfo(vq, QDEVICE_NODEID)
@@ -172,8 +212,9 @@ class NodeModel:
     def activate_votequorum(self) -> None:
         """All nodes have told: decide, report, and let the quorum service's clients in again."""
         vq = self.votequorum
-        recalculate_quorum(vq)
-        vq.notify_quorum()
+        if self._decides:
+            recalculate_quorum(vq)
+            vq.notify_quorum()
         vq.sync_in_progress = False
         postponed, self._postponed = self._postponed, []
         for conn, message in postponed:

@@ -42,6 +42,8 @@ class VsfQuorum:
 
     effects: Effects
     quorate: bool = False
+    quorum_type: QuorumType = QuorumType.SET
+    """FREE where no provider decides: every node is quorate."""
     ring_id: RingId = NO_RING
     view: tuple[int, ...] = ()
     sync_ring_id: RingId = NO_RING
@@ -99,14 +101,14 @@ class VsfQuorum:
         self.effects.send(conn, Response(request, value=self.quorate))
 
     def _gettype(self, conn: Conn, request: Request) -> None:
-        self.effects.send(conn, Response(request, value=QuorumType.SET))
+        self.effects.send(conn, Response(request, value=self.quorum_type))
 
     def _model_gettype(self, conn: Conn, request: ModelGetType) -> None:
         known = request.model in (0, 1)
         if known:
             self.models[conn] = request.model
         error = CsErrorCode.OK if known else CsErrorCode.INVALID_PARAM
-        self.effects.send(conn, Response(request, error, QuorumType.SET))
+        self.effects.send(conn, Response(request, error, self.quorum_type))
 
     def _trackstart(self, conn: Conn, request: TrackStart) -> None:
         if request.flags & (TrackFlags.CURRENT | TrackFlags.CHANGES):

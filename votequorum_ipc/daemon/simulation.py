@@ -39,12 +39,16 @@ class Simulation:
     ) -> None:
         """Not public: use `open_simulation`."""
         self.server = server
-        self.config = config
         self._engine = Engine(config, self._changed, latency)
         self.model = self._engine.model
         """The cluster itself, to look at. Change it through the simulation only."""
         self._address = address
         self._served: dict[int, _Listeners] = {}
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The configuration that is in force."""
+        return self.model.config
 
     def address(self, nodeid: int) -> str | None:
         """Where a node's services are, or will be when it is up."""
@@ -92,6 +96,10 @@ class Simulation:
         """The partitions of these nodes form new rings of the same members."""
         self._engine.apply(self.model.reform, *nodeids)
 
+    def reload(self, config: ClusterConfig) -> None:
+        """Every node that is up reads a changed configuration. Raises as `Cluster.reload`."""
+        self._engine.apply(self.model.reload, config)
+
     def cancel_wait_for_all(self, nodeid: int) -> None:
         """The operator tells the partition of a node to wait for all no longer."""
         self._engine.apply(self.model.cancel_wait_for_all, nodeid)
@@ -130,6 +138,8 @@ class Simulation:
     def _offer(self, nodeid: int, listeners: _Listeners) -> None:
         """Listen for a node that is about to start. Raises as `Server.listen` does, with some listening."""
         for make in NODE_SERVICES:
+            if make is VotequorumService and not self.config.provider:
+                continue
             service = make(self._engine, nodeid, self.server.transport)
             listeners[service] = self.server.listen(service, self._address(nodeid))
 

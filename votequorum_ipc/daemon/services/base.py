@@ -27,13 +27,17 @@ class NodeService(Service):
         """`transport` is what cmap says of `system.qb_ipc_type`."""
         self.engine = engine
         self.nodeid = nodeid
-        self.config = engine.model.config
         self.transport = transport
 
     @property
     def node(self) -> cluster.NodeModel:
         """The model of this node; `Library` while it is down."""
         return self.engine.model.node(self.nodeid)
+
+    @property
+    def config(self) -> cluster.ClusterConfig:
+        """The configuration that is in force."""
+        return self.engine.model.config
 
     def reaches(self, nodeid: int) -> bool:
         """Whether the network carries messages between this node and another that is up."""

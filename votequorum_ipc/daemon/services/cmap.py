@@ -63,7 +63,8 @@ class CmapService(NodeService):
 
     def __init__(self, engine: Engine, nodeid: int, transport: str) -> None:
         super().__init__(engine, nodeid, transport)
-        self._configured = configured(self.config, nodeid, transport)
+        self._read = self.config
+        self._configured = configured(self._read, nodeid, transport)
         self._members = Members(self.config)
         self._clients: dict[ServerConnection, _State] = {}
         self._known: CmapKeys | None = None
@@ -85,6 +86,10 @@ class CmapService(NodeService):
     # --- following changes ---
 
     def changed(self) -> None:
+        if self._read is not self.config:
+            self._read = self.config
+            self._configured = configured(self._read, self.nodeid, self.transport)
+            self._members.read(self._read)
         self._members.update(self.node.members)
         before, self._known = self._known, None
         if before is None or not any(state.trackers for state in self._clients.values()):

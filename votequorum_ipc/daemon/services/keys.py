@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from ... import cluster
 from ...cluster.config import DEFAULT_LAST_MAN_STANDING_WINDOW, MAX_UINT32
-from ...cluster.corosync_conf import PROVIDER
 from ...cmap import Value, encode_value
 from ...types import ValueType
 
@@ -78,7 +77,10 @@ def _quorum(config: cluster.ClusterConfig) -> tuple[_Row, ...]:
             config.last_man_standing_window, DEFAULT_LAST_MAN_STANDING_WINDOW
         ),
     }
-    texts: _Values = {"provider": PROVIDER, "auto_tie_breaker_node": _tie_breaker_node(tie_breaker)}
+    texts: _Values = {
+        "provider": config.provider or None,
+        "auto_tie_breaker_node": _tie_breaker_node(tie_breaker),
+    }
     return (
         ("quorum.", ValueType.UINT8, flags),
         ("quorum.", ValueType.UINT32, numbers),
@@ -126,9 +128,13 @@ class Members:
     it is there now (`member_object_joined` and `member_object_left` in exec/main.c)."""
 
     def __init__(self, config: cluster.ClusterConfig) -> None:
-        self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
+        self.read(config)
         self._joins: dict[int, int] = {}
         self._present: frozenset[int] = frozenset()
+
+    def read(self, config: cluster.ClusterConfig) -> None:
+        """Take in a configuration, the first or a changed one."""
+        self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
 
     def update(self, present: tuple[int, ...]) -> None:
         """Take in the membership of now."""
