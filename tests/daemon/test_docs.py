@@ -12,7 +12,7 @@ from tests.real.host import ROOT, Host
 from tests.real.waiting import DEADLINE, eventually
 
 TEXT = (ROOT / "docs" / "embedded-daemon.md").read_text()
-_, NAMES, CLOCK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+*_, NAMES, CLOCK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 

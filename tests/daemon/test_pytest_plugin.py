@@ -49,9 +49,10 @@ def test_plain(simulated_cluster):
     assert "2 passed" in run(tmp_path, test, "-p", "pytest_trio.plugin", "-o", "trio_mode=true")
 
 
-def test_the_documented_example_is_a_test_that_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_documented_examples_are_tests_that_pass(tmp_path: Path, number: int) -> None:
     text = (ROOT / "docs" / "embedded-daemon.md").read_text()
-    example = text.split("```python\n", 1)[1].split("```", 1)[0]
+    example = text.split("```python\n")[number].split("```", 1)[0]
     assert "1 passed" in run(tmp_path, example, "-p", "pytest_trio.plugin")
 
 

@@ -1,4 +1,4 @@
-"""votequorum's rules for a cluster of nodes, as a pure model: no I/O, no clock, no chance.
+"""votequorum's rules for a cluster of nodes, as a pure model: no I/O, no clock, no chance but a seed's.
 
     cluster = Cluster(ClusterConfig.of(3))
     cluster.up(1, 2, 3)
@@ -6,8 +6,9 @@
     cluster.request(conn, TrackStart(TrackFlags.CHANGES, context=7))
     cluster.partition({1}, {2, 3})  # -> [(conn, NodelistNotification(...)), (conn, QuorumNotification(...))]
 
-`config` reads the options, `cluster` joins nodes into rings, `node` is one process, `votes` decides, and
-`multicasts`, `library` and `vsf_quorum` are who talks to it. The reference is corosync 3.1.7.
+`config` reads the options, `cluster` joins nodes into rings, `under_way` carries what they tell each other,
+`node` is one process, and `votes` decides. `multicasts`, `library` and `vsf_quorum` handle what other nodes
+and clients send. The reference is corosync 3.1.7.
 
 Looks wrong, but is what corosync does, and so does the model:
 
@@ -30,8 +31,7 @@ Defects of corosync 3.1.7 that the model does not imitate:
   wait_for_all in a node that is quorate;
 - the fields of an answer that reports an error are whatever was on the stack (here None).
 
-Not modelled: a configuration that changes at run time, except `Cluster.cancel_wait_for_all`; providers other
-than votequorum.
+docs/embedded-daemon.md lists what else differs, under "Where it differs from corosync".
 """
 
 from __future__ import annotations
