@@ -174,7 +174,7 @@ async def _watch(
 
 @dataclass
 class Stage:
-    """What is shown: the sentence of now, and what the client of each node last saw."""
+    """What is shown: the current sentence, and what the client of each node last saw."""
 
     began: float = field(default_factory=time.monotonic)
     text: str = ""

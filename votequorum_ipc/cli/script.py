@@ -30,7 +30,7 @@ HELP: Final = (
     ("heal", "make all partitions one, number 0"),
     ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
     ("reload", "read the file of --config again"),
-    ("show", "the nodes, partitions and votes of now"),
+    ("show", "show nodes, partitions and votes"),
     ("help", "these words"),
     ("exit", "the end of the cluster (also: quit, q)"),
 )

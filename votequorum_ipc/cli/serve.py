@@ -45,7 +45,7 @@ _OTHERS_PREFIX: Final = "vqsim"
 
 
 @click.command("serve")
-@click.option("--nodes", type=click.IntRange(1, 384), help="So many nodes with a vote each; 3 by default.")
+@click.option("--nodes", type=click.IntRange(1, 384), help="That many nodes with a vote each; 3 by default.")
 @click.option(
     "--config",
     "file",
@@ -53,7 +53,7 @@ _OTHERS_PREFIX: Final = "vqsim"
     help="A corosync.conf: its node list, quorum options and cluster name.",
 )
 @click.option(
-    "--device", "device_votes", type=click.IntRange(1), help="Have a quorum device of so many votes."
+    "--device", "device_votes", type=click.IntRange(1), help="Allow a quorum device with that many votes."
 )
 @click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
 @click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")

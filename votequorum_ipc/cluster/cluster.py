@@ -93,7 +93,7 @@ class Cluster:
         return self._membership[nodeid].synchronising
 
     def partitions(self) -> list[tuple[int, ...]]:
-        """The nodes that are up, or shut down, grouped by who hears whom, sorted."""
+        """The nodes that are up, or shut down, grouped by partition, sorted."""
         return [membership.members for membership in self._memberships()]
 
     # -- nodes and network ---------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class ClusterConfig:
 
     @classmethod
     def of(cls, nodes: int | Iterable[int], **options: Any) -> ClusterConfig:
-        """A cluster of so many nodes, or of these node ids, each with one vote."""
+        """A cluster of that many nodes, or of these node ids, each with one vote."""
         nodeids = range(1, nodes + 1) if isinstance(nodes, int) else nodes
         return cls(nodes=tuple(NodeConfig(nodeid) for nodeid in nodeids), **options)
 

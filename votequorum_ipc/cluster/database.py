@@ -52,7 +52,7 @@ class NodeDatabase:
     """Sorted."""
     _member_votes: int = field(default=0, init=False, repr=False, compare=False)
     _expected: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
-    """Expected votes: how many members expect so many."""
+    """Expected votes: how many members expect each number."""
 
     def __post_init__(self) -> None:
         self.nodes = [self.us]

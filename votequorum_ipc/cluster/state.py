@@ -107,11 +107,11 @@ class VotequorumState:
         return self.rules.tie_breaker is not TieBreaker.NONE
 
     def quorum_event(self, context: int) -> QuorumNotification:
-        """The state of now, as a tracker gets it."""
+        """The current state, as a tracker gets it."""
         return QuorumNotification(context, self.quorate, self.db.states())
 
     def nodelist_event(self, context: int) -> NodelistNotification:
-        """The membership of now, as a tracker gets it."""
+        """The current membership, as a tracker gets it."""
         return NodelistNotification(context, self.ring_id, self.members)
 
     def notify_quorum(self) -> None:

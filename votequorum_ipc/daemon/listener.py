@@ -223,7 +223,7 @@ os.register_at_fork(after_in_child=_disown_all)
 
 
 def _errno_of(error: CsError | OSError) -> int:
-    """What to tell a client for whom no transport could be made."""
+    """What to answer a client when no transport could be made."""
     number = error.errno if isinstance(error, OSError) else None
     return number or errno.ENOMEM
 

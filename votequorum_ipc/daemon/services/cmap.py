@@ -2,7 +2,7 @@
 
 Strategy: the keys are what the configuration says, and what the model shows; they are put together when
 somebody asks, and kept until the next input to the cluster. Nothing is told when a key changes: after each
-input the keys of now are compared with those of before, if anybody follows them. Source: exec/cmap.c and
+input they are compared with the ones before, if a client tracks any. Source: exec/cmap.c and
 exec/icmap.c of corosync 3.1.7.
 """
 
@@ -71,7 +71,7 @@ class CmapService(NodeService):
         """The keys since the last change, if anybody has asked for them."""
 
     def keys(self) -> CmapKeys:
-        """All keys of now, in cmap's order."""
+        """All current keys, in cmap's order."""
         if self._known is None:
             now = self._configured | self._members.keys() | runtime(self.node.runtime)
             self._known = dict(sorted(now.items()))

@@ -137,13 +137,13 @@ class Members:
         self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
 
     def update(self, present: tuple[int, ...]) -> None:
-        """Take in the membership of now."""
+        """Take in the current membership."""
         for nodeid in set(present) - self._present:
             self._joins[nodeid] = self._joins.get(nodeid, 0) + 1
         self._present = frozenset(present)
 
     def keys(self) -> CmapKeys:
-        """The keys of now."""
+        """The current keys."""
         keys: CmapKeys = {}
         for nodeid, joins in self._joins.items():
             prefix = f"runtime.members.{nodeid}."
