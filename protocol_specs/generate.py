@@ -38,6 +38,8 @@ DOCUMENTS: Final = ("libqb-ipc", "votequorum", "quorum", "cmap", "cfg")
 _BLOCK: Final = re.compile(r"(<!-- (\w+)(?:: ([^\n]*?))? -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
 _ROW: Final = re.compile(r"^\|[^|]*\|[^|]*\| `([^`|]*)` \|(.*)\|$")
 _PER_LINE: Final = 16
+_MANY_ZEROS: Final = 512
+"""Zeros that are counted and not shown, although something follows them."""
 _HEX_WIDTH: Final = _PER_LINE * 3
 
 _HEADERS: Final = {
@@ -162,13 +164,24 @@ def _skipped(count: int) -> str:
 
 
 def _hex(part: range, data: bytes, label: str) -> Iterator[str]:
-    for start in range(part.start, part.stop, _PER_LINE):
+    start = part.start
+    while start < part.stop:
         row = data[start : min(start + _PER_LINE, part.stop)]
-        if start > part.start and not any(data[start : part.stop]):
-            yield f"{start:04x}  … {part.stop - start} zeros"
-            return
+        zeros = _zeros(range(start, part.stop), data)
+        if start > part.start and (start + zeros == part.stop or zeros >= _MANY_ZEROS):
+            yield f"{start:04x}  … {zeros} zeros"
+            start += zeros
+            continue
         yield f"{start:04x}  {row.hex(' '):<{_HEX_WIDTH}} {label}".rstrip()
         label = ""
+        start += _PER_LINE
+
+
+def _zeros(part: range, data: bytes) -> int:
+    """How many zeros a part begins with, in whole lines unless there is nothing else."""
+    content = data[part.start : part.stop]
+    count = len(content) - len(content.lstrip(b"\0"))
+    return count if count == len(content) else count - count % _PER_LINE
 
 
 def _shown(value: Any) -> str:

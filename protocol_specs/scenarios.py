@@ -7,6 +7,7 @@ client's call, and how many events to wait for. Changes of the membership are ma
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Self
 
@@ -14,6 +15,8 @@ from tests.real.cluster import Cluster
 from tests.real.cref import CS_OK, CMap, CQuorum, CVotequorum
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually
+from votequorum_ipc.wire import reply_error
+from votequorum_ipc.wire.cfg import REPLYTOSHUTDOWN, RINGREENABLE, TRACKSTART
 from votequorum_ipc.wire.votequorum import QDEVICE_GET_EXTRA_INFO
 
 from .frames import Frame
@@ -173,13 +176,14 @@ class QbClient:
         self._connection = self._qb.qb_ipcc_connect(service.encode(), 1 << 20)
         assert self._connection, "libqb could not connect"
 
-    def exchange(self, message: bytes) -> None:
-        """Send a message and take the answer."""
+    def exchange(self, message: bytes) -> bytes:
+        """Send a message, and give the answer."""
         answer = ctypes.create_string_buffer(1 << 16)
         sent = self._qb.qb_ipcc_send(self._connection, message, len(message))
         received = self._qb.qb_ipcc_recv(self._connection, answer, len(answer), 10_000)
         assert sent == len(message), sent
         assert received > 0, received
+        return answer.raw[:received]
 
     def __enter__(self) -> Self:
         return self
@@ -320,7 +324,7 @@ def _another_map(daemon: Daemon) -> list[Frame]:
 
 
 class CCfg:
-    """libcfg, for some of its calls."""
+    """libcfg."""
 
     def __init__(self) -> None:
         self._cfg = ctypes.CDLL("libcfg.so.7")
@@ -338,33 +342,94 @@ class CCfg:
         self.call("finalize")
 
 
+_CFG: Final = "libcfg, "
+_QB: Final = "libqb, qb_ipcc_send and qb_ipcc_recv"
+
+
 def cfg(daemon: Daemon) -> list[Frame]:
-    """Who am I, and where are the others."""
-    opening = ("opening", "nothing is said", "libcfg, corosync_cfg_initialize")
+    """Links and addresses, the configuration, and shutdowns that are refused."""
+    opening = ("opening", "nothing is said", _CFG + "corosync_cfg_initialize")
     with taped(daemon, "cfg", CCfg, opening) as (c, tape):
-        number, addresses = ctypes.c_int(), ctypes.create_string_buffer(8 * 128)
-        local = lambda: c.call("local_get", ctypes.byref(number))  # noqa: E731
-        tape.step("this node", "the node's own id", "libcfg, corosync_cfg_local_get", local)
+        _nodes(c, tape)
+        _daemon(c, tape)
+        with daemon.namespace(), QbClient("cfg") as other:
+            _refused_shutdown(c, other, tape)
+        frames: list[Frame] = tape.frames
+    return frames + _without_libcfg(daemon)
 
-        def ask(nodeid: int) -> Callable[[], int]:
-            about = (ctypes.c_uint(nodeid), ctypes.c_size_t(8), ctypes.byref(number), addresses)
-            return lambda: int(c.call("get_node_addrs", *about))
 
-        call = "libcfg, corosync_cfg_get_node_addrs"
-        tape.step("this node", "the addresses of the node itself, by 0", call, ask(0))
-        tape.step("unknown node", "there is no node 99: CS_ERR_NOT_EXIST", call, ask(99))
-        status = ctypes.create_string_buffer(1 << 13)
+def _nodes(c: CCfg, tape: Tape) -> None:
+    number, addresses = ctypes.c_int(), ctypes.create_string_buffer(8 * 128)
+    local = lambda: c.call("local_get", ctypes.byref(number))  # noqa: E731
+    tape.step("this node", "the node's own id", _CFG + "corosync_cfg_local_get", local)
 
-        def look(nodeid: int, version: int = 1) -> Callable[[], int]:
-            about = (ctypes.c_uint(nodeid), ctypes.c_int(version), status)
-            return lambda: int(c.call("node_status_get", *about))
+    def ask(nodeid: int) -> Callable[[], int]:
+        about = (ctypes.c_uint(nodeid), ctypes.c_size_t(8), ctypes.byref(number), addresses)
+        return lambda: int(c.call("get_node_addrs", *about))
 
-        call = "libcfg, corosync_cfg_node_status_get"
-        tape.step("this node", "the links of a node to itself", call, look(1))
-        call = "libcfg, corosync_cfg_trackstart"
-        tape.step("shutdowns", "tracking starts", call, lambda: c.call("trackstart", ctypes.c_uint8(0)))
-        tape.step(
-            "shutdowns", "no more events", "libcfg, corosync_cfg_trackstop", lambda: c.call("trackstop")
-        )
+    call = _CFG + "corosync_cfg_get_node_addrs"
+    tape.step("this node", "the addresses of the node itself, by 0", call, ask(0))
+    tape.step("unknown node", "there is no node 99: CS_ERR_NOT_EXIST", call, ask(99))
+    status = ctypes.create_string_buffer(1 << 13)
+
+    def look(nodeid: int, version: int = 1) -> Callable[[], int]:
+        about = (ctypes.c_uint(nodeid), ctypes.c_int(version), status)
+        return lambda: int(c.call("node_status_get", *about))
+
+    call = _CFG + "corosync_cfg_node_status_get"
+    tape.step("this node", "the links of a node to itself", call, look(1))
+    names, words = ctypes.c_void_p(), ctypes.c_void_p()
+    about = (ctypes.byref(names), ctypes.byref(words), ctypes.byref(number))
+    call = _CFG + "corosync_cfg_ring_status_get"
+    tape.step("one link", "the node's own links, in words", call, lambda: c.call("ring_status_get", *about))
+    call = _CFG + "corosync_cfg_kill_node"
+    kill = lambda: c.call("kill_node", ctypes.c_uint(99), b"example")  # noqa: E731
+    tape.step("unknown node", "node 99 is no member: CS_ERR_NOT_EXIST", call, kill)
+
+
+def _daemon(c: CCfg, tape: Tape) -> None:
+    call = _CFG + "corosync_cfg_reload_config"
+    tape.step("reload", "nothing has changed in the file", call, lambda: c.call("reload_config"))
+    call = _CFG + "corosync_cfg_reopen_log_files"
+    tape.step("reopen", "the log files are opened anew", call, lambda: c.call("reopen_log_files"))
+
+
+def _refused_shutdown(c: CCfg, other: QbClient, tape: Tape) -> None:
+    start, stop = _CFG + "corosync_cfg_trackstart", _CFG + "corosync_cfg_trackstop"
+    tape.step("shutdowns", "tracking starts", start, lambda: c.call("trackstart", ctypes.c_uint8(0)))
+    tape.step("shutdowns", "no more events", stop, lambda: c.call("trackstop"))
+    other.exchange(TRACKSTART.encode(track_flags=0))
+
+    def refused() -> bool:
+        return reply_error(other.exchange(REPLYTOSHUTDOWN.encode(response=0))) == CS_OK
+
+    def ask() -> None:
+        asking = threading.Thread(target=lambda: c.call("try_shutdown", 0))
+        asking.start()
+        eventually(refused, otherwise="a shutdown is under way")
+        asking.join()
+
+    tape.step("refused", "another client refuses: CS_ERR_BUSY", _CFG + "corosync_cfg_try_shutdown", ask)
+
+
+def _without_libcfg(daemon: Daemon) -> list[Frame]:
+    """What libcfg does not send, and an answer to a shutdown: libcfg never lets go of a connection that gave
+    one."""
+    opening = ("opening", "nothing is said", "libqb, qb_ipcc_connect")
+    with taped(daemon, "cfg", lambda: QbClient("cfg"), opening) as (c, tape), daemon.namespace():
+        context = "corosync 3 has nothing to re-enable: CS_ERR_NOT_SUPPORTED"
+        tape.step("re-enable", context, _QB, lambda: c.exchange(RINGREENABLE.encode()))
+        context = "no shutdown is under way: CS_ERR_ACCESS"
+        tape.step("too early", context, _QB, lambda: c.exchange(REPLYTOSHUTDOWN.encode(response=1)))
+        c.exchange(TRACKSTART.encode(track_flags=0))
+        tape.skip()
+        with CCfg() as other:
+            asking = threading.Thread(target=lambda: other.call("try_shutdown", 0))
+            context = "another client asks for a shutdown"
+            call = _CFG + "corosync_cfg_try_shutdown, of another client"
+            tape.step("asked", context, call, asking.start, events=1)
+            refuse = lambda: c.exchange(REPLYTOSHUTDOWN.encode(response=0))  # noqa: E731
+            tape.step("refused", "the client refuses", _QB, refuse)
+            asking.join()
         frames: list[Frame] = tape.frames
     return frames

@@ -1,8 +1,9 @@
-"""The cmap service: read corosync's configuration and runtime keys, iterate over them, follow their changes.
+"""The cmap service: read and write corosync's configuration, runtime keys and statistics, and follow them.
 
-Strategy: what node names, the quorum provider and a device's timeouts need, and no more; keys are not
-written. Values come back as Python values of the type that cmap says. Sources: corosync's
-include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
+Strategy: each call of the C library is a method of its name. Values are Python values of the type that cmap
+says; to write a number takes its type, as cmap does not convert. A handle is on one of two maps for all its
+life. What a cancelled call has made in the daemon is undone as soon as the daemon names it. Sources:
+corosync's include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import struct
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
@@ -29,6 +30,18 @@ Value = int | float | str | bytes
 KEYNAME_MAXLEN: Final = 255
 """Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
 
+VALUE_MAXLEN: Final = wire.MAX_VALUE_LEN
+"""Bytes of a value."""
+
+KEYS_MAX: Final = 1 << 18
+"""Keys that `Cmap.keys` takes at most. corosync sets no limit; 384 nodes with 8 links each have some 130,000
+statistics."""
+
+MapName = Literal["cmap", "stats"]
+"""The configuration and runtime keys, or corosync's statistics."""
+
+_MAPS: Final[dict[str, int]] = {"cmap": wire.MAP_DEFAULT, "stats": wire.MAP_STATS}
+
 _MAX_MSG_SIZE: Final = 64 << 10
 """A change's message holds two values, of up to 16 KiB each (corosync's ICMAP_MAX_VALUE_LEN), and headers."""
 
@@ -38,8 +51,24 @@ _USUAL_ROOM: Final = 256
 _GET_ATTEMPTS: Final = 5
 """How often a value is asked for that outgrows the room which it was said to need."""
 
+_NO_KEY: Final = "there is no key {key_name!r}"
+_READ_ONLY: Final = "{key_name!r} is read-only while corosync runs: change corosync.conf"
 _HINTS: Final = {
-    ("get", CsErrorCode.NOT_EXIST): "there is no key {key_name!r}",
+    ("get", CsErrorCode.NOT_EXIST): _NO_KEY,
+    ("delete", CsErrorCode.NOT_EXIST): _NO_KEY,
+    ("adjust_int", CsErrorCode.NOT_EXIST): _NO_KEY,
+    ("adjust_int", CsErrorCode.INVALID_PARAM): "the value of {key_name!r} is no integer",
+    ("set", CsErrorCode.ACCESS): _READ_ONLY,
+    ("delete", CsErrorCode.ACCESS): _READ_ONLY,
+    ("adjust_int", CsErrorCode.ACCESS): _READ_ONLY,
+    (
+        "set",
+        CsErrorCode.NAME_TOO_LONG,
+    ): "{key_name!r} is no name of a key: 3 to 255 letters, digits, or any of . _ - / :",
+    (
+        "track_add",
+        CsErrorCode.NOT_SUPPORTED,
+    ): "of a prefix of the statistics, ADD and DELETE are followed together, and nothing else",
 }
 
 
@@ -67,6 +96,10 @@ class TrackType(OpenFlag):
     """All keys that begin with the name, not the one key."""
 
 
+_ALL_TRACK_TYPES: Final = 15
+"""An enumeration keeps each number that it is ever asked for, so that unknown bits are cut off before."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyChange:
     """A key was added, modified or deleted; `old` or `new` is None where there was or is no value."""
@@ -79,8 +112,19 @@ class KeyChange:
     new: Value | None
 
 
+class TypedValue(NamedTuple):
+    """A key's value and its type."""
+
+    type: ValueType
+    value: Value
+
+
 class Cmap(Handle[KeyChange]):
-    """A handle on the cmap service of the daemon on this machine. Reads only."""
+    """A handle on the cmap service of the daemon on this machine.
+
+    Every call raises, besides what it lists itself, what `Votequorum`'s calls do. While the nodes
+    synchronise, the daemon answers none of them.
+    """
 
     STARTS_EVENTS = "track_add"
 
@@ -96,21 +140,41 @@ class Cmap(Handle[KeyChange]):
     async def initialize(
         cls,
         *,
+        map: MapName = "cmap",
         notify: Callable[[KeyChange], Awaitable[None] | None] | None = None,
         address: Address = None,
         server_uids: Collection[int] | None = None,
     ) -> Cmap:
-        """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
+        """Connect to one of the service's maps (cmap_initialize(3), cmap_initialize_map(3)).
+
+        `notify` is what `dispatch` calls after `track_add`. Other arguments and errors are
+        `Votequorum.initialize`'s; `NotExist` too, where the daemon has no such map.
+        """
+        if map not in _MAPS:
+            raise InvalidParam(f"there is no map {map!r}: it is 'cmap' or 'stats'")
         connection = await connect(
             SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address, server_uids=server_uids
         )
-        return cls(connection, notify)
+        cmap = cls(connection, notify)
+        if map != "cmap":
+            try:
+                await cmap._call(wire.SET_CURRENT_MAP, wire.SET_CURRENT_MAP_RESPONSE, map=_MAPS[map])
+            except BaseException:
+                await cmap._connection.aclose()
+                raise
+        return cmap
+
+    # --- reading ---
 
     async def get(self, key: str) -> Value:
         """The value of a key (cmap_get(3)).
 
         Raises `NotExist` when there is none, `TryAgain` for one that grows faster than it can be read.
         """
+        return (await self.get_typed(key)).value
+
+    async def get_typed(self, key: str) -> TypedValue:
+        """The value of a key and its type. Raises as `get` does."""
         room = _USUAL_ROOM
         for _ in range(_GET_ATTEMPTS):
             try:
@@ -121,7 +185,7 @@ class Cmap(Handle[KeyChange]):
                 room = answer.value_len
         raise TryAgain(f"the value of {key!r} was longer each time than a moment before")
 
-    async def _get(self, key: str, room: int) -> Value:
+    async def _get(self, key: str, room: int) -> TypedValue:
         answer = await self._call(
             wire.GET,
             wire.GET_RESPONSE,
@@ -135,32 +199,39 @@ class Cmap(Handle[KeyChange]):
                 f"{answer.value_len}, but only {len(answer.value)} bytes are there",
                 field="get response.value_len",
             )
-        return decode_value(answer.type, answer.value[: answer.value_len])
+        value = decode_value(answer.type, answer.value[: answer.value_len])
+        return TypedValue(ValueType(answer.type), value)
 
     async def keys(self, prefix: str = "") -> list[str]:
-        """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3))."""
+        """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
+
+        Raises `MessageError` for more than `KEYS_MAX`, or for a name that begins otherwise.
+        """
         started = await self._call(
-            wire.ITER_INIT,
-            wire.ITER_INIT_RESPONSE,
-            undo=_finalize_iteration,
-            prefix=_key_name(prefix, 0),
+            wire.ITER_INIT, wire.ITER_INIT_RESPONSE, undo=_finalize_iteration, prefix=_key_name(prefix, 0)
         )
+        handle = started.iter_handle
         names: list[str] = []
         try:
-            while True:
-                answer = await self._call(
-                    wire.ITER_NEXT,
-                    wire.ITER_NEXT_RESPONSE,
-                    iter_handle=started.iter_handle,
-                )
-                names.append(answer.key_name)
+            while len(names) <= KEYS_MAX:
+                names.append(await self._next_key(handle, prefix))
         except NoSections:
             return names
         finally:
             self._connection.post(
-                wire.ITER_FINALIZE.encode(iter_handle=started.iter_handle),
+                wire.ITER_FINALIZE.encode(iter_handle=handle),
                 response_size=wire.ITER_FINALIZE_RESPONSE.fixed_size,
             )
+        raise MessageError(f"more than {KEYS_MAX} keys begin with {prefix!r}", field="iter_next response")
+
+    async def _next_key(self, handle: int, prefix: str) -> str:
+        answer = await self._call(wire.ITER_NEXT, wire.ITER_NEXT_RESPONSE, iter_handle=handle)
+        name: str = answer.key_name
+        if not name.startswith(prefix):
+            raise MessageError(
+                f"{name!r}, where all keys begin with {prefix!r}", field="iter_next response.key_name"
+            )
+        return name
 
     async def items(self, prefix: str = "") -> dict[str, Value]:
         """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
@@ -178,16 +249,60 @@ class Cmap(Handle[KeyChange]):
         except NotExist:
             return None
 
+    # --- writing ---
+
+    async def set(self, key: str, value: Value, kind: ValueType | None = None) -> None:
+        """Give a key a value, and have it exist (cmap_set(3) and its kin).
+
+        `kind` can be left out for text (STRING) and bytes (BINARY). Raises `InvalidParam` for a number
+        without a type, a value that its type cannot hold, or one of more than `VALUE_MAXLEN` bytes, `Access`
+        for a key that cannot be changed while corosync runs, `NameTooLong` for a name that no key has. The
+        statistics have nothing to set but `stats.clear.*`.
+        """
+        kind = _type_of(value, kind)
+        raw = encode_value(kind, value)
+        if len(raw) > VALUE_MAXLEN:
+            raise InvalidParam(f"a value has at most {VALUE_MAXLEN} bytes; this has {len(raw)}")
+        await self._call(wire.SET, wire.SET_RESPONSE, key_name=_key_name(key), type=int(kind), value=raw)
+
+    async def delete(self, key: str) -> None:
+        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is none, `Access` as `set` does."""
+        await self._call(wire.DELETE, wire.DELETE_RESPONSE, key_name=_key_name(key))
+
+    async def adjust_int(self, key: str, step: int) -> None:
+        """Add an int32 to an integer, which wraps around as in C (cmap_inc(3) with another step).
+
+        Raises `NotExist` when there is no such key, `InvalidParam` for one that is no integer or a step that
+        is no int32, `Access` as `set` does.
+        """
+        if not -(1 << 31) <= step < 1 << 31:
+            raise InvalidParam(f"a step is an int32, not {step}")
+        await self._call(wire.ADJUST_INT, wire.ADJUST_INT_RESPONSE, key_name=_key_name(key), step=step)
+
+    async def inc(self, key: str) -> None:
+        """Add 1 to an integer (cmap_inc(3)). Raises as `adjust_int` does."""
+        await self.adjust_int(key, 1)
+
+    async def dec(self, key: str) -> None:
+        """Take 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
+        await self.adjust_int(key, -1)
+
+    # --- following ---
+
     async def track_add(self, key: str, changes: TrackType) -> int:
         """Have a `KeyChange` sent for each change of a key, or of all keys with a prefix (cmap_track_add(3)).
 
-        Gives the number that the events carry and `track_delete` takes.
+        Gives the number that the events carry and `track_delete` takes. Cancelled, it leaves nothing in the
+        daemon, but an event of that number may have come before. Raises `InvalidParam` for changes that are
+        none, `NotSupported` for a prefix of the statistics unless `changes` has ADD and DELETE: of those only
+        that keys come and go is told.
         """
         self._events_started = True
         number = next(self._numbers)
         answer = await self._call(
             wire.TRACK_ADD,
             wire.TRACK_ADD_RESPONSE,
+            undo=_delete_tracker,
             key_name=_key_name(key, 0),
             track_type=int(changes),
             track_inst_handle=number,
@@ -209,6 +324,23 @@ def _finalize_iteration(raw: bytes) -> bytes | None:
     if reply_error(raw) != CsErrorCode.OK:
         return None
     return wire.ITER_FINALIZE.encode(iter_handle=wire.ITER_INIT_RESPONSE.decode(raw).iter_handle)
+
+
+def _delete_tracker(raw: bytes) -> bytes | None:
+    """What deletes the tracker that an unwanted `TRACK_ADD_RESPONSE` names."""
+    if reply_error(raw) != CsErrorCode.OK:
+        return None
+    return wire.TRACK_DELETE.encode(track_handle=wire.TRACK_ADD_RESPONSE.decode(raw).track_handle)
+
+
+def _type_of(value: Value, type_: ValueType | None) -> ValueType:
+    if type_ is not None:
+        return type_
+    if isinstance(value, str):
+        return ValueType.STRING
+    if isinstance(value, bytes):
+        return ValueType.BINARY
+    raise InvalidParam(f"a number needs a type, such as ValueType.UINT32, to be written: {value!r}")
 
 
 def _key_name(key: str, shortest: int = 1) -> str:
@@ -255,7 +387,7 @@ def _key_change(raw: bytes) -> KeyChange:
     return KeyChange(
         track=event.track_inst_handle,
         key=event.key_name,
-        change=TrackType(event.event),
+        change=TrackType(event.event & _ALL_TRACK_TYPES),
         old=_value_or_none(event.old_value_type, event.old_value),
         new=_value_or_none(event.new_value_type, event.new_value),
     )

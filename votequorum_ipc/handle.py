@@ -189,6 +189,7 @@ class Handle(Generic[EventT]):
         self,
         request: Layout,
         response: Layout,
+        /,
         *,
         response_size: int | None = None,
         deferred: bool = False,

@@ -134,6 +134,9 @@ def cluster(
             stack.callback(hosts[node.nodeid].close)
         switch = Switch(_subdirectory(directory, "switch"), hosts)
         stack.callback(switch.close)
+        for node in config.nodes:
+            if node.second_link:
+                switch.add_address(hosts[node.nodeid], node.second_address)
         nodes = {}
         for nodeid, host in sorted(hosts.items()):
             transport = (transports or {}).get(nodeid, config.transport)

@@ -46,11 +46,20 @@ class Node:
     """`node<id>` where empty; a node without a name where None."""
     votes: int | None = None
     """`quorum_votes`; corosync takes 1 where it is absent."""
+    second_link: bool = False
+    """Whether a cluster's node has an address on a second link, over the same cable."""
+
+    @property
+    def second_address(self) -> str:
+        """The address on the second link (TEST-NET-2 of RFC 5737)."""
+        return f"198.51.100.{self.nodeid}"
 
     def section(self) -> Section:
         pairs: Section = [("nodeid", self.nodeid), ("ring0_addr", self.address)]
         if self.name is not None:
             pairs.append(("name", self.name or f"node{self.nodeid}"))
+        if self.second_link:
+            pairs.append(("ring1_addr", self.second_address))
         if self.votes is not None:
             pairs.append(("quorum_votes", self.votes))
         return pairs

@@ -49,6 +49,10 @@ class Switch:
                 lines.append(_forwarding(nodeid, "on"))
         self._ip(self.host, lines)
 
+    def add_address(self, host: Host, another: str) -> None:
+        """Give a node another address on its cable."""
+        self._ip(host, [f"address add {another}/24 dev eth0"])
+
     def unplug(self, nodeid: int) -> None:
         """Take the link of a node down."""
         self._ip(self.host, [f"link set port{nodeid} down"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from ..cmap import Cmap as AsyncCmap
-from ..cmap import KeyChange, TrackType, Value
+from ..cmap import KeyChange, MapName, TrackType, TypedValue, Value
 from ..ipc import Address
+from ..types import ValueType
 from .handle import Handle, call
 
 
@@ -22,14 +23,22 @@ class Cmap(Handle[KeyChange]):
     def initialize(
         cls,
         *,
+        map: MapName = "cmap",
         notify: Callable[[KeyChange], None] | None = None,
         address: Address = None,
         server_uids: Collection[int] | None = None,
         timeout: float | None = None,
     ) -> Cmap:
-        """Connect to the service (cmap_initialize(3)). Arguments and errors are `Votequorum.initialize`'s."""
+        """Connect to one of the service's maps (cmap_initialize(3), cmap_initialize_map(3)).
+
+        `notify` is what `dispatch` calls after `track_add`. Other arguments and errors are
+        `Votequorum.initialize`'s; `NotExist` too, where the daemon has no such map.
+        """
         return cls(
-            call(AsyncCmap.initialize(notify=notify, address=address, server_uids=server_uids), timeout)
+            call(
+                AsyncCmap.initialize(map=map, notify=notify, address=address, server_uids=server_uids),
+                timeout,
+            )
         )
 
     def get(self, key: str, *, timeout: float | None = None) -> Value:
@@ -39,8 +48,15 @@ class Cmap(Handle[KeyChange]):
         """
         return call(self._handle.get(key), timeout)
 
+    def get_typed(self, key: str, *, timeout: float | None = None) -> TypedValue:
+        """The value of a key and its type. Raises as `get` does."""
+        return call(self._handle.get_typed(key), timeout)
+
     def keys(self, prefix: str = "", *, timeout: float | None = None) -> list[str]:
-        """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3))."""
+        """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
+
+        Raises `MessageError` for more than `KEYS_MAX`, or for a name that begins otherwise.
+        """
         return call(self._handle.keys(prefix), timeout)
 
     def items(self, prefix: str = "", *, timeout: float | None = None) -> dict[str, Value]:
@@ -51,10 +67,45 @@ class Cmap(Handle[KeyChange]):
         """The value of a key, or None when there is none."""
         return call(self._handle.get_or_none(key), timeout)
 
+    def set(
+        self, key: str, value: Value, kind: ValueType | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Give a key a value, and have it exist (cmap_set(3) and its kin).
+
+        `kind` can be left out for text (STRING) and bytes (BINARY). Raises `InvalidParam` for a number
+        without a type, a value that its type cannot hold, or one of more than `VALUE_MAXLEN` bytes, `Access`
+        for a key that cannot be changed while corosync runs, `NameTooLong` for a name that no key has. The
+        statistics have nothing to set but `stats.clear.*`.
+        """
+        call(self._handle.set(key, value, kind), timeout)
+
+    def delete(self, key: str, *, timeout: float | None = None) -> None:
+        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is none, `Access` as `set` does."""
+        call(self._handle.delete(key), timeout)
+
+    def adjust_int(self, key: str, step: int, *, timeout: float | None = None) -> None:
+        """Add an int32 to an integer, which wraps around as in C (cmap_inc(3) with another step).
+
+        Raises `NotExist` when there is no such key, `InvalidParam` for one that is no integer or a step that
+        is no int32, `Access` as `set` does.
+        """
+        call(self._handle.adjust_int(key, step), timeout)
+
+    def inc(self, key: str, *, timeout: float | None = None) -> None:
+        """Add 1 to an integer (cmap_inc(3)). Raises as `adjust_int` does."""
+        call(self._handle.inc(key), timeout)
+
+    def dec(self, key: str, *, timeout: float | None = None) -> None:
+        """Take 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
+        call(self._handle.dec(key), timeout)
+
     def track_add(self, key: str, changes: TrackType, *, timeout: float | None = None) -> int:
         """Have a `KeyChange` sent for each change of a key, or of all keys with a prefix (cmap_track_add(3)).
 
-        Gives the number that the events carry and `track_delete` takes.
+        Gives the number that the events carry and `track_delete` takes. Cancelled, it leaves nothing in the
+        daemon, but an event of that number may have come before. Raises `InvalidParam` for changes that are
+        none, `NotSupported` for a prefix of the statistics unless `changes` has ADD and DELETE: of those only
+        that keys come and go is told.
         """
         return call(self._handle.track_add(key, changes), timeout)
 

@@ -1,4 +1,4 @@
-"""The messages of the `cfg` service: a node's addresses and links, and which node this is.
+"""Every message of the `cfg` service: links and addresses, reload and logs, killing nodes and shutting down.
 
 Sources: corosync's include/corosync/ipc_cfg.h, include/corosync/cfg.h.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import construct as c
 
 from .fields import CharArray, RestOfMessage
-from .layout import request, response
+from .layout import event, request, response
 
 ADDRESS_LENGTH = 16
 """TOTEMIP_ADDRLEN: bytes of each address. An IPv4 address has the first 4."""
@@ -22,6 +22,44 @@ MAX_HOST_LEN = 256
 NODE_STATUS_V1 = 1
 """CFG_NODE_STATUS_V1, the one version there is."""
 
+MAX_INTERFACES = 16
+"""CFG_MAX_INTERFACES."""
+
+INTERFACE_NAME_MAX_LEN = 128
+"""CFG_INTERFACE_NAME_MAX_LEN."""
+
+INTERFACE_STATUS_MAX_LEN = 512
+"""CFG_INTERFACE_STATUS_MAX_LEN."""
+
+REASON_LENGTH = 256
+"""CS_MAX_NAME_LENGTH."""
+
+RINGSTATUSGET = request("ringstatusget", 0, "req_lib_cfg_ringstatusget")
+
+RINGREENABLE = request("ringreenable", 1, "req_lib_cfg_ringreenable")
+
+KILLNODE = request(
+    "killnode",
+    2,
+    "req_lib_cfg_killnode",
+    "nodeid" / c.Int32un,
+    c.Padding(4),
+    "reason_length" / c.Int16un,
+    "reason" / CharArray(REASON_LENGTH),
+    c.Padding(6),
+)
+"""The reason is a `cs_name_t`, whose text follows its length without a gap."""
+
+TRYSHUTDOWN = request("tryshutdown", 3, "req_lib_cfg_tryshutdown", "flags" / c.Int32un, c.Padding(4))
+
+REPLYTOSHUTDOWN = request(
+    "replytoshutdown",
+    4,
+    "req_lib_cfg_replytoshutdown",
+    "response" / c.Int32un,
+    c.Padding(4),
+)
+
 GET_NODE_ADDRS = request(
     "get_node_addrs",
     5,
@@ -31,6 +69,10 @@ GET_NODE_ADDRS = request(
 )
 
 LOCAL_GET = request("local_get", 6, "req_lib_cfg_local_get")
+
+RELOAD_CONFIG = request("reload_config", 7, "req_lib_cfg_reload_config")
+
+REOPEN_LOG_FILES = request("reopen_log_files", 8, "req_lib_cfg_reopen_log_files")
 
 NODESTATUSGET = request(
     "nodestatusget",
@@ -46,9 +88,34 @@ TRACKSTART = request("trackstart", 10, "req_lib_cfg_trackstart", "track_flags" /
 
 TRACKSTOP = request("trackstop", 11, "req_lib_cfg_trackstop")
 
+INTERFACES = c.Struct(
+    "interface_name" / c.Array(MAX_INTERFACES, CharArray(INTERFACE_NAME_MAX_LEN)),
+    "interface_status" / c.Array(MAX_INTERFACES, CharArray(INTERFACE_STATUS_MAX_LEN)),
+)
+"""The two arrays of `struct res_lib_cfg_ringstatusget`: 10,240 bytes."""
+
+RINGSTATUSGET_RESPONSE = response(
+    "ringstatusget",
+    0,
+    "res_lib_cfg_ringstatusget",
+    "interface_count" / c.Int32un,
+    c.Padding(4),
+    "interfaces" / RestOfMessage(most=INTERFACES.sizeof()),
+)
+"""`interfaces` is `INTERFACES`, of which the first `interface_count` count."""
+
+RINGREENABLE_RESPONSE = response("ringreenable", 1, "res_lib_cfg_ringreenable")
+
 TRACKSTART_RESPONSE = response("trackstart", 2, "res_lib_cfg_trackstart")
 
 TRACKSTOP_RESPONSE = response("trackstop", 3, "res_lib_cfg_trackstop")
+
+KILLNODE_RESPONSE = response("killnode", 8, "res_lib_cfg_killnode")
+
+TRYSHUTDOWN_RESPONSE = response("tryshutdown", 9, "res_lib_cfg_tryshutdown")
+
+TESTSHUTDOWN = event("testshutdown", 10, "res_lib_cfg_testshutdown", "flags" / c.Int32un, c.Padding(4))
+"""The header's `error` is CS_ERR_TIMEOUT when the shutdown was called off for want of answers."""
 
 GET_NODE_ADDRS_RESPONSE = response(
     "get_node_addrs",
@@ -67,6 +134,12 @@ LOCAL_GET_RESPONSE = response(
     "local_nodeid" / c.Int32un,
     c.Padding(4),
 )
+
+REPLYTOSHUTDOWN_RESPONSE = response("replytoshutdown", 13, "res_lib_cfg_replytoshutdown")
+
+RELOAD_CONFIG_RESPONSE = response("reload_config", 14, "res_lib_cfg_reload_config")
+
+REOPEN_LOG_FILES_RESPONSE = response("reopen_log_files", 15, "res_lib_cfg_reopen_log_files")
 
 LINK_STATUS = c.Struct(
     "enabled" / c.Int8un,
@@ -110,14 +183,29 @@ corosync leaves everything behind the header as it was on its stack. So it says 
 """
 
 MESSAGES = (
+    RINGSTATUSGET,
+    RINGREENABLE,
+    KILLNODE,
+    TRYSHUTDOWN,
+    REPLYTOSHUTDOWN,
     GET_NODE_ADDRS,
     LOCAL_GET,
+    RELOAD_CONFIG,
+    REOPEN_LOG_FILES,
     NODESTATUSGET,
     TRACKSTART,
     TRACKSTOP,
+    RINGSTATUSGET_RESPONSE,
+    RINGREENABLE_RESPONSE,
     TRACKSTART_RESPONSE,
     TRACKSTOP_RESPONSE,
+    KILLNODE_RESPONSE,
+    TRYSHUTDOWN_RESPONSE,
     GET_NODE_ADDRS_RESPONSE,
     LOCAL_GET_RESPONSE,
+    REPLYTOSHUTDOWN_RESPONSE,
+    RELOAD_CONFIG_RESPONSE,
+    REOPEN_LOG_FILES_RESPONSE,
     NODESTATUSGET_RESPONSE,
+    TESTSHUTDOWN,
 )

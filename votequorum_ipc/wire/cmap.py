@@ -65,9 +65,13 @@ SET_CURRENT_MAP = request(
     "map" / c.Int32sn,
     c.Padding(4),
 )
-"""`map` is `MAP_DEFAULT`, or 1 for corosync's statistics."""
+"""`map` is `MAP_DEFAULT` or `MAP_STATS`."""
 
 MAP_DEFAULT = 0
+"""CMAP_SETMAP_DEFAULT."""
+
+MAP_STATS = 1
+"""CMAP_SETMAP_STATS: corosync's statistics."""
 
 SET_RESPONSE = response("set", 0, "res_lib_cmap_set")
 
