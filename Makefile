@@ -3,6 +3,7 @@
 # make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
 # make system-calls    each system call of the client fails once, in each plausible way; some ten minutes
 # make age-of-truth    how long a node that is cut off still says that it is quorate; some forty minutes
+# make mutants  small changes to the modules that decide, which the tests must notice; MODULES=... SAMPLE=25 SEED=0
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
 # make format   let ruff rewrite the sources
@@ -18,6 +19,9 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 MINUTES ?= 60
 SOAK_ARGS ?=
+MODULES ?=
+SAMPLE ?= 25
+SEED ?= 0
 # corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
 WORKERS ?= 2
 
@@ -26,7 +30,7 @@ LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/
 	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
 	tests/reliability/test_retry.py
 
-.PHONY: demo test lowest soak system-calls age-of-truth lint bench format clean deps model-check compat
+.PHONY: demo test lowest soak system-calls age-of-truth mutants lint bench format clean deps model-check compat
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
@@ -45,6 +49,9 @@ system-calls: $(VENV)/.installed deps
 
 age-of-truth: $(VENV)/.installed-bench deps
 	$(BIN)/python -m tests.reliability.age_of_truth --out docs/age-of-truth $(AGE_OF_TRUTH_ARGS)
+
+mutants: $(VENV)/.installed deps
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(MODULES)
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .

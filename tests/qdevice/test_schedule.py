@@ -33,6 +33,13 @@ def test_the_first_decision_is_due_at_once_and_has_most_of_the_timeout() -> None
     assert question.deadline == pytest.approx(109.0)
 
 
+def test_at_the_end_of_its_timeout_the_device_counts_as_dead() -> None:
+    made = schedule(timeout=10.0)
+    made.polled(101.0)
+    assert made.is_alive(110.99)
+    assert not made.is_alive(111.0)
+
+
 def test_the_next_decision_is_due_an_interval_after_the_last_began() -> None:
     made = schedule()
     made.ask(100.0)

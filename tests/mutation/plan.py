@@ -1,0 +1,34 @@
+"""Which modules decide, and which tests concern each: quick ones first, as the first failure is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+PLAN: Final[Mapping[str, tuple[str, ...]]] = {
+    "ipc/exchange.py": (
+        "tests/ipc",
+        "tests/client",
+        "tests/reliability/test_event_limit.py",
+        "tests/reliability/test_daemon_ends.py",
+        "tests/reliability/test_cancel_everywhere.py",
+    ),
+    "ipc/waiting.py": (
+        "tests/ipc",
+        "tests/client",
+        "tests/reliability/test_cancel_everywhere.py",
+    ),
+    "cluster/votes.py": (
+        "tests/cluster/test_quorum_rules.py",
+        "tests/cluster/test_qdevice.py",
+        "tests/cluster/test_services.py",
+        "tests/cluster/test_properties.py",
+        "tests/cluster/test_against_vqsim.py",
+    ),
+    "qdevice/schedule.py": (
+        "tests/qdevice/test_schedule.py",
+        "tests/qdevice/test_run.py",
+        "tests/qdevice/test_partitions.py",
+    ),
+}
+"""Modules below votequorum_ipc."""

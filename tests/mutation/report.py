@@ -1,0 +1,67 @@
+"""What became of each mutant, by module, and what is known about those that survived.
+
+Strategy: `judged.toml` names survivors that need no test, each with the reason. A survivor that is not
+there is to be tested, and makes the run fail below the goal.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .operators import Mutant
+from .running import Fate
+
+JUDGED: Final = Path(__file__).parent / "judged.toml"
+
+GOAL: Final = 0.95
+"""The part of the mutants that tests must notice, without those judged to change nothing that matters."""
+
+_COLUMNS: Final = ("noticed", "judged", "to be tested")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One mutant's fate."""
+
+    module: str
+    mutant: Mutant
+    fate: Fate
+
+
+def judgements() -> dict[tuple[str, str], str]:
+    """Why a survivor needs no test, by module and name."""
+    entries = tomllib.loads(JUDGED.read_text()).get("survivor", [])
+    return {(entry["module"], entry["mutant"]): entry["why"] for entry in entries}
+
+
+def noticed(results: Iterable[Result]) -> float:
+    """The part of the mutants that matter which were noticed; 1 where there are none."""
+    known = judgements()
+    counted = [each for each in results if (each.module, each.mutant.name) not in known]
+    return sum(each.fate is not Fate.SURVIVED for each in counted) / len(counted) if counted else 1.0
+
+
+def text(results: list[Result], seed: int) -> str:
+    """The report, in Markdown."""
+    known = judgements()
+    lines = [f"Seed {seed}.", "", f"| module | mutants | {' | '.join(_COLUMNS)} |", "|---|--:|--:|--:|--:|"]
+    for module in dict.fromkeys(each.module for each in results):
+        count = Counter(_column(each, known) for each in results if each.module == module)
+        cells = [count.total(), *(count[column] for column in _COLUMNS)]
+        lines.append(f"| `{module}` | {' | '.join(map(str, cells))} |")
+    for each in results:
+        if each.fate is Fate.SURVIVED:
+            why = known.get((each.module, each.mutant.name), "**to be tested**")
+            lines += ["", f"`{each.module}` line {each.mutant.line}, {each.mutant.name}: {why}"]
+    return "\n".join([*lines, "", f"Noticed, of those that matter: {noticed(results):.1%}"])
+
+
+def _column(result: Result, known: dict[tuple[str, str], str]) -> str:
+    if result.fate is not Fate.SURVIVED:
+        return "noticed"
+    return "judged" if (result.module, result.mutant.name) in known else "to be tested"

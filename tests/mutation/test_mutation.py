@@ -1,0 +1,57 @@
+"""Mutants are what the operators say, and their fate is what the tests say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .operators import mutants
+from .plan import PLAN
+from .report import Result, noticed, text
+from .running import PACKAGE, ROOT, Fate
+
+SOURCE = '''
+def least(values: list[int], other: bool = True) -> int:
+    """Docstring: 1 < 2."""
+    found = values[0]
+    for value in values:
+        if value < found and other:
+            found = value
+    note(found)
+    return found
+'''
+
+
+def test_no_two_mutants_are_the_same() -> None:
+    sources = [each.source for each in mutants(SOURCE)]
+    assert len(set(sources)) == len(sources) > 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["`value < found` becomes `value <= found`", "`note(found)` becomes `pass`", "`True` becomes `False`"],
+)
+def test_comparisons_statements_and_constants_are_changed(change: str) -> None:
+    assert f"least: {change}" in [each.name for each in mutants(SOURCE)]
+
+
+def test_texts_and_annotations_are_left_alone() -> None:
+    assert all("Docstring: 1 < 2." in each.source for each in mutants(SOURCE))
+    assert all("values: list[int]" in each.source for each in mutants(SOURCE))
+
+
+def test_the_mutants_of_every_planned_module_have_names_of_their_own_and_compile() -> None:
+    for module, tests in PLAN.items():
+        every = mutants((ROOT / PACKAGE / module).read_text())
+        assert len({each.name for each in every}) == len(every) > 20
+        for each in every:
+            compile(each.source, module, "exec")
+        assert all(Path(ROOT, test).exists() for test in tests)
+
+
+def test_a_survivor_without_a_judgement_is_to_be_tested() -> None:
+    mutant = mutants(SOURCE)[0]
+    results = [Result("ipc/waiting.py", mutant, fate) for fate in (Fate.SURVIVED, Fate.NOTICED)]
+    assert noticed(results) == 0.5
+    assert "**to be tested**" in text(results, seed=0)
