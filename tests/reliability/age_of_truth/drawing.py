@@ -38,12 +38,12 @@ def draw(series: Sequence[Series], file: Path) -> None:
 
     with mpl.rc_context(_STYLE):
         figure, panels = plt.subplots(
-            1, len(series), figsize=(4.6 * len(series), 5), layout="constrained", squeeze=False
+            len(series), 1, figsize=(8, 2.4 * len(series) + 0.6), layout="constrained", squeeze=False
         )
-        for axes, one in zip(panels[0], series, strict=True):
+        for axes, one in zip(panels[:, 0], series, strict=True):
             _panel(axes, one)
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower left", ncols=1, frameon=False, fontsize=9)
         figure.savefig(file, metadata={"Date": None})
         plt.close(figure)
 
@@ -57,16 +57,16 @@ def _panel(axes: Any, series: Series) -> None:
     axes.axvline(
         series.bound, color=_BOUND, linestyle="--", linewidth=1, label="token + consensus after the cut"
     )
-    axes.scatter(others, range(len(cuts)), s=14, color=_INK, label="the others say: quorate without the node")
+    axes.scatter(others, range(len(cuts)), s=9, color=_INK, label="the others say: quorate without the node")
     for colour, label in (
         (_BOTH, "the cut-off node stops saying QUORATE: after the others, both said it"),
         (_NEITHER, "the cut-off node stops saying QUORATE: before the others"),
     ):
         rows = [row for row, cut in enumerate(cuts) if _colour(cut) == colour]
-        axes.scatter([_stopped(cuts[row]) for row in rows], rows, s=14, color=colour, marker="D", label=label)
+        axes.scatter([_stopped(cuts[row]) for row in rows], rows, s=9, color=colour, marker="D", label=label)
     axes.set_title(series.title, loc="left", fontsize=10, weight="bold")
     axes.set_xlabel("seconds after the cut")
-    axes.set_ylabel(f"{len(cuts)} cuts, by the time both say QUORATE")
+    axes.set_ylabel(f"{len(cuts)} cuts")
     axes.set_yticks([])
     axes.set_xlim(left=0)
 

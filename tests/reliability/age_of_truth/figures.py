@@ -96,7 +96,8 @@ def table(series: Series) -> str:
             f"| {name} | {spread.least:.3f} | {spread.median:.3f} | {spread.p90:.3f} | {spread.most:.3f} |"
         )
     both = sum(cut.overlap > 0 for cut in series.cuts)
-    return "\n".join([*lines, "", f"In {both} of {len(series.cuts)} cuts both sides said QUORATE at once."])
+    said = f"In {both} of {len(series.cuts)} cuts the cut-off node was the last to notice."
+    return "\n".join([*lines, "", said])
 
 
 def read(file: Path) -> dict[str, Series]:
