@@ -39,6 +39,7 @@ from functools import partial
 from itertools import product
 from typing import Generic, TypeVar
 
+from votequorum_ipc.cli.vqsim import PARTITIONS, Stuck, Vqsim
 from votequorum_ipc.cluster import (
     Cluster,
     Conn,
@@ -64,7 +65,6 @@ from .scenarios import (
     Up,
     Wait,
 )
-from .vqsim import PARTITIONS, Stuck, Vqsim
 from .without_barrier import WithoutBarrier
 
 DEVICE_NAME = "VQsim_qdevice"

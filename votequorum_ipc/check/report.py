@@ -17,7 +17,7 @@ from ..cluster import ClusterConfig, Rules, effective_rules
 from .devices import Device, DeviceKind
 from .failures import Failure, Failures
 from .partitions import Partitions
-from .properties import BUILT_IN, SPLIT_BRAIN, Property, Situations, two_are_quorate
+from .properties import BUILT_IN, Property, Situations, two_are_quorate
 from .search import Bounds, Found, Look, LookAtChange, Progress, Search, Stopped
 from .states import State, Symmetry
 from .story import Story, disagreement, told
@@ -45,6 +45,14 @@ class Verdict:
     is_bad: bool
     stories: tuple[Story, ...] = ()
 
+    @property
+    def answer(self) -> str:
+        """The outcome in a word or two: of what is no fault, whether it is so."""
+        return str(self.outcome) if self.is_bad else _ANSWERS.get(self.outcome, str(self.outcome))
+
+
+_ANSWERS = {Outcome.CANNOT_HAPPEN: "no", Outcome.HAPPENS: "yes"}
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -56,6 +64,7 @@ class Effort:
     stopped: Stopped
     faults: int | None
     reach: Reach
+    windows_in_order: bool
     symmetry: bool
 
 
@@ -139,6 +148,7 @@ def check(
             stopped=search.stopped,
             faults=faults,
             reach=search.successors.reach,
+            windows_in_order=search.successors.windows_in_order,
             symmetry=not search.successors.symmetry.is_trivial,
         ),
     )
@@ -317,9 +327,3 @@ def _memory(failures: Failures) -> Verdict:
 
 def _ids(nodeids: list[int]) -> str:
     return " ".join(map(str, nodeids)) or "nobody"
-
-
-def split_brain_cannot_happen(config: ClusterConfig, device: DeviceKind | None, bounds: Bounds) -> bool:
-    """Whether a complete search finds no split brain: for remedies and suggestions."""
-    search, _ = Checked(config, device).search([SPLIT_BRAIN], bounds, until_found=True)
-    return search.stopped is Stopped.COMPLETE and not search.found

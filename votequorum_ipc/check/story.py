@@ -48,7 +48,10 @@ class Step:
         """The event in words."""
         if self.event is not None:
             return str(self.event)
-        return "all nodes are down" if not self.sides else "all nodes are up"
+        if not self.sides:
+            return "all nodes are down"
+        up = " ".join(str(nodeid) for side in self.sides for nodeid in side.members)
+        return "all nodes are up" if not self.down else f"nodes {up} have started"
 
 
 Story = tuple[Step, ...]
@@ -135,3 +138,17 @@ def _poll(cluster: Cluster, devices: dict[int, Conn], step: Step) -> None:
             devices[nodeid] = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
             cluster.request(devices[nodeid], QdeviceRegister(DEVICE_NAME))
         cluster.request(devices[nodeid], QdevicePoll(DEVICE_NAME, nodeid in votes, node.ring_id))
+
+
+def folded(story: Story) -> Story:
+    """The story with the starts at its beginning made one step, as people tell it."""
+    starts = 0
+    for at, step in enumerate(story[1:], 1):
+        grown = isinstance(step.event, Start) and len(step.sides) == 1
+        if not grown:
+            break
+        starts = at
+    if starts < 2:
+        return story
+    last = story[starts]
+    return (Step(None, last.sides, last.down), *story[starts + 1 :])

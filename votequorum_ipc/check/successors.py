@@ -45,6 +45,7 @@ _ANY_CRASH_NODES: Final = 5
 """Nodes up to which any of a partition may crash at once; beyond, up to two."""
 
 _WINDOWS_IN_ORDER_NODES: Final = 4
+"""Nodes up to which windows pass one after the other; beyond, all that run pass before anything else."""
 
 Groups = tuple[tuple[int, ...], ...]
 Parts = list[tuple[Partition, Timers]]
@@ -70,7 +71,7 @@ class Successors:
         nodeids = partitions.config.nodeids
         self.reach = Reach.ANY_NETWORK if len(nodeids) <= _ANY_NETWORK_NODES else Reach.BY_TWO
         self._nodeids = tuple(sorted(nodeids))
-        self._in_order = len(nodeids) <= _WINDOWS_IN_ORDER_NODES
+        self.windows_in_order = len(nodeids) <= _WINDOWS_IN_ORDER_NODES
         self._kinds = [self._crashes, self._power_cut, self._starts, self._windows]
         self._kinds += [self._any_network] if self.reach is Reach.ANY_NETWORK else [self._by_two]
         if partitions.rules.allow_downscale:
@@ -158,7 +159,7 @@ class Successors:
         return self._state(parts, state.device_works)
 
     def _state(self, parts: Parts, device_works: bool) -> State:
-        return state_of(parts, device_works, in_order=self._in_order)
+        return state_of(parts, device_works, in_order=self.windows_in_order)
 
     # -- nodes -----------------------------------------------------------------------------------------
 

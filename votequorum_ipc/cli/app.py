@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "setexpected": "setexpected",
     "setvotes": "setvotes",
     "qdevice": "qdevice",
+    "check": "check",
     "serve": "serve",
     "demo": "demo",
 }

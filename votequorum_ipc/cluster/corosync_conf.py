@@ -42,6 +42,8 @@ class CorosyncConf:
     `AS_SIMULATED`, nor what is logged."""
     unknown: tuple[str, ...] = ()
     """The same for keys of the quorum section and the node list, which may be misspelt."""
+    device_algorithm: str | None = None
+    """`quorum.device.net.algorithm`: how qnetd decides, which is not votequorum's concern."""
     warnings: tuple[str, ...] = ()
     """Where the simulated cluster is another than a corosync with this file, in words."""
 
@@ -51,6 +53,8 @@ AS_SIMULATED: Final = {("totem.version", "2"), ("totem.transport", "knet")}
 
 _LOGGING: Final = "logging."
 _OURS: Final = ("quorum.", "nodelist.")
+_DEVICE_MODELS: Final = ("quorum.device.net.", "quorum.device.heuristics.")
+"""What corosync-qdevice reads."""
 
 Pairs = list[tuple[str, str]]
 
@@ -85,14 +89,16 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     ipc_type = known.text("system.qb_ipc_type", "native")
     if ipc_type not in ("native", "shm", "socket"):
         raise ConfigurationError(f"system.qb_ipc_type is {ipc_type!r}; it is native, shm or socket")
+    algorithm = known.text("quorum.device.net.algorithm", None)
     unread = list(dict.fromkeys(_unread(pairs, nodes, known)))
     return CorosyncConf(
         cluster=config,
         ipc_type=None if ipc_type == "native" else ipc_type,
         uids=tuple(value for key, value in pairs if key == "uidgid.uid"),
         gids=tuple(value for key, value in pairs if key == "uidgid.gid"),
-        ignored=tuple(key for key in unread if not key.startswith(_OURS)),
-        unknown=tuple(key for key in unread if key.startswith(_OURS)),
+        ignored=tuple(key for key in unread if not _may_be_misspelt(key)),
+        unknown=tuple(key for key in unread if _may_be_misspelt(key)),
+        device_algorithm=algorithm,
         warnings=warnings,
     )
 
@@ -190,6 +196,11 @@ def _node(pairs: Pairs) -> NodeConfig:
         name=known.text("name", ""),
         addresses=tuple(value for key, value in sorted(pairs) if _is_address(key)),
     )
+
+
+def _may_be_misspelt(key: str) -> bool:
+    """Whether votequorum would have read the key, if it knew it: not what is meant for corosync-qdevice."""
+    return key.startswith(_OURS) and not key.startswith(_DEVICE_MODELS)
 
 
 def _called(pairs: Pairs) -> str:

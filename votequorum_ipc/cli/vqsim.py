@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from votequorum_ipc.cluster.config import ClusterConfig, TieBreaker
+from ..cluster.config import ClusterConfig, TieBreaker
 
 PARTITIONS = 16
 RING_SEQ_STEP = 4

@@ -1,0 +1,22 @@
+"""corosync.conf files for the tests of `check`, and their text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def conf(nodes: int, *quorum: str) -> str:
+    """A corosync.conf of so many nodes, with these lines in its quorum section."""
+    listed = "".join(
+        f"    node {{\n        nodeid: {at}\n        ring0_addr: 10.0.0.{at}\n    }}\n"
+        for at in range(1, nodes + 1)
+    )
+    lines = "\n".join(["    provider: corosync_votequorum", *(f"    {line}" for line in quorum)])
+    return f"totem {{\n    version: 2\n}}\nnodelist {{\n{listed}}}\nquorum {{\n{lines}\n}}\n"
+
+
+def write(directory: Path, text: str, name: str = "corosync.conf") -> Path:
+    """The text as a file."""
+    file = directory / name
+    file.write_text(text)
+    return file

@@ -1,0 +1,48 @@
+"""Runs a story in corosync-vqsim, and compares who is quorate in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..check.story import Story
+from ..check.vqsim import DEVICE_SYNC_TIMEOUT, DEVICE_TIMEOUT, WINDOW, Command, commands, for_vqsim
+from ..cluster import ClusterConfig
+from .vqsim import Vqsim
+
+_MARGIN: Final = 1.5
+"""How much longer than a timer real time waits for it."""
+
+
+def quorate_in_vqsim(config: ClusterConfig, story: Story) -> list[frozenset[int]]:
+    """The nodes that corosync's own code says are quorate after each step.
+
+    Raises `votequorum_ipc.cli.vqsim.Stuck` where vqsim does not answer.
+    """
+    quorate = []
+    with Vqsim(for_vqsim(config)) as vqsim:
+        for _, typed in commands(story):
+            for command in typed:
+                _DO[command.word](vqsim, command)
+            vqsim.read_for(0.05)
+            quorate.append(frozenset(nodeid for nodeid, report in vqsim.last.items() if report.quorate))
+    return quorate
+
+
+def _down(vqsim: Vqsim, command: Command) -> None:
+    vqsim.down(command.nodeids[0])
+
+
+def _qdevice(vqsim: Vqsim, command: Command) -> None:
+    vqsim.qdevice(command.nodeids[0], on=command.word.endswith("on"))
+    vqsim.read_for((DEVICE_TIMEOUT + DEVICE_SYNC_TIMEOUT) * _MARGIN / 1000)
+
+
+_DO: Final[dict[str, Callable[[Vqsim, Command], None]]] = {
+    "up": lambda vqsim, command: vqsim.up(command.nodeids[0], command.partition),
+    "down": _down,
+    "split": lambda vqsim, command: vqsim.move(command.partition, *command.nodeids),
+    "wait": lambda vqsim, _: vqsim.read_for(WINDOW * _MARGIN / 1000),
+    "qdevice on": _qdevice,
+    "qdevice off": _qdevice,
+}
