@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cluster.bench import DEVICE, info, started
-from votequorum_ipc.check.margin import Margin, margin
+from votequorum_ipc.check.margin import Margin, margin, rules_of
 from votequorum_ipc.cluster import (
     Cluster,
     ClusterConfig,
@@ -113,3 +113,9 @@ def test_losing_the_device_is_part_of_the_margin() -> None:
     two.kill(2)
     device_votes(two)
     assert told(two).device is False
+
+
+def test_the_rules_can_be_told_from_getinfo() -> None:
+    cluster = running(ClusterConfig.of(4, auto_tie_breaker=TieBreaker.LOWEST))
+    infos = {nodeid: info(cluster, nodeid) for nodeid in cluster.nodes}
+    assert margin(rules_of(infos[1]), infos, 1) == told(cluster)

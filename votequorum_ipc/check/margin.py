@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..cluster import Rules, TieBreaker
+from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
 from ..cluster.database import ClusterNode, NodeDatabase
 from ..cluster.effects import Clock, Effects
 from ..cluster.messages import NodeFlags
@@ -79,23 +79,18 @@ def rules_of(
 ) -> Rules:
     """The rules in force as far as `getinfo` tells; which node breaks ties is in cmap, not there."""
     breaks_ties = InfoFlags.AUTO_TIE_BREAKER in info.flags
-    return Rules(
+    return replace(
+        effective_rules(ClusterConfig.of(1)),
         two_node=InfoFlags.TWONODE in info.flags,
         wait_for_all=InfoFlags.WAIT_FOR_ALL in info.flags,
         last_man_standing=InfoFlags.LAST_MAN_STANDING in info.flags,
-        last_man_standing_window=0,
         tie_breaker=(tie_breaker or TieBreaker.LOWEST) if breaks_ties else TieBreaker.NONE,
         tie_breaker_nodes=tuple(tie_breaker_nodes),
         allow_downscale=InfoFlags.ALLOW_DOWNSCALE in info.flags,
-        expected_votes_tracking=False,
         has_device=bool(info.qdevice_votes),
         device_votes=info.qdevice_votes,
-        device_timeout=0,
-        device_sync_timeout=0,
         expected_votes=info.node_expected_votes,
         nodelist_votes=info.node_expected_votes,
-        node_count=0,
-        tie_breaker_was_set=breaks_ties,
     )
 
 
