@@ -39,6 +39,7 @@ class Copy:
 
     def __init__(self, directory: Path) -> None:
         self._root = directory / "tree"
+        directory.chmod(0o755)  # some tests run as another user
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
         for name in filter(None, listed.decode().split("\0")):
             if (ROOT / name).is_file():
