@@ -22,7 +22,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("testing",),  # a simulated cluster for other programs' tests
     ("", "blocking"),  # the names that programs import: votequorum_ipc itself
     ("check",),  # what a configuration survives
-    ("qdevice", "following", "watch", "changes", "status"),  # on top of the clients
+    ("qdevice", "watch", "follow", "nodelist"),  # on top of the clients
     ("votequorum", "quorum", "cmap", "cfg"),  # the clients
     ("handle", "retry"),  # what the clients have in common
     ("daemon",),  # libqb's server half, and the services
@@ -44,7 +44,7 @@ ALONE: Mapping[str, frozenset[str]] = {
     "ipc": frozenset({"ring", "wire", "types", "errors", "groups"}),
     "strategies": frozenset({"attack", "cluster", "wire", "types", "errors"}),
     "daemon": frozenset({"cluster", "ring", "wire", "types", "errors", "groups"}),
-    "types": frozenset(),
+    "types": frozenset({"errors"}),
     "errors": frozenset(),
 }
 """Rooms that may import these others and nothing else, whatever is below them."""

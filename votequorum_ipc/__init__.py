@@ -45,29 +45,45 @@ from .errors import (
 )
 from .retry import retry
 from .types import (
+    Change,
+    ClusterStatus,
+    Connected,
+    Device,
+    DeviceChanged,
     DispatchFlags,
+    ExpectedVotesChanged,
     ExpectedVotesNotification,
     InfoFlags,
+    Lost,
+    Member,
+    MembershipChanged,
+    NameChanged,
     Node,
     NodeInfo,
     NodelistNotification,
     NodeState,
+    NodeVotesChanged,
     QdeviceExtraInfoNotification,
+    QuorumChanged,
     QuorumNodelistNotification,
     QuorumNotification,
+    QuorumState,
     QuorumType,
     QuorumV0Notification,
     QuorumV1Notification,
+    QuorumView,
     RingId,
     TrackFlags,
+    VotesChanged,
 )
 
 if TYPE_CHECKING:
     from .cfg import Cfg
     from .cmap import Cmap
+    from .follow import cluster_status
     from .quorum import Quorum
     from .votequorum import Votequorum
-    from .watch import QuorumState, QuorumView, QuorumWatcher, watch_quorum
+    from .watch import QuorumWatcher, watch_quorum
 
 __version__ = "0.1.0"
 
@@ -78,12 +94,18 @@ __all__ = [
     "BadOperation",
     "Busy",
     "Cfg",
+    "Change",
+    "ClusterStatus",
     "Cmap",
+    "Connected",
     "ContextNotFound",
     "CsError",
     "CsErrorCode",
+    "Device",
+    "DeviceChanged",
     "DispatchFlags",
     "Exist",
+    "ExpectedVotesChanged",
     "ExpectedVotesNotification",
     "FailedOperation",
     "InfoFlags",
@@ -91,7 +113,11 @@ __all__ = [
     "Interrupt",
     "InvalidParam",
     "Library",
+    "Lost",
+    "Member",
+    "MembershipChanged",
     "MessageError",
+    "NameChanged",
     "NameNotFound",
     "NameTooLong",
     "NoMemory",
@@ -101,6 +127,7 @@ __all__ = [
     "Node",
     "NodeInfo",
     "NodeState",
+    "NodeVotesChanged",
     "NodelistNotification",
     "NotExist",
     "NotSupported",
@@ -108,6 +135,7 @@ __all__ = [
     "QueueFull",
     "QueueNotAvailable",
     "Quorum",
+    "QuorumChanged",
     "QuorumNodelistNotification",
     "QuorumNotification",
     "QuorumState",
@@ -125,6 +153,8 @@ __all__ = [
     "TryAgain",
     "Version",
     "Votequorum",
+    "VotesChanged",
+    "cluster_status",
     "retry",
     "watch_quorum",
 ]
@@ -134,9 +164,8 @@ _LATER: Final = {
     "Cmap": "cmap",
     "Quorum": "quorum",
     "Votequorum": "votequorum",
-    "QuorumState": "watch",
-    "QuorumView": "watch",
     "QuorumWatcher": "watch",
+    "cluster_status": "follow",
     "watch_quorum": "watch",
 }
 """Names, and the modules that have them: imported when first used, since no program uses all of them."""

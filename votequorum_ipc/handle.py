@@ -121,6 +121,11 @@ class Handle(Generic[EventT]):
         """Wait for one event. Raises as `events` does, but may be called before `trackstart`."""
         return self._decode_event(await self._connection.next_event())
 
+    def next_event_nowait(self) -> EventT | None:
+        """The next event if one is here, else None. Raises as `events` does."""
+        raw = self._connection.next_event_nowait()
+        return None if raw is None else self._decode_event(raw)
+
     async def dispatch(self, flags: DispatchFlags) -> None:
         """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
 

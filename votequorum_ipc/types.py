@@ -1,14 +1,17 @@
 """The values that calls take and give: enumerations, flags and frozen dataclasses, with the C API's names.
 
-Nothing here knows bytes or sockets. An enumeration keeps a number that it has no name for, because a newer
-daemon may send one (and corosync 3.1.7 does send a node state of 0 for a quorum device).
+First the values of single calls and events, then those that follow quorum as a whole: a status, the kinds of
+change, a view. Nothing here knows bytes or sockets. An enumeration keeps a number that it has no name for,
+because a newer daemon may send one (and corosync 3.1.7 does send a node state of 0 for a quorum device).
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from .errors import CsError
 
 
 class NodeState(enum.IntEnum):
@@ -63,6 +66,15 @@ class InfoFlags(OpenFlag):
     QDEVICE_MASTER_WINS = 512
     QDEVICE_HAS_EXTRA_INFO = 1024
     """Newer than corosync 3.1.10."""
+
+
+DEVICE_FLAGS: Final = (
+    InfoFlags.QDEVICE_REGISTERED
+    | InfoFlags.QDEVICE_ALIVE
+    | InfoFlags.QDEVICE_CAST_VOTE
+    | InfoFlags.QDEVICE_MASTER_WINS
+)
+"""The flags that describe one node's device. All others describe the cluster."""
 
 
 class TrackFlags(OpenFlag):
@@ -167,6 +179,11 @@ class NodeInfo(NamedTuple):
     flags: InfoFlags
     qdevice_votes: int
     qdevice_name: str
+
+    @property
+    def quorate(self) -> bool:
+        """Whether the partition of the node that was asked is quorate: `InfoFlags.QUORATE`."""
+        return InfoFlags.QUORATE in self.flags
 
 
 class LinkStatus(NamedTuple):
@@ -300,3 +317,203 @@ VotequorumEvent = (
 
 QuorumEvent = QuorumV0Notification | QuorumV1Notification | QuorumNodelistNotification
 """What `Quorum.events` yields: the first with model 0, the others with model 1."""
+
+
+# --- Following quorum as a whole: what `cluster_status` and `watch_quorum` give ---
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of this node's partition."""
+
+    node_id: int
+    name: str
+    """From the node list in cmap; empty where that has none."""
+    local: bool
+    """Whether this is the node that was asked."""
+    info: NodeInfo | None
+    """What votequorum knows of it; None without votequorum, or where it knows nothing of the node."""
+    address: str = ""
+    """The first address in the node list, as the configuration has it; empty where that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The quorum device that some member has registered."""
+
+    name: str
+    votes: int
+    """What it may contribute."""
+    casts_vote: bool
+    """Whether its votes count on this node now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """What one node knows of its partition of the cluster, all of it at one moment."""
+
+    quorum_type: QuorumType
+    """FREE on a daemon without a quorum provider, which always calls itself quorate."""
+    provider: str | None
+    """Its name, such as "corosync_votequorum"; None without a provider, or where cmap cannot be reached."""
+    node_id: int
+    """The node that was asked; 0 where neither votequorum nor cmap could tell."""
+    ring_id: RingId
+    quorate: bool
+    """What the daemon says. Every source agrees: the quorum service, votequorum and its QUORATE flag."""
+    members: tuple[Member, ...]
+    """In corosync's order."""
+    info: NodeInfo | None
+    """votequorum's figures as this node has them; None without votequorum."""
+
+    @property
+    def device(self) -> Device | None:
+        """The quorum device, if a member has registered one."""
+        infos = [member.info for member in self.members if member.info]
+        if self.info is None or not any(InfoFlags.QDEVICE_REGISTERED in info.flags for info in infos):
+            return None
+        casts_vote = InfoFlags.QDEVICE_CAST_VOTE in self.info.flags
+        return Device(self.info.qdevice_name, self.info.qdevice_votes, casts_vote)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The daemon was found and has told its state. What happened before is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection to the daemon ended, or there was no daemon to connect to."""
+
+    error: CsError
+    """`Library` where it stopped, died or is not running, `Access` where this user may not ask, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """Nodes joined or left. A node that restarted does both at once."""
+
+    ring_id: RingId
+    members: tuple[int, ...]
+    joined: tuple[int, ...]
+    left: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumChanged:
+    """This node's partition gained or lost quorum."""
+
+    quorate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedVotesChanged:
+    """The votes that this node expects changed."""
+
+    expected_votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VotesChanged:
+    """The votes present changed, or the number that quorum takes, or the cluster's flags."""
+
+    info: NodeInfo
+    """All figures after the change, as this node has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVotesChanged:
+    """A node's votes changed, or a node was seen for the first time."""
+
+    node_id: int
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """The state of a node's quorum device changed."""
+
+    node_id: int
+    name: str
+    flags: InfoFlags
+    """Those of `DEVICE_FLAGS` that are set."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameChanged:
+    """The node list in cmap gives a node another name, as after a reload of corosync.conf."""
+
+    node_id: int
+    name: str
+
+
+Change = (
+    Connected
+    | Lost
+    | MembershipChanged
+    | QuorumChanged
+    | ExpectedVotesChanged
+    | VotesChanged
+    | NodeVotesChanged
+    | DeviceChanged
+    | NameChanged
+)
+"""What `QuorumView.changes` has."""
+
+
+class QuorumState(enum.Enum):
+    """Whether this node's partition has quorum. Only `QUORATE` is true.
+
+    Fence other nodes, take over what they ran, and write to shared storage while `QUORATE`, and only then.
+    Stop what needs quorum on `NOT_QUORATE`: the others may have quorum. On `UNKNOWN` fence nobody, and do not
+    go on for long: the other nodes miss this one as soon as its corosync is gone, and may be about to fence
+    it. Wait for the daemon's restart no longer than they would need for that.
+    """
+
+    QUORATE = "quorate"
+    NOT_QUORATE = "not quorate"
+    UNKNOWN = "unknown"
+
+    def __bool__(self) -> bool:
+        return self is QuorumState.QUORATE
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumView:
+    """Quorum as one node knew it at the moment when the view was returned, and what led there.
+
+    A view does not change afterwards. To know the state later, ask for another view.
+    """
+
+    state: QuorumState
+    since: float
+    """When that state was first noticed, in seconds on the clock of the event loop (trio's, asyncio's, or
+    `time.monotonic`)."""
+    status: ClusterStatus | None
+    """Everything known at that moment; None while the state is UNKNOWN."""
+    changes: tuple[Change, ...]
+    """Everything reported since the view before this one, in order."""
+    dropped: int
+    """How many changes came before those in `changes` and were dropped because too many had gathered."""
+    error: CsError | None
+    """Why the state is UNKNOWN; else None."""
+
+    @property
+    def ring_id(self) -> RingId | None:
+        """The membership; None while unknown."""
+        return self.status.ring_id if self.status else None
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """This node's partition; empty while unknown."""
+        return self.status.members if self.status else ()
+
+    @property
+    def info(self) -> NodeInfo | None:
+        """votequorum's figures as this node has them; None while unknown."""
+        return self.status.info if self.status else None
+
+    @property
+    def expected_votes(self) -> int:
+        """As this node has them; 0 while unknown."""
+        return self.info.node_expected_votes if self.info else 0

@@ -8,12 +8,13 @@ corosync's include/corosync/votequorum.h and the man pages votequorum_*(3).
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
-from .errors import CsErrorCode, InvalidParam
+from .errors import CsError, CsErrorCode, InvalidParam, Library
 from .handle import Handle
-from .ipc import Address, connect
+from .ipc import Address, connect, sibling
+from .ipc.handshake import nothing_listens
 from .types import (
     QDEVICE_EXTRA_INFO_MAXSIZE,
     QDEVICE_MAX_NAME_LEN,
@@ -29,11 +30,16 @@ from .types import (
     TrackFlags,
     VotequorumEvent,
 )
+from .wire import Layout
 from .wire import votequorum as wire
 from .wire.fields import encode_text
 
 SERVICE: Final = "votequorum"
 
+_NO_PROVIDER = (
+    "corosync runs, but without votequorum: name it in the quorum section of corosync.conf "
+    "(provider: corosync_votequorum) and restart it"
+)
 _NO_DEVICE = "no quorum device is registered on this node: call qdevice_register first"
 _OTHER_DEVICE = "the device registered on this node has another name than {name!r}: getinfo tells which"
 _NO_NODE = "no node {nodeid} is known here: votequorum-ipc status shows those that are members"
@@ -127,10 +133,16 @@ class Votequorum(Handle[VotequorumEvent]):
 
         The callbacks, plain or async functions of one event, are what `dispatch` calls. `address` is None
         for corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
-        users whose server is believed. Raises `Library` when it is not running, `Access` when this user may
-        not use it, `Security` when another user's program answers in its place, `TryAgain` while it starts.
+        users whose server is believed. Raises `Library` when it is not running, or runs without votequorum,
+        `Access` when this user may not use it, `Security` when another user's program answers in its place,
+        `TryAgain` while it starts.
         """
-        connection = await connect(SERVICE, address=address, server_uids=server_uids)
+        try:
+            connection = await connect(SERVICE, address=address, server_uids=server_uids)
+        except Library as error:
+            if nothing_listens(error) and await _quorum_listens(address, server_uids):
+                raise Library(_NO_PROVIDER) from error.__cause__
+            raise
         callbacks = {
             QuorumNotification: quorum_notify,
             NodelistNotification: nodelist_notify,
@@ -144,19 +156,33 @@ class Votequorum(Handle[VotequorumEvent]):
 
         `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never had as a member.
         """
-        answer = await self._call(wire.GETINFO, wire.GETINFO_RESPONSE, nodeid=nodeid)
-        return NodeInfo(
-            answer.nodeid,
-            _STATES.get(answer.state) or NodeState(answer.state),
-            answer.votes,
-            answer.expected_votes,
-            answer.highest_expected,
-            answer.total_votes,
-            answer.quorum,
-            _flags(answer.flags),
-            answer.qdevice_votes,
-            answer.qdevice_name,
+        return _node_info(await self._call(wire.GETINFO, wire.GETINFO_RESPONSE, nodeid=nodeid))
+
+    async def getinfo_all(
+        self, nodeids: Sequence[int], *, context: int | None = None
+    ) -> list[NodeInfo | CsError]:
+        """`getinfo` for several nodes, sent together. An error is returned in its node's place.
+
+        With a `context`, votequorum also repeats its state, as for `trackstart` with CURRENT, in two events
+        that have this context. It does so after the answer about the first node.
+        """
+        requests: list[tuple[Layout, dict[str, int]]] = [(wire.GETINFO, {"nodeid": node}) for node in nodeids]
+        if context is not None:
+            requests.insert(1, (wire.TRACKSTART, {"context": context, "track_flags": TrackFlags.CURRENT}))
+        answers = await self._connection.request_all(
+            [request.encode(**fields) for request, fields in requests],
+            response_size=wire.GETINFO_RESPONSE.fixed_size,
         )
+        infos: list[NodeInfo | CsError] = []
+        for (request, fields), raw in zip(requests, answers, strict=True):
+            if request is wire.GETINFO:
+                try:
+                    if isinstance(raw, CsError):
+                        raise raw
+                    infos.append(_node_info(self._decoded(request, wire.GETINFO_RESPONSE, raw, fields)))
+                except CsError as error:
+                    infos.append(error)
+        return infos
 
     async def setexpected(self, expected_votes: int) -> None:
         """Change the votes the whole cluster expects (votequorum_setexpected(3)).
@@ -265,11 +291,36 @@ class Votequorum(Handle[VotequorumEvent]):
         await self._call(request, wire.STATUS_RESPONSE, deferred=deferred, **fields)
 
 
+def _node_info(answer: Any) -> NodeInfo:
+    return NodeInfo(
+        answer.nodeid,
+        _STATES.get(answer.state) or NodeState(answer.state),
+        answer.votes,
+        answer.expected_votes,
+        answer.highest_expected,
+        answer.total_votes,
+        answer.quorum,
+        _flags(answer.flags),
+        answer.qdevice_votes,
+        answer.qdevice_name,
+    )
+
+
 def _as_int32(number: int, what: str) -> int:
     """A uint32 of the C library as the int32 that it becomes in the message (`int cast_vote`)."""
     if not 0 <= number <= _MAX_UINT32:
         raise InvalidParam(f"{what} is 0 to {_MAX_UINT32}, not {number}")
     return number - _MAX_UINT32 - 1 if number > _MAX_INT32 else int(number)
+
+
+async def _quorum_listens(address: Address, server_uids: Collection[int] | None) -> bool:
+    """Whether the daemon is there, though its votequorum is not."""
+    try:
+        where = sibling(address, "quorum")
+        async with await connect("quorum", address=where, server_uids=server_uids):
+            return True
+    except CsError:
+        return False
 
 
 def _device_name(name: str) -> str:

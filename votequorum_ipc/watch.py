@@ -1,196 +1,229 @@
-"""Quorum as a whole, for as long as the program runs: `async with watch_quorum() as watcher`.
+"""Quorum for as long as a program runs: `async with watch_quorum() as watcher`.
 
-Strategy: a task of the block's own nursery follows the daemon (`changes`), and makes a view of each thing
-that the daemon reports. When the daemon is lost that is a view as well, at once; then it is looked for again,
-at growing intervals, and followed anew from the state that it has then. So of what a daemon reports while it
-is connected each change is one view, in order; what happened in between nobody can tell.
+Strategy: nothing runs between calls. Whoever asks takes what the daemon has reported since, and has it asked
+for its state now (`follow`). When the daemon is lost, the state is unknown at once. The next question looks
+for it again, after pauses that grow, and follows it anew from the state that it has then.
 
-"Not quorate" is what a daemon says; "unknown" is that none is there to say anything. They differ.
+"Not quorate" is what a daemon says; "unknown" is that nobody can say anything. They differ.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import enum
 import math
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Final, Self
 
-import trio
-
-from .changes import Change, Follower
-from .errors import BadHandle, CsError, InvalidParam, QueueFull, Timeout
-from .groups import unwrapped
+from .errors import BadHandle, Busy, CsError, InvalidParam, NotExist, Timeout, TryAgain
+from .follow import Follower
+from .ipc.address import locate
+from .ipc.backend import current_time, move_on_after, sleep
 from .retry import Backoff
-from .status import Member
-from .types import NodeInfo, RingId
+from .types import Change, ClusterStatus, Connected, Lost, QuorumState, QuorumType, QuorumView
 
-VIEW_LIMIT: Final = 10_000
-"""Views that are kept for a program that does not take them. Beyond it the watcher ends with `QueueFull`."""
+CHANGE_LIMIT: Final = 10_000
+"""Changes that one view holds at most. Of more, the oldest are dropped and counted."""
+
+PATIENCE: Final = 40.0
+"""Seconds for which a daemon may leave a question unanswered, by default. After a membership change corosync
+answers nothing while it waits for a quorum device: by default up to 30 s (quorum.device.sync_timeout)."""
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 """Seconds until a daemon that is not there is looked for again."""
 
+_BUSY_PAUSE: Final = 0.1
+"""Seconds until a daemon that could not answer is asked again."""
 
-class QuorumState(enum.Enum):
-    """Whether this node's partition has quorum. Only `QUORATE` is true.
-
-    Fence other nodes, take over what they ran, and write to shared storage while `QUORATE`, and only then.
-    Stop what needs quorum on `NOT_QUORATE`: the others may have quorum. `UNKNOWN` is no reason to fence
-    anybody, and no leave to go on for long: the other nodes miss this one as soon as its corosync is gone,
-    and may be about to fence it. Wait for the daemon's restart no longer than they would need for that.
-    """
-
-    QUORATE = "quorate"
-    NOT_QUORATE = "not quorate"
-    UNKNOWN = "unknown"
-
-    def __bool__(self) -> bool:
-        return self is QuorumState.QUORATE
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The daemon was found: what the view shows is its state of now. Not a change in the cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The daemon is gone, or was not there to begin with."""
-
-    error: CsError
-    """`Library` where it stopped, died or is not running, `Access` where this user may not ask, and so on."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuorumView:
-    """What one node knows of quorum, from one moment to the next view."""
-
-    state: QuorumState
-    since: float
-    """When that state began, as it was noticed here: on trio's clock, which the time of day does not move."""
-    why: Connected | Lost | Change
-    """What made this view another one than the last."""
-    ring_id: RingId | None
-    """The membership; None while unknown."""
-    members: tuple[Member, ...]
-    """This node's partition; empty while unknown. Each has its state and votes in `info`, which is None for
-    one that joined just now and was never seen before: its votes are a later view's news."""
-    expected_votes: int
-    """As this node has them; 0 while unknown, and without votequorum."""
-    info: NodeInfo | None
-    """votequorum's figures, when it was last asked: total votes, quorum, flags; None while unknown."""
+_NO_PROVIDER: Final = (
+    "corosync runs without a quorum provider, and then always calls itself quorate: name one in the quorum "
+    "section of corosync.conf (provider: corosync_votequorum) and restart it"
+)
 
 
 class QuorumWatcher(AsyncIterator[QuorumView]):
-    """The views, as they come: `async for view in watcher`. Made by `watch_quorum`.
+    """Gives views of quorum: `async for view in watcher`, or `await watcher.current()`.
 
-    The first one comes as soon as the daemon was asked, or was not there. Never ends by itself. When more
-    than `VIEW_LIMIT` views wait to be taken, raises `QueueFull` after the last of them. Raises `InvalidParam`
-    for an address that is none, `BadHandle` after the block.
+    Made by `watch_quorum`; an async context manager. Raises `Busy` when another task is asking already, and
+    `BadHandle` after the block. Cancelling a call loses no change.
     """
 
-    def __init__(self, address: str | os.PathLike[str] | None, patience: float) -> None:
+    def __init__(
+        self,
+        address: str | os.PathLike[str] | None,
+        server_uids: Collection[int] | None,
+        patience: float,
+        require_provider: bool,
+    ) -> None:
         """Not public: use `watch_quorum`."""
-        self.latest: QuorumView | None = None
-        """The newest view, taken or not; None before the first."""
         self._address = address
+        self._server_uids = server_uids
         self._patience = patience
-        self._end: CsError = BadHandle("the block of watch_quorum has ended")
-        self._follower: Follower
-        self._send, self._receive = trio.open_memory_channel[QuorumView](VIEW_LIMIT)
+        self._require_provider = require_provider
+        self._follower: Follower | None = None
+        self._ended: Follower | None = None
+        """One that has lost its daemon and is not closed yet, because that may take a moment."""
+        self._connected: bool | None = None
+        """None before the first answer or failure."""
+        self._error: CsError | None = None
+        """Why the last question was not answered."""
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._look_again_at = -math.inf
+        self._changes: collections.deque[Change] = collections.deque()
+        self._dropped = 0
+        self._last: QuorumView | None = None
+        self._asked = False
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> QuorumView:
+        """Wait for the next view: the first at once, then one whenever there is a change.
+
+        Raises as the class says. A failure of the daemon is a view.
+        """
+        with self._asking():
+            while True:
+                await self._until_due()
+                view = self._view(await self._status())
+                if self._last is None or view.changes or view.dropped or view.state is not self._last.state:
+                    return self._taken(view)
+
+    async def current(self) -> QuorumView:
+        """A view now. Asks the daemon, or tries once to connect, for at most `patience` seconds."""
+        with self._asking():
+            return self._taken(self._view(await self._status()))
+
+    async def aclose(self) -> None:
+        """End the connections. A task that asks meanwhile gets `BadHandle`."""
+        self._closed = True
+        followers, self._follower, self._ended = (self._follower, self._ended), None, None
+        async with contextlib.AsyncExitStack() as stack:
+            for follower in followers:
+                if follower is not None:
+                    stack.push_async_callback(follower.aclose)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._check_open()
+        if self._asked:
+            raise Busy("another task is asking this watcher: give each task a watcher of its own")
+        self._asked = True
         try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            raise self._end from None
+            yield
+        finally:
+            self._asked = False
 
-    # --- the task ---
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadHandle("the block of watch_quorum has ended")
 
-    async def _run(self) -> None:
+    # --- asking ---
+
+    async def _until_due(self) -> None:
+        """Wait until it makes sense to ask: for an announcement, or until it is time to look again."""
+        if self._last is None or self._changes:
+            return
+        if self._follower is None:
+            await sleep(max(self._look_again_at - current_time(), 0))
+        elif self._error is None:
+            with contextlib.suppress(CsError):
+                await self._follower.wait(self._patience)
+
+    async def _status(self) -> ClusterStatus | None:
+        """The status now; None, and `_error`, where nobody can tell."""
+        error: CsError
         try:
-            with self._send:
-                await self._follow_for_ever()
-        except InvalidParam as error:
-            self._end = error
-        except trio.WouldBlock:
-            self._end = QueueFull(f"{VIEW_LIMIT} views were not taken")
+            with move_on_after(self._patience):
+                return await self._answer()
+            self._check_open()
+            error = Timeout(
+                f"the daemon has not answered for {self._patience:g} s: is it stopped, or waiting for other "
+                "nodes or a quorum device?"
+            )
+            if self._follower is None:
+                self._lose(error)
+        except CsError as failure:
+            self._check_open()
+            error = failure
+            self._lose(error)
+        self._error = error
+        return None
 
-    async def _follow_for_ever(self) -> None:
-        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+    async def _answer(self) -> ClusterStatus:
+        self._check_open()
+        if self._ended is not None:
+            ended, self._ended = self._ended, None
+            await ended.aclose()
+        if self._follower is None:
+            follower = await Follower.connect(self._address, self._server_uids, self._record)
+            if self._closed:
+                await follower.aclose()
+            self._check_open()
+            self._follower = follower
         while True:
-            if await self._follow():
-                backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-            await trio.sleep(backoff.pause())
-
-    async def _follow(self) -> bool:
-        """Follow the daemon until it is lost; whether it was there at all."""
-        found = False
-        with trio.CancelScope(deadline=trio.current_time() + self._patience) as scope:
             try:
-                async with Follower.connect(self._address, self._on_change) as follower:
-                    self._follower = follower
-                    try:
-                        await follower.start()
-                        scope.deadline = math.inf
-                        found = True
-                        self._show(Connected())
-                        await follower.follow(patience=self._patience)
-                    except CsError as error:
-                        # At once: to end the connections to a dead daemon takes a moment.
-                        self._show_loss(error)
-            except InvalidParam:
-                raise
-            except CsError as error:
-                self._show_loss(error)
-        if scope.cancelled_caught:
-            self._show_loss(Timeout(f"the daemon has not answered for {self._patience:g} s"))
-        return found
+                status = await self._follower.read()
+                break
+            except TryAgain:
+                await sleep(_BUSY_PAUSE)
+        self._error = None
+        if not self._connected:
+            self._connected = True
+            self._record(Connected())
+            self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        return status
 
-    def _on_change(self, change: Change) -> None:
-        self._show(change)
+    def _lose(self, error: CsError) -> None:
+        if self._connected is not False:
+            self._connected = False
+            self._record(Lost(error))
+        self._ended, self._follower = self._follower, None
+        self._look_again_at = current_time() + self._backoff.pause()
 
-    def _show(self, why: Connected | Change) -> None:
-        follower = self._follower
-        infos = follower.infos
-        members = tuple(
-            Member(node, follower.names.get(node, ""), node == follower.node_id, infos.get(node))
-            for node in follower.members
-        )
-        state = QuorumState.QUORATE if follower.quorate else QuorumState.NOT_QUORATE
-        self._publish(state, why, follower.ring_id, members, follower.expected_votes, follower.own)
+    # --- views ---
 
-    def _show_loss(self, error: CsError) -> None:
-        if self.latest is None or self.latest.state is not QuorumState.UNKNOWN:
-            self._publish(QuorumState.UNKNOWN, Lost(error), None, (), 0, None)
+    def _record(self, change: Change) -> None:
+        self._changes.append(change)
+        if len(self._changes) > CHANGE_LIMIT:
+            self._changes.popleft()
+            self._dropped += 1
 
-    def _publish(
-        self,
-        state: QuorumState,
-        why: Connected | Lost | Change,
-        ring_id: RingId | None,
-        members: tuple[Member, ...],
-        expected_votes: int,
-        info: NodeInfo | None,
-    ) -> None:
-        same = self.latest is not None and self.latest.state is state
-        since = self.latest.since if same and self.latest else trio.current_time()
-        view = QuorumView(state, since, why, ring_id, members, expected_votes, info)
-        self._send.send_nowait(view)
-        self.latest = view
+    def _view(self, status: ClusterStatus | None) -> QuorumView:
+        error = self._error
+        if status is not None and status.quorum_type is QuorumType.FREE and self._require_provider:
+            status, error = None, NotExist(_NO_PROVIDER)
+        if status is None:
+            state = QuorumState.UNKNOWN
+        else:
+            state = QuorumState.QUORATE if status.quorate else QuorumState.NOT_QUORATE
+        same = self._last is not None and self._last.state is state
+        since = self._last.since if same and self._last else current_time()
+        return QuorumView(state, since, status, tuple(self._changes), self._dropped, error)
+
+    def _taken(self, view: QuorumView) -> QuorumView:
+        self._changes.clear()
+        self._dropped = 0
+        self._last = view
+        return view
 
 
-@contextlib.asynccontextmanager
-async def watch_quorum(
-    address: str | os.PathLike[str] | None = None, *, patience: float = math.inf
-) -> AsyncIterator[QuorumWatcher]:
+def watch_quorum(
+    address: str | os.PathLike[str] | None = None,
+    *,
+    patience: float | None = PATIENCE,
+    require_provider: bool = True,
+    server_uids: Collection[int] | None = None,
+) -> QuorumWatcher:
     """Watch quorum for as long as the block, through the daemon's restarts.
 
     ```python
@@ -200,16 +233,22 @@ async def watch_quorum(
                 await stop_services()
     ```
 
+    A view's `state` is that of the moment in which the view is returned, as the daemon told it after the
+    question; `view.changes` is everything reported since the view before. Nothing runs in between, so a
+    program that holds a view for a while asks again, `await watcher.current()`, before it acts on it.
+
     `address` is where the services are: None for corosync on this machine, or one with "{service}" in it; see
-    `votequorum_ipc.ipc.connect`. `patience` is how many seconds the daemon may leave a question unanswered
-    before it counts as lost, and after how many without news it is asked. By default a daemon that hangs goes
-    unnoticed, as it does in C. While nodes synchronise corosync answers nothing: where there is a quorum
-    device, for up to quorum.device.sync_timeout (30 s). The watcher's task ends with the block.
+    `votequorum_ipc.ipc.connect`, also for `server_uids`, the users whose server is believed: with another one
+    the state is UNKNOWN. `patience` is for how many seconds the daemon may leave a question
+    unanswered before the state is UNKNOWN, and after how many without an announcement `async for` asks for
+    what is not announced. Choose more than quorum.device.sync_timeout where there is a quorum device: while
+    nodes synchronise, corosync answers nothing. None waits for ever.
+
+    Without a quorum provider a daemon calls itself quorate always: the state is UNKNOWN then, unless
+    `require_provider` is False. Raises `InvalidParam` for an invalid address or patience.
     """
-    watcher = QuorumWatcher(address, patience)
-    # The task raises nothing of its own: what is in the group is the block's.
-    with unwrapped():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watcher._run)
-            yield watcher
-            nursery.cancel_scope.cancel()
+    locate("votequorum", address)
+    patience = math.inf if patience is None else patience
+    if not patience > 0:
+        raise InvalidParam(f"patience is a positive number of seconds, or None: not {patience!r}")
+    return QuorumWatcher(address, server_uids, patience, require_provider)

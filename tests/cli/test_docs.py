@@ -8,26 +8,30 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
-from votequorum_ipc import InfoFlags, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.changes import (
+from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
+from votequorum_ipc.cli import script, serve, shapes
+from votequorum_ipc.cli.lines import print_change
+from votequorum_ipc.cli.tables import print_status
+from votequorum_ipc.types import (
     Change,
+    ClusterStatus,
+    Connected,
     DeviceChanged,
     ExpectedVotesChanged,
+    Lost,
+    Member,
     MembershipChanged,
+    NameChanged,
     NodeVotesChanged,
     QuorumChanged,
     VotesChanged,
 )
-from votequorum_ipc.cli import script, serve, shapes
-from votequorum_ipc.cli.lines import print_change
-from votequorum_ipc.cli.tables import print_status
-from votequorum_ipc.status import ClusterStatus, Member
 
 from .command import COMMAND, ENVIRONMENT, status, without_daemon
 
@@ -64,9 +68,9 @@ STATUS = ClusterStatus(
     ring_id=RingId(1, 0xD),
     quorate=True,
     members=(
-        Member(1, "alpha", True, WITH_DEVICE),
-        Member(2, "beta", False, info(2)),
-        Member(3, "gamma", False, info(3)),
+        Member(1, "alpha", True, WITH_DEVICE, "192.0.2.1"),
+        Member(2, "beta", False, info(2), "192.0.2.2"),
+        Member(3, "gamma", False, info(3), "192.0.2.3"),
     ),
     info=WITH_DEVICE,
 )
@@ -177,8 +181,10 @@ def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:
 def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
     device = {"qdevice": shapes.status_shape(STATUS)["qdevice"]}
     assert first_column("| key |") == {*paths({**status(shm_daemon), **device})}
-    events = {shapes.change_shape(change)["event"] for change in CHANGES}
-    assert first_column("| `event` |") == {"status"} | events
+    kinds = [*CHANGES, Lost(Library("gone")), NameChanged(1, "other")]
+    assert {type(change) for change in kinds} == {*get_args(Change)} - {Connected}
+    events = {shapes.change_shape(change)["event"] for change in kinds}
+    assert first_column("| `event` |") == {"status", "unknown"} | events
 
 
 def first_column(heading: str) -> set[str]:

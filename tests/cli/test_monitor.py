@@ -7,6 +7,9 @@ its way to a new membership, and then both must say so.
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,11 @@ from tests.real.cluster import Cluster, three_nodes
 from tests.real.config import Config, Device
 from tests.real.cref import CS_OK, CQuorum, CVotequorum
 from tests.real.daemon import Daemon
-from tests.real.waiting import eventually
+from tests.real.waiting import DEADLINE, eventually
 
 from . import quorumtool
 from .agreement import assert_agrees
-from .command import Line, Monitor
+from .command import COMMAND, ENVIRONMENT, Line, Monitor
 
 ANNOUNCED = ("membership", "quorum")
 
@@ -156,7 +159,7 @@ def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tm
         assert (last["total_votes"], last["quorum"]) == (5, 3)
 
 
-def test_memberships_are_told_at_once_while_the_cluster_waits_for_a_quorum_device(
+def test_memberships_are_told_while_the_cluster_waits_for_a_quorum_device_and_quorum_is_unknown(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     # Should the wait end by itself, it would do so with the device's death, and the lines would differ.
@@ -164,7 +167,7 @@ def test_memberships_are_told_at_once_while_the_cluster_waits_for_a_quorum_devic
     cluster = start_cluster(Config(nodes=three_nodes(), device=device))
     with cluster[1].namespace():
         votequorum = CVotequorum()
-    with votequorum, Monitor(cluster[1], tmp_path) as monitor:
+    with votequorum, Monitor(cluster[1], tmp_path, "--patience", "1") as monitor:
         assert votequorum.qdevice_register(b"dev") == CS_OK
         assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[0])) == CS_OK
         eventually(lambda: quorumtool.figures(cluster[1])["votequorum"]["total_votes"] == 4)
@@ -174,32 +177,49 @@ def test_memberships_are_told_at_once_while_the_cluster_waits_for_a_quorum_devic
         # Until the device polls with the last ring id, corosync answers no question.
         cluster.isolate(3)
         monitor.wait_for("membership", members=[1, 2])
+        assert monitor.wait_for("unknown")["error"]["code"] == "TIMEOUT"
         cluster.partition([1], [2], [3])
         wait_until_last(monitor, event="membership", members=[1])
         assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[-1])) == CS_OK
 
-        wait_until_last(monitor, event="votes", total_votes=2)
-        *told_meanwhile, quorum_line, device_line, _ = monitor.events()
-        assert {line["event"] for line in told_meanwhile} == {"membership"}
-        assert quorum_line == {"event": "quorum", "quorate": False}
-        # It was registered before, but corosync did not announce that.
+        # Known again, the state is shown in full.
+        wait_until_last(monitor, event="status", quorate=False)
+        assert monitor.lines()[-1]["votequorum"]["total_votes"] == 2
         flags = ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
-        assert device_line == {"event": "qdevice", "node_id": 1, "name": "dev", "flags": flags}
+        assert {"event": "qdevice", "node_id": 1, "name": "dev", "flags": flags} in monitor.events()
+        announced_last, quorum_line = announced(monitor)[-2:]
+        assert announced_last["members"] == [1]
+        assert quorum_line == {"event": "quorum", "quorate": False}
 
 
 def ring_of(line: Line) -> tuple[int, int]:
     return line["ring_id"]["nodeid"], line["ring_id"]["seq"]
 
 
-def test_a_lost_daemon_is_the_last_line_and_exit_code_1(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_it_follows_through_a_restart_of_corosync(start_daemon: StartDaemon, tmp_path: Path) -> None:
     daemon = start_daemon(Config())
     with Monitor(daemon, tmp_path) as monitor:
         daemon.kill()
-        assert monitor.wait() == 1
-        error = monitor.lines()[-1]["error"]
+        error = monitor.wait_for("lost")["error"]
         assert (error["code"], error["number"]) == ("LIBRARY", 2)
-        assert monitor.errors() == f"votequorum-ipc: {error['message']}\n"
-        assert error["message"].endswith("start it, then connect again")
+        daemon.start()
+        daemon.wait_ready()
+        eventually(lambda: [line for line in monitor.events() if line["event"] == "status"])
+        assert monitor.interrupt() == 0
+    assert [line["event"] for line in monitor.lines()[:3]] == ["status", "lost", "status"]
+    assert monitor.errors() == ""
+
+
+def test_where_nothing_listens_it_says_what_to_do_and_goes_on_looking() -> None:
+    argv = [*COMMAND, "monitor", "--json", "--address", "@nothing-listens-here"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout
+        line = json.loads(process.stdout.readline())
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+    assert line["event"] == "lost"
+    assert "nothing listens on the abstract socket 'nothing-listens-here'" in line["error"]["message"]
 
 
 def test_ctrl_c_ends_it_quietly_with_exit_code_0(daemon: Daemon, tmp_path: Path) -> None:

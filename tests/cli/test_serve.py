@@ -385,7 +385,7 @@ def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, pr
         (("--device", "0"), "0 is not in the range"),
     ],
 )
-def test_wrong_usage_is_said_and_exits_with_2(
+def test_wrong_usage_is_said_and_exits_with_64(
     tmp_path: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
     (tmp_path / "FILE").write_text(CONF)
@@ -393,5 +393,5 @@ def test_wrong_usage_is_said_and_exits_with_2(
     (tmp_path / "BINARY").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\xff")
     paths = {name: str(tmp_path / name) for name in ("FILE", "BROKEN", "BINARY")}
     result = without_daemon("serve", *(paths.get(argument, argument) for argument in arguments))
-    assert result.returncode == 2
+    assert result.returncode == 64
     assert complaint in " ".join(result.stderr.split())

@@ -21,11 +21,10 @@ from tests.cli.command import AS_NOBODY, COMMAND, ENVIRONMENT, NOBODY
 from tests.cli.test_serve import Served
 from tests.client.support import nothing_left
 from tests.real.host import Host
-from votequorum_ipc import Cmap, Library, Quorum, Security, Votequorum
+from votequorum_ipc import Cmap, Library, Quorum, Security, Votequorum, cluster_status
 from votequorum_ipc.cfg import Cfg
 from votequorum_ipc.ipc import Connection, connect
 from votequorum_ipc.ipc.identity import Server, check_server
-from votequorum_ipc.status import cluster_status
 from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire.setup import CONNECTION_RESPONSE
 
@@ -138,7 +137,7 @@ async def test_credentials_are_asked_for_before_the_server_can_send(monkeypatch:
 IN_A_USER_NAMESPACE = """
 from votequorum_ipc import CsError
 from votequorum_ipc.ipc.identity import Server, check_server
-from votequorum_ipc.status import cluster_status
+from votequorum_ipc import cluster_status
 for arguments in ({}, {"server_uids": {65534}}):
     try:
         check_server(Server(7, 65534), "it", arguments.get("server_uids"), is_default_address=True)

@@ -198,9 +198,9 @@ async def test_a_cluster_without_a_device_is_an_error(tmp_path: Path) -> None:
         ["--name", "device", "--exec", "true", "--timeout", "nan"],
     ],
 )
-def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_64(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["qdevice", "run", *arguments])
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == 64, result.output
 
 
 # --- output that nobody reads ---

@@ -32,7 +32,7 @@ from tests.real.host import ROOT
 from votequorum_ipc import TrackFlags, Votequorum, watch_quorum
 from votequorum_ipc.ipc import EVENT_LIMIT, Connection, connect, exchange
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
-from votequorum_ipc.watch import Connected, Lost
+from votequorum_ipc.types import Connected, Lost
 from votequorum_ipc.wire import votequorum as wire
 
 Transport = Literal["shm", "socket"]
@@ -126,7 +126,7 @@ async def watcher(times: int = 10) -> None:
                 start = time.perf_counter()
                 daemon.signal(signal.SIGKILL)
                 async for view in watched:
-                    if isinstance(view.why, Lost):
+                    if isinstance(view.changes[-1], Lost):
                         break
                 lost.append(time.perf_counter() - start)
                 daemon.kill()
@@ -134,7 +134,7 @@ async def watcher(times: int = 10) -> None:
                 await daemon.until_ready()
                 start = time.perf_counter()
                 async for view in watched:
-                    if isinstance(view.why, Connected):
+                    if isinstance(view.changes[-1], Connected):
                         break
                 found.append(time.perf_counter() - start)
     print(f"watch_quorum, SIGKILL to unknown, {times} times: {spread(lost)}")

@@ -25,18 +25,22 @@ from typing import Any
 import trio
 
 from votequorum_ipc import (
+    Change,
+    Connected,
     CsError,
     InfoFlags,
+    Lost,
+    MembershipChanged,
     NodelistNotification,
     Quorum,
+    QuorumChanged,
     QuorumNodelistNotification,
     QuorumV1Notification,
+    QuorumView,
     TrackFlags,
     Votequorum,
     watch_quorum,
 )
-from votequorum_ipc.changes import MembershipChanged, QuorumChanged
-from votequorum_ipc.watch import Connected, Lost
 
 FEWEST_QUORATE = 2
 """Of three nodes with a vote each, and maybe a device with one, two at least are in a quorate partition."""
@@ -151,21 +155,34 @@ class Client:
             try:
                 async for view in watcher:
                     self.counts["views"] += 1
-                    match view.why:
-                        case Connected():
-                            history = [["connected", str(view.ring_id), bool(view.state)]]
-                        case Lost():
-                            self._report_watched(history, "lost")
-                            history = []
-                        case MembershipChanged(ring_id, members, joined, left):
-                            lists = [sorted(nodes) for nodes in (members, joined, left)]
-                            history.append(["nodelist", str(ring_id), *lists])
-                        case QuorumChanged(quorate):
-                            history.append(["turn", quorate])
-                            if quorate and len(view.members) < FEWEST_QUORATE:
-                                report("violation", text=f"watched to be quorate alone: {view}")
+                    if view.state and len(view.members) < FEWEST_QUORATE:
+                        report("violation", text=f"watched to be quorate alone: {view}")
+                    if view.dropped:
+                        report("violation", text=f"{view.dropped} changes were dropped")
+                    for change in view.changes:
+                        self._watched(history, change, view)
             finally:
+                # What came before the end and was not taken yet belongs to it.
+                with contextlib.suppress(CsError):
+                    if watcher._follower is not None:
+                        watcher._follower.drain()
+                for change in watcher._changes:
+                    self._watched(history, change, None)
                 self._report_watched(history, "closed")
+
+    def _watched(self, history: list[Any], change: Change, view: QuorumView | None) -> None:
+        match change:
+            case Connected():
+                assert view is not None
+                history[:] = [["connected", str(view.ring_id), bool(view.state)]]
+            case Lost():
+                self._report_watched(history, "lost")
+                history.clear()
+            case MembershipChanged(ring_id, members, joined, left):
+                lists = [sorted(nodes) for nodes in (members, joined, left)]
+                history.append(["nodelist", str(ring_id), *lists])
+            case QuorumChanged(quorate):
+                history.append(["turn", quorate])
 
     def _report_watched(self, history: list[Any], ended: str) -> None:
         if history:

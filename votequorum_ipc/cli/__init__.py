@@ -15,14 +15,14 @@ _NEEDED = ("click", "rich")
 
 
 def main() -> None:
-    """The entry point. Exits with 0: quorate or done, 1: an error of corosync or not quorate, 2: usage."""
+    """The entry point. Exits with 0: quorate or done, 2: not quorate, 1: any failure, 64: wrong usage."""
     if any(find_spec(package) is None for package in _NEEDED):
         print(
             "votequorum-ipc needs click and rich: "
             "pip install 'votequorum-ipc[cli]', or '.[cli]' in a checkout",
             file=sys.stderr,
         )
-        sys.exit(2)
+        sys.exit(1)
     from .app import app
 
     try:

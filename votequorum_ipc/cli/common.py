@@ -21,7 +21,7 @@ T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 FAILED: Final = 1
-"""The exit code for an error of corosync, and of `status` for a node without quorum."""
+"""The exit code for an error of corosync: `status` cannot tell whether there is quorum."""
 
 
 class Subcommands(click.Group):
@@ -124,6 +124,8 @@ async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
 def fail(error: CsError, *, as_json: bool) -> NoReturn:
     """Say what failed, to people on stderr and to programs on stdout; exit code 1."""
     if as_json:
+        from .shapes import error_shape
+
         print_json({"time": utc_now(), "error": error_shape(error)})
     click.echo(f"votequorum-ipc: {printable(str(error))}", err=True)
     sys.exit(FAILED)
@@ -135,11 +137,6 @@ def done(text: str, shape: dict[str, Any], *, as_json: bool) -> None:
         print_json({"time": utc_now(), **shape})
     else:
         click.echo(text)
-
-
-def error_shape(error: CsError) -> dict[str, Any]:
-    """An error for programs: corosync's name and number for it, and a text."""
-    return {"code": error.code.name, "number": int(error.code), "message": str(error)}
 
 
 def print_json(value: Any) -> None:

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping
 
 from rich.text import Text
 
-from ..changes import (
+from ..types import (
     DEVICE_FLAGS,
     Change,
+    Connected,
     DeviceChanged,
     ExpectedVotesChanged,
+    InfoFlags,
+    Lost,
     MembershipChanged,
+    NameChanged,
     NodeVotesChanged,
     QuorumChanged,
     VotesChanged,
 )
-from ..types import InfoFlags
 from .common import printable
 from .tables import console, device_words, flag_words
 
@@ -26,27 +29,42 @@ Names = Mapping[int, str]
 
 def print_change(change: Change, names: Names) -> None:
     """One line, with the local time; `names` has what is known of nodes' names."""
+    print_line(change_text(change, names))
+
+
+def print_line(text: Text) -> None:
+    """One line, with the local time."""
     now = time.strftime("%Y-%m-%d %H:%M:%S ")
-    console().print(Text.assemble((now, "dim"), change_text(change, names)), soft_wrap=True)
+    console().print(Text.assemble((now, "dim"), text), soft_wrap=True)
 
 
 def change_text(change: Change, names: Names) -> Text:
     """The change in words."""
     match change:
+        case Connected():
+            return Text("connected to the daemon")
+        case Lost():
+            return Text(f"quorum unknown: {printable(str(change.error))}", "bold red")
         case MembershipChanged():
             return _membership_text(change, names)
-        case QuorumChanged(quorate=True):
-            return Text("quorum gained", "bold green")
         case QuorumChanged():
-            return Text("quorum lost, activity blocked", "bold red")
+            return _quorum_text(change)
         case ExpectedVotesChanged():
             return Text(f"expected votes: {change.expected_votes}", "yellow")
         case VotesChanged():
             return _votes_text(change)
         case NodeVotesChanged():
             return Text(f"votes of {_name(change.node_id, names)}: {change.votes}")
+        case NameChanged():
+            return Text(f"name of node {change.node_id}: {printable(change.name) or '(none)'}")
         case DeviceChanged():
             return Text(_device_words(change, names), "magenta")
+
+
+def _quorum_text(change: QuorumChanged) -> Text:
+    if change.quorate:
+        return Text("quorum gained", "bold green")
+    return Text("quorum lost, activity blocked", "bold red")
 
 
 def _membership_text(change: MembershipChanged, names: Names) -> Text:

@@ -1,48 +1,96 @@
-"""`votequorum-ipc monitor`: the state of now, then each change as it comes, until Ctrl-C."""
+"""`votequorum-ipc monitor`: the current state, then every change, through restarts of corosync."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
-from ..changes import Change, Follower
-from ..status import ClusterStatus
-from .common import options, print_json, run, until_interrupted, utc_now
-from .shapes import change_shape, status_shape
+from ..errors import Access, CsError, Security
+from ..types import ClusterStatus, Connected, Lost, QuorumView
+from ..watch import watch_quorum
+from .common import Seconds, options, print_json, printable, run, until_interrupted, utc_now
+from .shapes import change_shape, error_shape, status_shape
+
+_PATIENCE: Final = 5.0
 
 
 @click.command("monitor")
+@click.option(
+    "--patience",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    default=_PATIENCE,
+    show_default=True,
+    help="Say that quorum is unknown when the daemon does not answer for SECONDS.",
+)
 @options
-def command(as_json: bool, address: str | None) -> None:
-    """Show the state of now, then each change as it comes, until Ctrl-C.
+def command(patience: float, as_json: bool, address: str | None) -> None:
+    """Show the current state, then every change, until Ctrl-C.
 
-    Ends with exit code 1 when the daemon is lost.
+    When corosync ends, says so, and shows the state again when it is back. Ends with exit code 1 only where
+    this user may not ask.
     """
-    run(partial(until_interrupted, partial(monitor, as_json, address)), as_json=as_json)
+    run(partial(until_interrupted, partial(monitor, patience, as_json, address)), as_json=as_json)
 
 
-async def monitor(as_json: bool, address: str | None) -> NoReturn:
-    """Print the state and its changes, for ever. Raises `Library` when the daemon is gone."""
+async def monitor(patience: float, as_json: bool, address: str | None) -> NoReturn:
+    """Print the state and its changes, for ever. Raises `Access` or `Security` as waiting would not help."""
+    printer = _JsonPrinter() if as_json else _TextPrinter()
+    known = False
+    async with watch_quorum(address, patience=patience, require_provider=False) as watcher:
+        async for view in watcher:
+            if isinstance(view.error, Access | Security):
+                raise view.error
+            printer.changes(view)
+            if view.status is not None and not known:
+                printer.status(view.status)
+            elif view.error is not None and known and not _tells_loss(view):
+                printer.unknown(view.error)
+            known = view.status is not None
+    raise AssertionError("a watcher never ends by itself")
 
-    def show_status(status: ClusterStatus) -> None:
-        if as_json:
-            print_json({"time": utc_now(), "event": "status", **status_shape(status)})
-        else:
-            from .tables import print_status
 
-            print_status(status)
-            click.echo()
+def _tells_loss(view: QuorumView) -> bool:
+    return bool(view.changes) and isinstance(view.changes[-1], Lost)
 
-    def show_change(change: Change) -> None:
-        if as_json:
-            print_json({"time": utc_now(), **change_shape(change)})
-        else:
-            from .lines import print_change
 
-            print_change(change, follower.names)
+class _JsonPrinter:
+    def changes(self, view: QuorumView) -> None:
+        for change in view.changes:
+            if not isinstance(change, Connected):
+                print_json({"time": utc_now(), **change_shape(change)})
 
-    async with Follower.connect(address, show_change) as follower:
-        show_status(await follower.start())
-        await follower.follow()
+    def status(self, status: ClusterStatus) -> None:
+        print_json({"time": utc_now(), "event": "status", **status_shape(status)})
+
+    def unknown(self, error: CsError) -> None:
+        print_json({"time": utc_now(), "event": "unknown", "error": error_shape(error)})
+
+
+class _TextPrinter:
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        """Also of nodes that have left."""
+
+    def changes(self, view: QuorumView) -> None:
+        from .lines import print_change
+
+        self._names |= {member.node_id: member.name or member.address for member in view.members}
+        for change in view.changes:
+            if not isinstance(change, Connected):
+                print_change(change, self._names)
+
+    def status(self, status: ClusterStatus) -> None:
+        from .tables import print_status
+
+        print_status(status)
+        click.echo()
+
+    def unknown(self, error: CsError) -> None:
+        from rich.text import Text
+
+        from .lines import print_line
+
+        print_line(Text(f"quorum unknown: {printable(str(error))}", "bold red"))

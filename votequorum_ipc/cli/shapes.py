@@ -1,24 +1,32 @@
 """What programs read: values of the library as JSON has them. The keys are documented in docs/cli.md.
 
-Strategy: numbers stay numbers, names are those of the C headers, what is unknown is null, and no key comes or
-goes with the state of the cluster.
+Strategy: numbers stay numbers, names are those of the C headers, and what is unknown is null. The state of
+the cluster decides about values, never about keys.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..changes import (
+from ..errors import CsError
+from ..types import (
     Change,
+    ClusterStatus,
+    Connected,
+    Device,
     DeviceChanged,
     ExpectedVotesChanged,
+    InfoFlags,
+    Lost,
+    Member,
     MembershipChanged,
+    NameChanged,
+    NodeInfo,
     NodeVotesChanged,
     QuorumChanged,
+    RingId,
     VotesChanged,
 )
-from ..status import ClusterStatus, Device, Member
-from ..types import InfoFlags, NodeInfo, RingId
 
 
 def status_shape(status: ClusterStatus) -> dict[str, Any]:
@@ -39,6 +47,10 @@ def status_shape(status: ClusterStatus) -> dict[str, Any]:
 def change_shape(change: Change) -> dict[str, Any]:
     """A line of `monitor`: `event` says what changed, the other keys how it is now."""
     match change:
+        case Connected():
+            return {"event": "connected"}
+        case Lost():
+            return {"event": "lost", "error": error_shape(change.error)}
         case MembershipChanged():
             return {
                 "event": "membership",
@@ -55,6 +67,8 @@ def change_shape(change: Change) -> dict[str, Any]:
             return {"event": "votes", **votes_shape(change.info)}
         case NodeVotesChanged():
             return {"event": "node_votes", "node_id": change.node_id, "votes": change.votes}
+        case NameChanged():
+            return {"event": "name", "node_id": change.node_id, "name": change.name or None}
         case DeviceChanged():
             flags = flag_names(change.flags)
             return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
@@ -85,6 +99,11 @@ def node_shape(info: NodeInfo | None) -> dict[str, Any]:
     }
 
 
+def error_shape(error: CsError) -> dict[str, Any]:
+    """An error: corosync's name and number for it, and a text."""
+    return {"code": error.code.name, "number": int(error.code), "message": str(error)}
+
+
 def flag_names(flags: InfoFlags) -> list[str]:
     """The names of all flags that are set; one that votequorum.h does not name as a hexadecimal number."""
     single = [InfoFlags(1 << bit) for bit in range(int(flags).bit_length()) if flags >> bit & 1]
@@ -95,6 +114,7 @@ def _member_shape(member: Member) -> dict[str, Any]:
     return {
         "node_id": member.node_id,
         "name": member.name or None,
+        "address": member.address or None,
         "local": member.local,
         **node_shape(member.info),
     }

@@ -2,26 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import click
 
-from ..status import cluster_status
-from .common import FAILED, options, print_json, run, timeout_option, utc_now, within
+from ..follow import cluster_status
+from ..types import ClusterStatus, QuorumType
+from .common import FAILED, Seconds, options, print_json, run, utc_now, within
 from .shapes import status_shape
+
+NOT_QUORATE: Final = 2
+"""The exit code for a node without quorum, as corosync-quorumtool has it."""
+
+_TIMEOUT: Final = 10.0
+
+_RESOLVE_SECONDS: Final = 1.0
+"""How long name servers may take, for all members together."""
 
 
 @click.command("status")
-@timeout_option
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    default=_TIMEOUT,
+    show_default=True,
+    help="Give up, with exit code 1, when there is no answer within SECONDS.",
+)
 @options
 @click.pass_context
-def command(context: click.Context, timeout: float | None, as_json: bool, address: str | None) -> None:
-    """Show quorum, votes and members; exit 0 if quorate, 1 if not."""
+def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:
+    """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if that cannot be known."""
     status = run(partial(within, timeout, partial(cluster_status, address)), as_json=as_json)
     if as_json:
         print_json({"time": utc_now(), **status_shape(status)})
     else:
         from .tables import print_status
 
-        print_status(status)
-    context.exit(0 if status.quorate else FAILED)
+        print_status(with_resolved_names(status))
+    context.exit(exit_code(status))
+
+
+def exit_code(status: ClusterStatus) -> int:
+    """A daemon without a provider calls itself quorate whatever happens, and so cannot tell."""
+    if status.quorum_type is QuorumType.FREE:
+        return FAILED
+    return 0 if status.quorate else NOT_QUORATE
+
+
+def with_resolved_names(status: ClusterStatus) -> ClusterStatus:
+    """Give members without a name the one that their address resolves to, as corosync-quorumtool does.
+
+    The lookups run side by side in threads, as they cannot be cut short; those that take longer than
+    `_RESOLVE_SECONDS` are left behind.
+    """
+    found: dict[str, str] = {}
+
+    def resolve(address: str) -> None:
+        with contextlib.suppress(OSError):
+            found[address], _ = socket.getnameinfo((address, 0), 0)
+
+    unnamed = {member.address for member in status.members if member.address and not member.name}
+    threads = [threading.Thread(target=resolve, args=(address,), daemon=True) for address in unnamed]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _RESOLVE_SECONDS
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0))
+    names = dict(found)
+    members = (
+        replace(member, name=member.name or names.get(member.address, "")) for member in status.members
+    )
+    return replace(status, members=tuple(members))

@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..status import ClusterStatus, Device, Member
-from ..types import QDEVICE_NODEID, InfoFlags, NodeInfo, QuorumType
+from ..types import QDEVICE_NODEID, ClusterStatus, Device, InfoFlags, Member, NodeInfo, QuorumType
 from .common import printable
 
 _PIPE_WIDTH: Final = 1000
@@ -92,11 +91,13 @@ def _provider(status: ClusterStatus) -> str:
 
 
 def _votequorum_rows(info: NodeInfo) -> Rows:
-    blocked = InfoFlags.QUORATE not in info.flags
     yield "Expected votes:", str(info.node_expected_votes)
     yield "Highest expected:", str(info.highest_expected)
     yield "Total votes:", str(info.total_votes)
-    yield "Quorum:", Text.assemble(str(info.quorum), (" Activity blocked" if blocked else "", "bold red"))
+    yield (
+        "Quorum:",
+        Text.assemble(str(info.quorum), ("" if info.quorate else " Activity blocked", "bold red")),
+    )
     yield "Flags:", flag_words(info.flags)
 
 
@@ -126,7 +127,7 @@ def _vote_cells(member: Member, status: ClusterStatus) -> list[str]:
 
 
 def _name(member: Member) -> str:
-    return printable(member.name) + (" (local)" if member.local else "")
+    return printable(member.name or member.address) + (" (local)" if member.local else "")
 
 
 def _device_cells(device: Device) -> tuple[str, str, str]:

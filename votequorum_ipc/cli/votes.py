@@ -1,12 +1,13 @@
-"""What `setexpected` and `setvotes` share: a call on votequorum, or why there is none to call."""
+"""What `setexpected`, `setvotes` and `qdevice` share: a call on votequorum, or why there is none to call."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..errors import NotExist
-from ..status import Services
+from ..errors import InvalidParam
+from ..ipc import Address, sibling
 from ..votequorum import Votequorum
 
 MOST_VOTES: Final = 2**31 - 1
@@ -14,12 +15,9 @@ MOST_VOTES: Final = 2**31 - 1
 
 
 async def on_votequorum(address: str | None, call: Callable[[Votequorum], Awaitable[None]]) -> None:
-    """Make one call. Raises `NotExist` on a daemon that runs without votequorum."""
-    async with Services(address) as services:
-        _, votequorum = await services.quorum_and_votequorum()
-        if votequorum is None:
-            raise NotExist(
-                "corosync runs, but without votequorum: name it in the quorum section of corosync.conf "
-                "(provider: corosync_votequorum) and restart it"
-            )
+    """Make one call on the daemon's votequorum, also where the address is that of another of its services."""
+    where: Address = address
+    with contextlib.suppress(InvalidParam):  # it leads to one service only, which is to be votequorum
+        where = sibling(address, "votequorum")
+    async with await Votequorum.initialize(address=where) as votequorum:
         await call(votequorum)

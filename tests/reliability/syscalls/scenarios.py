@@ -7,10 +7,8 @@ from typing import Final
 
 import trio
 
-from votequorum_ipc import Cmap, Votequorum, watch_quorum
+from votequorum_ipc import Cmap, QuorumState, Votequorum, cluster_status, watch_quorum
 from votequorum_ipc.qdevice import Ballot, View, run_qdevice
-from votequorum_ipc.status import cluster_status
-from votequorum_ipc.watch import QuorumState
 
 Scenario = Callable[[str | None], Awaitable[None]]
 """An async function of the address."""

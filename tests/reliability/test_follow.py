@@ -1,0 +1,225 @@
+"""What views and statuses rest on: answers that agree. Races that chance may not bring are forced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from tests.conftest import StartDaemon
+from tests.real.cluster import Cluster
+from tests.real.config import Config, Node
+from tests.real.cref import CS_OK, CVotequorum
+from tests.real.daemon import Daemon
+from tests.real.waiting import DEADLINE, eventually
+from votequorum_ipc import (
+    Change,
+    Cmap,
+    CsError,
+    ExpectedVotesChanged,
+    InfoFlags,
+    Library,
+    MembershipChanged,
+    NodeInfo,
+    QuorumChanged,
+    TryAgain,
+    Votequorum,
+    VotesChanged,
+    cluster_status,
+    follow,
+)
+from votequorum_ipc.follow import Follower
+from votequorum_ipc.testing import simulated_cluster
+
+FIVE_VOTES = Config(nodes=(Node(1, votes=5),))
+"""A node that stays quorate with up to 9 expected votes."""
+
+
+def set_expected(votequorum: CVotequorum, votes: int) -> None:
+    """Change expected votes, and block until corosync has announced it."""
+    assert votequorum.setexpected(votes) == CS_OK
+    wanted = ("expectedvotes", 0, votes)
+    eventually(lambda: votequorum.dispatch() == CS_OK and wanted in votequorum.events)
+
+
+def after_answers(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any]) -> None:
+    """Hold back votequorum's answers, each time until the next of `steps` was done."""
+    ask, remaining = Follower._ask_votequorum, list(steps)
+
+    async def overtaken(*args: Any) -> Any:
+        answers = await ask(*args)
+        if remaining:
+            remaining.pop(0)()
+        return answers
+
+    monkeypatch.setattr(Follower, "_ask_votequorum", overtaken)
+
+
+async def read_until(follower: Follower, wanted: Callable[[], bool]) -> None:
+    with trio.fail_after(DEADLINE):
+        while not wanted():
+            await follower.wait()
+            await follower.read()
+
+
+async def test_answers_that_an_announcement_overtook_are_asked_for_again(
+    start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[Change] = []
+    with start_daemon(FIVE_VOTES).namespace(), CVotequorum() as votequorum:
+        assert votequorum.trackstart() == CS_OK
+        follower = await Follower.connect(None, None, changes.append)
+        await follower.read()
+        after_answers(monkeypatch, *(partial(set_expected, votequorum, votes) for votes in (7, 8)))
+        set_expected(votequorum, 6)
+        status = await follower.read()
+        await follower.aclose()
+    assert status.info
+    assert status.info.node_expected_votes == 8
+    assert changes == [*map(ExpectedVotesChanged, (6, 7, 8)), VotesChanged(status.info)]
+
+
+async def test_what_is_announced_during_the_first_question_is_no_change(
+    start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[Change] = []
+    with start_daemon(FIVE_VOTES).namespace(), CVotequorum() as votequorum:
+        assert votequorum.trackstart() == CS_OK
+        after_answers(monkeypatch, partial(set_expected, votequorum, 6))
+        follower = await Follower.connect(None, None, changes.append)
+        status = await follower.read()
+        await follower.aclose()
+    assert status.info
+    assert (status.info.node_expected_votes, changes) == (6, [])
+
+
+async def test_with_votequorum_alone_the_members_before_tell_who_joined_and_left(
+    cluster3: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_addresses", lambda address: {"votequorum": address})
+    changes: list[Change] = []
+
+    def memberships() -> list[MembershipChanged]:
+        return [change for change in changes if isinstance(change, MembershipChanged)]
+
+    with cluster3[3].namespace():
+        follower = await Follower.connect(None, None, changes.append)
+        before = await follower.read()
+        assert (before.provider, [member.name for member in before.members]) == (None, ["", "", ""])
+        cluster3.isolate(3)
+        await read_until(follower, lambda: QuorumChanged(False) in changes)
+        cluster3.heal()
+        await read_until(follower, lambda: len(memberships()[-1].members) == 3)
+        await read_until(follower, lambda: QuorumChanged(True) in changes)
+        await follower.aclose()
+    members = {member.node_id for member in before.members}
+    for change in memberships():
+        # Each list follows from the one before it, however many memberships there were.
+        members = members - {*change.left} | {*change.joined}
+        assert {*change.members} == members
+    assert memberships()[0].left == (1, 2)
+
+
+async def test_names_that_cannot_be_had_do_not_keep_anybody_from_quorum(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise TryAgain
+
+    monkeypatch.setattr(Cmap, "items", fail)
+    status = await cluster_status()
+    assert (status.quorate, status.members[0].name) == (True, "")
+
+
+# --- answers that do not agree, with the embedded daemon ---
+
+
+def falsify(monkeypatch: pytest.MonkeyPatch, change: Callable[[NodeInfo, int], NodeInfo]) -> None:
+    """Change each answer of votequorum, which is numbered, as if the cluster had changed in between."""
+    getinfo_all = Votequorum.getinfo_all
+
+    async def changed(*args: Any, **options: Any) -> list[NodeInfo]:
+        answers = await getinfo_all(*args, **options)
+        assert not any(isinstance(answer, CsError) for answer in answers)
+        return [change(answer, number) for number, answer in enumerate(answers)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Votequorum, "getinfo_all", changed)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_ATTEMPT_DELAY", 0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_answers_that_never_agree_are_try_again_and_never_a_mixture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    falsify(monkeypatch, lambda info, number: info._replace(total_votes=number))
+    async with simulated_cluster(2) as cluster:
+        with pytest.raises(TryAgain, match="did not agree"):
+            await cluster_status(cluster.address(1))
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_quorate_flag_that_contradicts_the_quorum_service_is_no_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    falsify(monkeypatch, lambda info, _: info._replace(flags=type(info.flags)(0)))
+    async with simulated_cluster(2) as cluster:
+        with pytest.raises(TryAgain, match="did not agree"):
+            await cluster_status(cluster.address(1))
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_quorum_with_too_few_votes_is_no_status_unless_a_flag_says_that_they_suffice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As while a device's withdrawn vote is no longer counted, and quorum not yet decided anew."""
+    flags = InfoFlags.QUORATE
+    falsify(monkeypatch, lambda info, _: info._replace(total_votes=1, quorum=2, flags=flags))
+    async with simulated_cluster(2) as cluster:
+        with pytest.raises(TryAgain, match="did not agree"):
+            await cluster_status(cluster.address(1))
+        for more in (InfoFlags.AUTO_TIE_BREAKER, InfoFlags.QDEVICE_MASTER_WINS):
+            flags = InfoFlags.QUORATE | more
+            assert (await cluster_status(cluster.address(1))).quorate
+
+
+async def test_a_member_that_votequorum_does_not_know_has_no_info_and_the_rest_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    getinfo_all = Votequorum.getinfo_all
+
+    async def unknown(votequorum: Votequorum, nodeids: list[int], **options: Any) -> Any:
+        """Ask about a node that has never been there in the place of node 2."""
+        return await getinfo_all(votequorum, [99 if node == 2 else node for node in nodeids], **options)
+
+    monkeypatch.setattr(Votequorum, "getinfo_all", unknown)
+    async with simulated_cluster(3) as cluster:
+        status = await cluster_status(cluster.address(1))
+    assert status.quorate
+    assert [member.info is None for member in status.members] == [False, True, False]
+
+
+async def test_a_status_is_not_that_of_a_daemon_that_ended_after_its_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with simulated_cluster(3) as cluster:
+        after_answers(monkeypatch, lambda: cluster.kill(1))
+        with pytest.raises(CsError) as caught:
+            await cluster_status(cluster.address(1))
+    assert isinstance(caught.value, Library)
+
+
+async def test_a_status_is_not_that_of_a_membership_that_ended_after_its_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with simulated_cluster(3) as cluster:
+        after_answers(monkeypatch, lambda: cluster.partition({1}, {2, 3}))
+        status = await cluster_status(cluster.address(1))
+    assert not status.quorate
+    assert [member.node_id for member in status.members] == [1]

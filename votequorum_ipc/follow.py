@@ -1,0 +1,401 @@
+"""One daemon followed: everything it reports, in order, and its status at the moment of a question.
+
+Strategy: three connections, to quorum, votequorum and cmap. The first two announce memberships, quorum and
+expected votes; the third announces changes of the node list, from which names come. Announcements wait in the
+connections until somebody asks, and `drain` takes them. corosync announces nothing when a node's votes or a
+device's state change, so `read` asks for everything and compares it with what was known.
+
+A status must speak of one moment, but its answers come one after another and over two connections. So the
+first question is asked again as the last one, and `trackstart` makes votequorum repeat its membership and
+quorum in between, marked with a number of ours. The status counts if all of this agrees with what was
+announced, and nothing was announced meanwhile. Otherwise everything is asked again.
+
+A new membership is announced before its quorum is. In between, nodes synchronise, and corosync's answers mix
+the old with the new; so nothing is asked until the quorum of the last membership has been announced.
+Sources: corosync's exec/votequorum.c and exec/vsf_quorum.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final, TypeVar
+
+from .cmap import Cmap, KeyChange, TrackType
+from .errors import CsError, InvalidParam, Library, NotExist, TryAgain
+from .handle import Handle
+from .ipc import Address, sibling, wait_for_any
+from .ipc.address import KNOWN_SERVICES
+from .ipc.backend import sleep
+from .ipc.handshake import nothing_listens
+from .nodelist import PREFIX, Nodelist
+from .quorum import Quorum
+from .types import (
+    DEVICE_FLAGS,
+    Change,
+    ClusterStatus,
+    DeviceChanged,
+    ExpectedVotesChanged,
+    ExpectedVotesNotification,
+    InfoFlags,
+    Member,
+    MembershipChanged,
+    NameChanged,
+    NodeInfo,
+    NodelistNotification,
+    NodeVotesChanged,
+    QuorumChanged,
+    QuorumNodelistNotification,
+    QuorumNotification,
+    QuorumType,
+    QuorumV1Notification,
+    RingId,
+    VotesChanged,
+)
+from .votequorum import Votequorum
+
+HandleT = TypeVar("HandleT", bound=Handle[Any])
+
+_ATTEMPTS: Final = 50
+_ATTEMPT_DELAY: Final = 0.02
+"""How often, and at what interval in seconds, to ask again for answers that did not agree."""
+
+_ALL_CHANGES: Final = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE | TrackType.PREFIX
+
+
+class Follower:
+    """The connections to a daemon, and what it has told over them. Made by `connect`, ended by `aclose`."""
+
+    def __init__(self, record: Callable[[Change], None]) -> None:
+        """Not public: use `connect`."""
+        self._record = record
+        self._connections = contextlib.AsyncExitStack()
+        self._quorum: Quorum | None = None
+        self._votequorum: Votequorum | None = None
+        self._cmap: Cmap | None = None
+        self._missing: CsError | None = None
+        self._nodelist = Nodelist()
+        self._provider: str | None = None
+        # What was announced.
+        self._ring_id = RingId(0, 0)
+        self._members: tuple[int, ...] = ()
+        self._quorate = False
+        self._announced = 0
+        self._synchronising: set[type[Handle[Any]]] = set()
+        """The services that have announced a membership, and not yet its quorum."""
+        self._takers: dict[type, Callable[[Any], None]] = {
+            KeyChange: self._take_key,
+            QuorumNodelistNotification: self._take_quorum_nodelist,
+            QuorumV1Notification: self._take_quorum,
+            NodelistNotification: self._take_votequorum_nodelist,
+            QuorumNotification: self._take_votequorum_quorum,
+            ExpectedVotesNotification: self._take_expected_votes,
+        }
+        self._numbers = itertools.count(1)
+        self._number = 0
+        """What votequorum's last answer to `trackstart` is marked with; announcements have 0."""
+        self._told_nodelist: NodelistNotification | None = None
+        self._told_quorum: QuorumNotification | None = None
+        # What was read.
+        self._started = False
+        """Whether there is a state that changes can be told against."""
+        self._expected_votes = 0
+        self._own: NodeInfo | None = None
+        self._infos: dict[int, NodeInfo] = {}
+        """Of every node ever seen: one that comes back as it was has not changed."""
+
+    @classmethod
+    async def connect(
+        cls, address: Address, server_uids: Collection[int] | None, record: Callable[[Change], None]
+    ) -> Follower:
+        """Connect, and have changes announced. `record` is called with each change, after the first `read`.
+
+        Raises `Library` when nothing answers at `address`, `Access` when this user may not ask, `TryAgain`
+        while the daemon starts, and what else `votequorum_ipc.ipc.connect` raises.
+        """
+        follower = cls(record)
+        async with contextlib.AsyncExitStack() as connections:
+            await follower._connect(_addresses(address), server_uids, connections)
+            await follower._track()
+            follower._connections = connections.pop_all()
+        return follower
+
+    async def _connect(
+        self,
+        addresses: dict[str, Address],
+        server_uids: Collection[int] | None,
+        connections: contextlib.AsyncExitStack,
+    ) -> None:
+        async def open_handle(service: str, initialize: Callable[..., Awaitable[HandleT]]) -> HandleT | None:
+            """None where the service is not there."""
+            if service not in addresses:
+                return None
+            try:
+                handle = await initialize(address=addresses[service], server_uids=server_uids)
+            except Library as error:
+                if not nothing_listens(error):
+                    raise
+                self._missing = self._missing or error
+                return None
+            connections.push_async_exit(handle)
+            return handle
+
+        self._quorum = await open_handle("quorum", Quorum.initialize)
+        if self._quorum is None or self._quorum.quorum_type is QuorumType.SET:
+            self._votequorum = await open_handle("votequorum", Votequorum.initialize)
+            if self._votequorum is None and self._missing is not None:
+                raise self._missing
+        self._cmap = await open_handle("cmap", Cmap.initialize)
+
+    async def _track(self) -> None:
+        for handle in (self._quorum, self._votequorum):
+            if handle is not None:
+                await handle.trackstart()
+        try:
+            if self._cmap is not None:
+                await self._cmap.track_add(PREFIX, _ALL_CHANGES)
+                self._nodelist.keys = await self._cmap.items(PREFIX)
+                provider = await self._cmap.get_or_none("quorum.provider")
+                self._provider = provider if isinstance(provider, str) else None
+        except CsError:
+            # Names must not decide whether quorum is known.
+            self._cmap = None
+
+    async def aclose(self) -> None:
+        """End the connections."""
+        await self._connections.aclose()
+
+    def _handles(self) -> list[Handle[Any]]:
+        return [handle for handle in (self._quorum, self._votequorum, self._cmap) if handle is not None]
+
+    # --- what is announced ---
+
+    async def wait(self, seconds: float = math.inf) -> None:
+        """Wait until there is something to `drain`, or a connection has ended; for at most `seconds`."""
+        await wait_for_any([handle.connection for handle in self._handles()], seconds)
+
+    def drain(self) -> bool:
+        """Take everything that was announced; whether it concerns more than names.
+
+        Raises the error of a connection that has ended, after everything that was announced before.
+        """
+        before = self._announced
+        lost: CsError | None = None
+        for handle in self._handles():
+            try:
+                while (event := handle.next_event_nowait()) is not None:
+                    if take := self._takers.get(type(event)):
+                        take(event)
+            except CsError as error:
+                lost = lost or error
+        for node_id, name in self._nodelist.renamed():
+            self._change(NameChanged(node_id, name))
+        if lost is not None:
+            raise lost
+        return self._announced > before
+
+    def _take_key(self, event: KeyChange) -> None:
+        self._nodelist.change(event.key, event.new)
+
+    def _take_quorum_nodelist(self, event: QuorumNodelistNotification) -> None:
+        self._announced += 1
+        self._set_members(event.ring_id, event.members, event.joined, event.left)
+        if self._votequorum is not None:  # else there is no provider, and no quorum to wait for
+            self._synchronising.add(Quorum)
+
+    def _take_quorum(self, event: QuorumV1Notification) -> None:
+        self._announced += 1
+        self._set_quorate(event.quorate)
+        if event.ring_id == self._ring_id:
+            self._synchronising.discard(Quorum)
+
+    def _take_votequorum_nodelist(self, event: NodelistNotification) -> None:
+        if event.context:
+            self._take_answer(event)
+            return
+        self._announced += 1
+        self._synchronising.add(Votequorum)
+        if self._quorum is None:
+            joined = tuple(node for node in event.members if node not in self._members)
+            left = tuple(node for node in self._members if node not in event.members)
+            self._set_members(event.ring_id, event.members, joined, left)
+
+    def _take_votequorum_quorum(self, event: QuorumNotification) -> None:
+        if event.context:
+            self._take_answer(event)
+            return
+        self._announced += 1
+        self._synchronising.discard(Votequorum)
+        if self._quorum is None:
+            self._set_quorate(event.quorate)
+
+    def _take_expected_votes(self, event: ExpectedVotesNotification) -> None:
+        self._announced += 1
+        self._set_expected_votes(event.expected_votes)
+
+    def _take_answer(self, event: NodelistNotification | QuorumNotification) -> None:
+        if event.context != self._number:
+            return  # to a question that was cancelled
+        if isinstance(event, NodelistNotification):
+            self._told_nodelist = event
+        else:
+            self._told_quorum = event
+
+    # --- what is asked ---
+
+    async def read(self) -> ClusterStatus:
+        """The status now. Nothing waits to be drained when it returns, and it was asked for after the call.
+
+        Waits while nodes synchronise. May be cancelled, and called again. Raises `TryAgain` when the daemon
+        cannot answer or its answers did not agree for a second; other errors mean that it is lost.
+        """
+        for _ in range(_ATTEMPTS):
+            self.drain()
+            while self._synchronising:
+                await self.wait()
+                self.drain()
+            status = await self._ask()
+            if status is not None:
+                return status
+            await sleep(_ATTEMPT_DELAY)
+        raise TryAgain("the daemon's answers did not agree, as the cluster is changing: try again")
+
+    async def _ask(self) -> ClusterStatus | None:
+        """Ask for everything once; None where the answers do not speak of one moment."""
+        members = self._members
+        quorate = await self._quorum.getquorate() if self._quorum else None
+        if self._votequorum is None:
+            agrees = not self.drain() and quorate == self._quorate
+            return self._status(None, [None] * len(members)) if agrees else None
+        own, infos, again = await self._ask_votequorum(self._votequorum, members)
+        if self.drain() or own is None or own != again:
+            return None
+        if not self._agree(own, infos, own.quorate if quorate is None else quorate):
+            return None
+        self._compare(own, infos)
+        return self._status(own, infos)
+
+    def _agree(self, own: NodeInfo, infos: Sequence[NodeInfo | None], quorate: bool) -> bool:
+        """Whether everything that was announced and answered speaks of the same membership and quorum."""
+        told_nodelist, told_quorum = self._told_nodelist, self._told_quorum
+        if told_nodelist is None or told_quorum is None or told_nodelist.ring_id != self._ring_id:
+            return False
+        if {*told_nodelist.members} != {*self._members}:
+            return False
+        if not told_quorum.quorate == own.quorate == self._quorate == quorate:
+            return False
+        # When a device withdraws its vote, corosync counts its votes at once, and decides about quorum when
+        # its own message about that has gone round. Only these two flags let fewer votes be quorate.
+        fewer_suffice = InfoFlags.AUTO_TIE_BREAKER | InfoFlags.QDEVICE_MASTER_WINS
+        enough = own.total_votes >= own.quorum or any(info and info.flags & fewer_suffice for info in infos)
+        return enough or not own.quorate
+
+    async def _ask_votequorum(
+        self, votequorum: Votequorum, members: Sequence[int]
+    ) -> tuple[NodeInfo | None, list[NodeInfo | None], NodeInfo | None]:
+        """This node's info, each member's (None where votequorum does not know it), and this node's again."""
+        self._number = next(self._numbers)
+        self._told_nodelist = self._told_quorum = None
+        answers = await votequorum.getinfo_all([0, *members, 0], context=self._number)
+        infos: list[NodeInfo | None] = []
+        for answer in answers:
+            if isinstance(answer, CsError) and not isinstance(answer, NotExist):
+                raise answer
+            infos.append(None if isinstance(answer, CsError) else answer)
+        own, *others, again = infos
+        return own, others, again
+
+    def _status(self, own: NodeInfo | None, infos: Sequence[NodeInfo | None]) -> ClusterStatus:
+        self._started = True
+        node_id = own.node_id if own else self._nodelist.local_node_id()
+        nodes = self._nodelist.nodes
+        members = []
+        for member, info in zip(self._members, infos, strict=True):
+            name, address = nodes.get(member, ("", ""))
+            members.append(Member(member, name, member == node_id, info, address))
+        return ClusterStatus(
+            quorum_type=self._quorum.quorum_type if self._quorum else QuorumType.SET,
+            provider=self._provider,
+            node_id=node_id,
+            ring_id=self._ring_id,
+            quorate=self._quorate,
+            members=tuple(members),
+            info=own,
+        )
+
+    # --- changes ---
+
+    def _compare(self, own: NodeInfo, infos: Sequence[NodeInfo | None]) -> None:
+        """Record what has changed without having been announced."""
+        for info in infos:
+            if info is not None:
+                self._compare_node(info, self._infos.get(info.node_id))
+                self._infos[info.node_id] = info
+        self._set_expected_votes(own.node_expected_votes)
+        if self._own is None or _figures(own) != _figures(self._own):
+            self._change(VotesChanged(own))
+        self._own = own
+
+    def _compare_node(self, info: NodeInfo, before: NodeInfo | None) -> None:
+        if before is None or info.node_votes != before.node_votes:
+            self._change(NodeVotesChanged(info.node_id, info.node_votes))
+        flags = info.flags & DEVICE_FLAGS
+        if flags != (before.flags & DEVICE_FLAGS if before else InfoFlags(0)):
+            self._change(DeviceChanged(info.node_id, info.qdevice_name, flags))
+
+    def _set_members(
+        self, ring_id: RingId, members: tuple[int, ...], joined: tuple[int, ...], left: tuple[int, ...]
+    ) -> None:
+        self._ring_id, self._members = ring_id, members
+        self._change(MembershipChanged(ring_id, members, joined, left))
+
+    def _set_quorate(self, quorate: bool) -> None:
+        # corosync announces each membership's quorum, whether it changed or not.
+        if quorate != self._quorate:
+            self._quorate = quorate
+            self._change(QuorumChanged(quorate))
+
+    def _set_expected_votes(self, expected_votes: int) -> None:
+        if expected_votes != self._expected_votes:
+            self._expected_votes = expected_votes
+            self._change(ExpectedVotesChanged(expected_votes))
+
+    def _change(self, change: Change) -> None:
+        if self._started:
+            self._record(change)
+
+
+def _addresses(address: Address) -> dict[str, Address]:
+    """Where the services are. An address that does not lead to all of them is votequorum's."""
+    try:
+        return {service: sibling(address, service) for service in KNOWN_SERVICES}
+    except InvalidParam:
+        return {"votequorum": address}
+
+
+def _figures(info: NodeInfo) -> tuple[int, int, int, InfoFlags]:
+    flags = info.flags & ~(DEVICE_FLAGS | InfoFlags.QUORATE)
+    return info.total_votes, info.highest_expected, info.quorum, flags
+
+
+async def cluster_status(
+    address: Address = None, *, server_uids: Collection[int] | None = None
+) -> ClusterStatus:
+    """Connect, read the status of the cluster as this node knows it, and disconnect.
+
+    `address` is None for corosync on this machine. An address with "{service}" in it, or one that ends with
+    the name of a service, leads to all services of a daemon; any other is votequorum's alone. `server_uids`
+    are the users whose server is believed; see `votequorum_ipc.ipc.connect`. Names are those of the node
+    list; no name server is asked. Waits while nodes synchronise, so put a deadline around it.
+
+    Raises `Library` when no daemon is there or it ends meanwhile, `Access` when this user may not ask,
+    `Security` when another user's program answers in corosync's place, `TryAgain` when the daemon cannot
+    answer.
+    """
+    follower = await Follower.connect(address, server_uids, lambda _: None)
+    try:
+        return await follower.read()
+    finally:
+        await follower.aclose()
