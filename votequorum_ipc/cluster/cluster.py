@@ -62,6 +62,9 @@ class Cluster:
         self.disks = {nodeid: Disk() for nodeid in config.nodeids}
         self._nodes: dict[int, NodeModel] = {}
         self._segment = dict.fromkeys(config.nodeids, 0)
+        self.speaks_first: dict[tuple[int, ...], int] = {}
+        """By the members of a ring, the place of the one that speaks first: 0, the lowest, by default.
+        The token goes round in the order of the ids, and it is open with whom it begins."""
         self._membership: dict[int, Membership] = {}
         self._clock = Clock()
         self._leaving: dict[int, int] = {}
@@ -375,7 +378,8 @@ class Cluster:
             self._deliver(membership)
 
     def _deliver(self, membership: Membership) -> None:
-        self._collect(membership, membership.members)
+        first = self.speaks_first.get(membership.members, 0)
+        self._collect(membership, (*membership.members[first:], *membership.members[:first]))
         while (delivery := membership.under_way.take(self._clock.now)) is not None:
             self._hand_over(delivery)
             self._collect(membership, delivery.nodeids)
