@@ -11,10 +11,10 @@ their order goes across partitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..cluster import ClusterConfig, Conn, QdevicePoll, QdeviceRegister, ServiceKind, SetExpected
 from ..cluster.messages import NodeFlags
@@ -59,6 +59,16 @@ class Partition:
         return tuple(nodeid for nodeid, snapshot in pairs if snapshot.wait_for_all_status)
 
 
+_ALL_SPEAK: Final = 8
+"""Members of a ring up to which it is tried with each who speaks first."""
+
+_Question = tuple[tuple[int, ...], frozenset[int] | None]
+"""The states of the nodes that form a ring, and for which of them a device votes."""
+
+_Formed = tuple[int, Timers | None]
+"""A partition's number, and what its forming does to each timer."""
+
+
 class Outcome(NamedTuple):
     """A partition, and its timers: ranks as given, and one more than the highest given for new ones."""
 
@@ -82,38 +92,39 @@ class Partitions:
         self._numbers: dict[tuple[tuple[int, ...], tuple[NodeSnapshot, ...]], int] = {}
         self._places: list[tuple[int, tuple[int, ...], NodeSnapshot]] = []
         self._pieces: dict[tuple[int, tuple[int, ...], NodeSnapshot], int] = {}
-        self._formed: dict[
-            tuple[tuple[int, ...], frozenset[int] | None], tuple[Partition, Timers | None]
-        ] = {}
+        self._formed: dict[_Question, tuple[_Formed, ...]] = {}
         self._rings: dict[tuple[object, ...], Outcome] = {}
         self._started: dict[int, int] = {}
 
-    def ring(
+    def rings(
         self, pieces: tuple[int, ...], timers: Timers = (), votes: frozenset[int] | None = None
-    ) -> Outcome:
+    ) -> list[Outcome]:
         """Nodes in these states form a ring; a device then votes for the nodes in `votes`.
 
-        `votes` None: no device is there. `pieces` go by node id.
+        There are several outcomes where it matters which member speaks first. `votes` None: no device is
+        there. `pieces` go by node id.
         """
         key = (pieces, votes)
         formed = self._formed.get(key)
         if formed is None:
-            formed = self._formed[key] = self._form(pieces, votes)
-        partition, fates = formed
-        if fates is None and not timers:
-            return Outcome(partition, ())
-        return Outcome(partition, _timers_after(fates, timers, len(pieces)))
+            formed = self._formed[key] = tuple(dict.fromkeys(self._form(pieces, votes)))
+        return [
+            Outcome(self.all[number], _timers_after(fates, timers, len(pieces))) for number, fates in formed
+        ]
 
-    def _form(self, pieces: tuple[int, ...], votes: frozenset[int] | None) -> tuple[Partition, Timers | None]:
-        """A ring, and what it does to each node's timer: 0 keeps it, 1 starts it anew, `NO_TIMER` stops it.
+    def _form(self, pieces: tuple[int, ...], votes: frozenset[int] | None) -> Iterator[_Formed]:
+        """A ring for each member that may speak first, and what it does to each node's timer.
 
-        The rules start and stop timers without asking whether they run. So all run here, and one answer is
-        good for every order of them. None: all are kept.
+        0 keeps a timer, 1 starts it anew, `NO_TIMER` stops it; None: all are kept. The rules start and stop
+        timers without asking whether they run. So all run here, and one answer is good for all.
         """
-        self._place(pieces, (0,) * len(pieces))
-        self._bench.partition()
-        partition, fates = self._settle((0,) * len(pieces), votes)
-        return partition, fates if any(fates) or not fates else None
+        for first in _speakers(len(pieces)):
+            self._place(pieces, (0,) * len(pieces))
+            self._bench.speaks_first = {tuple(self._bench.nodes): first}
+            self._bench.partition()
+            partition, fates = self._settle((0,) * len(pieces), votes)
+            self._bench.speaks_first = {}
+            yield partition.number, fates if any(fates) or not fates else None
 
     def fire(self, partition: Partition, timers: Timers) -> Outcome:
         """The timers that are due first go off."""
@@ -224,6 +235,11 @@ class Partitions:
         if number == len(self._places):
             self._places.append(place)
         return number
+
+
+def _speakers(members: int) -> Iterable[int]:
+    """Who may speak first in a ring. In large ones only the first, the second and the last are tried."""
+    return range(members) if members <= _ALL_SPEAK else (0, 1, members - 1)
 
 
 def _ranks(timers: Timers) -> int:

@@ -20,7 +20,7 @@ from .partitions import Partitions
 from .properties import BUILT_IN, Property, Situations, two_are_quorate
 from .search import Bounds, Found, Look, LookAtChange, Progress, Search, Stopped
 from .states import State, Symmetry
-from .story import Story, disagreement, told
+from .story import Story, depends_on_who_speaks_first, disagreement, told
 from .successors import Reach, Successors
 from .words import rules_in_words, switched_off
 
@@ -266,6 +266,8 @@ class Checked:
         if why := disagreement(self.config, story):
             raise SearchDisagreesError(f"{one.name}: {why}; please report this with your configuration")
         detail = found.detail
+        if depends_on_who_speaks_first(self.config, story):
+            detail += "; it depends on which member of a new ring speaks first"
         return Verdict(one.name, one.meaning, Outcome.HAPPENS, detail, one.is_bad, (story,))
 
 

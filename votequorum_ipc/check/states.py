@@ -6,9 +6,10 @@ them alike: the same votes, not in the tie breaker's list, and no rule that asks
 `Symmetry.canonical` renames the nodes of a state so that all renamings of one state become one. It describes
 each partition without names first (its *shape*), sorts the shapes, and hands the names out in order.
 
-corosync handles the messages of a ring in the order of the node ids. With wait_for_all that order matters: of
-two nodes that form a ring, only the one with the higher id may stay quorate. So there no node is
-interchangeable, except in clusters that are too large to go on without (`Symmetry.is_exact`).
+The members of a ring speak in the order of their ids, whoever begins. With wait_for_all that order can
+matter.
+So there no node is interchangeable, except in clusters that are too large to go on without
+(`Symmetry.is_exact`).
 """
 
 from __future__ import annotations

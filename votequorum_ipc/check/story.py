@@ -6,8 +6,10 @@ and must come out the same (`replay`). That is how the search is checked each ti
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from ..cluster import Cluster, ClusterConfig, Conn, QdevicePoll, QdeviceRegister, ServiceKind, SetExpected
@@ -71,27 +73,81 @@ def _step(partitions: Partitions, event: Event | None, state: State) -> Step:
     )
 
 
+class DisagreesError(Exception):
+    """A story is not one of the model."""
+
+
 def replay(config: ClusterConfig, story: Story) -> Iterator[tuple[Step, Cluster]]:
-    """The story in a cluster of the model, driven as a user would: each step, and the cluster after it."""
-    cluster = Cluster(config)
-    devices: dict[int, Conn] = {}
+    """The story in a cluster of the model, driven as a user would: each step, and the cluster after it.
+
+    Where it matters which member of a ring speaks first, one does with whom it comes out as the story says.
+    Raises `DisagreesError` where there is none.
+    """
+    ways: list[tuple[_Replay, ...]] = [()]
     for step in story:
-        if step.event is None and step.sides:
-            cluster.up(*config.nodeids)
-        elif step.event is not None:
-            _do(cluster, step.event, step)
-        _poll(cluster, devices, step)
-        yield step, cluster
-        cluster.advance(_MOMENT)
+        before = [way[-1] if way else _Replay(Cluster(config), {}) for way in ways]
+        after = [
+            (*way, done)
+            for way, last in zip(ways, before, strict=True)
+            for done in last.after(step)
+            if done.quorate == step.quorate
+        ]
+        if not after:
+            raise DisagreesError(f"{step.text}: quorate should be {sorted(step.quorate)}")
+        ways = after[:_WAYS]
+    for step, replayed in zip(story, ways[0], strict=True):
+        yield step, replayed.cluster
 
 
 def disagreement(config: ClusterConfig, story: Story) -> str | None:
     """Where a replay comes out otherwise than the story says; None if it does not."""
-    for number, (step, cluster) in enumerate(replay(config, story)):
-        quorate = frozenset(nodeid for nodeid, node in cluster.nodes.items() if node.quorate)
-        if quorate != step.quorate:
-            return f"step {number}, {step.text}: quorate are {sorted(quorate)}, not {sorted(step.quorate)}"
+    try:
+        list(replay(config, story))
+    except DisagreesError as error:
+        return str(error)
     return None
+
+
+def depends_on_who_speaks_first(config: ClusterConfig, story: Story) -> bool:
+    """Whether the story comes out otherwise when other members of its rings speak first."""
+    last = _Replay(Cluster(config), {})
+    for step in story:
+        after = list(last.after(step))
+        agreeing = [done for done in after if done.quorate == step.quorate]
+        if len(agreeing) < len(after):
+            return True
+        last = agreeing[0]
+    return False
+
+
+_WAYS: Final = 12
+"""Ways in which a story may come out that are followed at the same time."""
+
+
+@dataclass
+class _Replay:
+    """A cluster at some step, and the connections of its devices."""
+
+    cluster: Cluster
+    devices: dict[int, Conn]
+
+    @property
+    def quorate(self) -> frozenset[int]:
+        return frozenset(nodeid for nodeid, node in self.cluster.nodes.items() if node.quorate)
+
+    def after(self, step: Step) -> Iterator[_Replay]:
+        """The cluster after a step: first as it is by itself, then with other members speaking first."""
+        members = [side.members for side in step.sides]
+        for chosen in product(*(range(len(side)) for side in members)):
+            done = copy.deepcopy(self)
+            done.cluster.speaks_first = dict(zip(members, chosen, strict=True))
+            done.cluster.advance(_MOMENT)
+            if step.event is not None:
+                _do(done.cluster, step.event, step)
+            elif step.sides:
+                done.cluster.up(*(nodeid for side in members for nodeid in side))
+            _poll(done.cluster, done.devices, step)
+            yield done
 
 
 def _do(cluster: Cluster, event: Event, step: Step) -> None:

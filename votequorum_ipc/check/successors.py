@@ -99,10 +99,10 @@ class Successors:
         """
         pieces, timers = self._pieces(state, started)
         if self.device is None:
-            yield self._combined(state, groups, pieces, timers, None)
+            yield from self._combined(state, groups, pieces, timers, None)
             return
         for votes in self.device.choices(groups, state.device_works, self.votes(state)):
-            yield self._combined(state, groups, pieces, timers, votes)
+            yield from self._combined(state, groups, pieces, timers, votes)
 
     def votes(self, state: State) -> frozenset[int]:
         """The nodes that the device votes for."""
@@ -135,23 +135,35 @@ class Successors:
         pieces: dict[int, int],
         timers: dict[int, int],
         votes: frozenset[int] | None,
-    ) -> State:
+    ) -> Iterator[State]:
+        """The states that the outcomes of the single groups can make together."""
         there = {partition.members: (partition, due) for partition, due in self._parts(state)}
-        parts: Parts = []
-        for group in groups:
-            known = there.get(group)
-            mine = None if votes is None else votes.intersection(group)
-            if known is not None and (mine is None or mine == frozenset(known[0].voted_for)):
-                parts.append(known)
-                continue
-            due = tuple(timers.get(nodeid, NO_TIMER) for nodeid in group) if timers else ()
-            given, ranks = _local(due)
-            if known is not None and mine is not None:
-                outcome = self.partitions.vote(known[0], given, mine)
-            else:
-                outcome = self.partitions.ring(tuple(pieces[nodeid] for nodeid in group), given, mine)
-            parts.append((outcome.partition, _global(outcome.timers, ranks)))
-        return self._state(parts, state.device_works)
+        options = [self._options(there.get(group), group, pieces, timers, votes) for group in groups]
+        if all(len(option) == 1 for option in options):
+            yield self._state([option[0] for option in options], state.device_works)
+            return
+        for parts in product(*options):
+            yield self._state(list(parts), state.device_works)
+
+    def _options(
+        self,
+        known: tuple[Partition, Timers] | None,
+        group: tuple[int, ...],
+        pieces: dict[int, int],
+        timers: dict[int, int],
+        votes: frozenset[int] | None,
+    ) -> Parts:
+        """What a group may become; one that was a partition before stays as it is, but for the device."""
+        mine = None if votes is None else votes.intersection(group)
+        if known is not None and (mine is None or mine == frozenset(known[0].voted_for)):
+            return [known]
+        due = tuple(timers.get(nodeid, NO_TIMER) for nodeid in group) if timers else ()
+        given, ranks = _local(due)
+        if known is not None and mine is not None:
+            outcomes = [self.partitions.vote(known[0], given, mine)]
+        else:
+            outcomes = self.partitions.rings(tuple(pieces[nodeid] for nodeid in group), given, mine)
+        return [(outcome.partition, _global(outcome.timers, ranks)) for outcome in outcomes]
 
     def _replaced(self, state: State, at: int, outcome: Outcome, ranks: list[int]) -> State:
         parts = self._parts(state)
@@ -288,7 +300,8 @@ class Successors:
     def voted(self, state: State, votes: frozenset[int]) -> State:
         """The state in which the device votes for these nodes."""
         pieces, timers = self._pieces(state, ())
-        return self._combined(state, self.groups(state), pieces, timers, votes)
+        (after,) = self._combined(state, self.groups(state), pieces, timers, votes)
+        return after
 
     def _cancels(self, state: State) -> Iterator[Successor]:
         for at, (partition, due) in enumerate(self._parts(state)):

@@ -1,0 +1,89 @@
+"""How long complete searches take, and how much memory: the figures of docs/checking.md.
+
+    python -m tests.check.speed [--nodes 3 4] [--seconds 600] [--faults N]
+
+Each configuration is searched in a process of its own, on one core. Times are of the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from dataclasses import dataclass
+
+from votequorum_ipc.check import BUILT_IN, Bounds, DeviceKind
+from votequorum_ipc.check.report import Checked
+from votequorum_ipc.check.search import memory
+from votequorum_ipc.cluster import (
+    ClusterConfig,
+    ConfigurationError,
+    DeviceConfig,
+    TieBreaker,
+    effective_rules,
+)
+
+LOWEST = TieBreaker.LOWEST
+
+OPTIONS: dict[str, tuple[dict[str, object], DeviceKind | None]] = {
+    "plain": ({}, None),
+    "two_node": ({"two_node": True}, None),
+    "wait_for_all": ({"wait_for_all": True}, None),
+    "last_man_standing": ({"last_man_standing": True}, None),
+    "auto_tie_breaker": ({"auto_tie_breaker": LOWEST}, None),
+    "last_man_standing, wait_for_all": ({"last_man_standing": True, "wait_for_all": True}, None),
+    "auto_tie_breaker, wait_for_all": ({"auto_tie_breaker": LOWEST, "wait_for_all": True}, None),
+    "last_man_standing, auto_tie_breaker": ({"last_man_standing": True, "auto_tie_breaker": LOWEST}, None),
+    "device (ffsplit)": ({"device": DeviceConfig(votes=1)}, DeviceKind.FFSPLIT),
+    "device (exclusive)": ({"device": DeviceConfig(votes=1)}, DeviceKind.EXCLUSIVE),
+    "device (ffsplit), wait_for_all": (
+        {"device": DeviceConfig(votes=1), "wait_for_all": True},
+        DeviceKind.FFSPLIT,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One search."""
+
+    nodes: int
+    name: str
+    bounds: Bounds
+
+
+def measure(job: Job) -> str:
+    """A line of the table."""
+    options, device = OPTIONS[job.name]
+    config = ClusterConfig.of(job.nodes, **options)
+    what = f"{job.nodes} | {job.name} |"
+    try:
+        effective_rules(config)
+    except ConfigurationError:
+        return f"{what} refused by votequorum | | | |"
+    began = time.process_time()
+    search, faults = Checked(config, device).search(BUILT_IN, job.bounds)
+    seconds = time.process_time() - began
+    how = search.stopped.name.lower() + (f", up to {faults} faults" if faults else "")
+    return f"{what} {search.seen} | {seconds:.1f} s | {memory() >> 20} MB | {how} |"
+
+
+def main() -> None:
+    """Run the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[3, 4])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--faults", type=int)
+    parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS))
+    arguments = parser.parse_args()
+    bounds = Bounds(faults=arguments.faults, seconds=arguments.seconds)
+    context = multiprocessing.get_context("spawn")
+    print("| nodes | options | states | time | memory | result |\n|---|---|---|---|---|---|", flush=True)
+    for nodes in arguments.nodes:
+        for name in arguments.only:
+            with context.Pool(1) as pool:
+                print(f"| {pool.apply(measure, [Job(nodes, name, bounds)])}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
