@@ -66,6 +66,7 @@ class Failures:
         self._successors = successors
         self._partitions = successors.partitions
         self._nodeids = tuple(sorted(self._partitions.config.nodeids))
+        self._known: dict[tuple[tuple[int, ...], bool], bool] = {}
 
     def whole(self) -> State:
         """All nodes are up and connected, and time has passed. The device votes for them if it may."""
@@ -77,9 +78,16 @@ class Failures:
         for nodeids, alike in self._sets(most):
             if nodeids:
                 failures.append(self._crash(nodeids, alike, device=False))
-            if self._has_device:
+            if self.has_device:
                 failures.append(self._crash(nodeids, alike, device=True))
         return sorted(failures, key=lambda failure: (failure.size, failure.device, failure.nodeids))
+
+    def goes_on(self, nodeids: tuple[int, ...], *, device: bool) -> bool:
+        """Whether somebody is quorate when these nodes, and with `device` the device, fail at once."""
+        key = (nodeids, device)
+        if key not in self._known:
+            self._known[key] = bool(self._crash(nodeids, 1, device=device).goes_on)
+        return self._known[key]
 
     def cut_off(self) -> list[Failure]:
         """What it comes to when one node loses its network."""
@@ -120,7 +128,8 @@ class Failures:
     # -- what fails ------------------------------------------------------------------------------------
 
     @property
-    def _has_device(self) -> bool:
+    def has_device(self) -> bool:
+        """Whether a device is configured and has votes."""
         return self._successors.device is not None and bool(self._partitions.rules.device_votes)
 
     def _sets(self, most: int | None) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -216,7 +225,7 @@ class Failures:
             state = state._replace(device_works=False)
             return self._without_device(next(self._successors.regrouped(state, groups, started)))
         states = list(self._successors.regrouped(state, groups, started))
-        voting = self._successors.willing(states[-1]) if self._has_device else []
+        voting = self._successors.willing(states[-1]) if self.has_device else []
         return max((*states, *voting), key=lambda after: len(self._quorate(after)))
 
     def _without_device(self, state: State) -> State:

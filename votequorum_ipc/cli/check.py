@@ -49,6 +49,7 @@ class Subject:
     type=click.Choice([kind.value for kind in DeviceKind]),
     help="How the quorum device votes; by default as quorum.device.net.algorithm says, else exclusive.",
 )
+@click.option("--down", type=click.FloatRange(0, 1), help="How likely each node and the device is down.")
 @click.option("--operator", is_flag=True, help="Let an operator set expected votes and end waiting for all.")
 @click.option("--property", "own", multiple=True, metavar="MODULE:FUNCTION", help="Look for this as well.")
 @click.option("--no-remedies", is_flag=True, help="Do not look for changes that would help.")
@@ -75,6 +76,9 @@ def command(files: tuple[Path, ...], running: bool, address: str | None, **optio
         for one, two in zip(subjects, reports, strict=True)
     ]
     _show(subjects, reports, helps, options)
+    if options["down"] is not None and not options["as_json"]:
+        for subject in subjects:
+            _say_how_likely(subject, options["down"])
     if options["confirm"] and False in list(map(_confirm, subjects, reports)):
         sys.exit(_UNREADABLE)
     sys.exit(_exit_code(reports))
@@ -210,6 +214,18 @@ def _show(
         from .check_text import print_report
 
         print_report(reports[0], subjects[0].warnings, helps[0])
+
+
+def _say_how_likely(subject: Subject, down: float) -> None:
+    from ..check.likely import availability
+
+    found = availability(subject.config, down, device=subject.device)
+    error = f" (plus or minus {2 * found.error:.2g})" if found.error else ""
+    click.echo(
+        f"{printable(subject.name)}: quorum with probability {found.probability:.6f}{error}, "
+        f"{found.nines:.1f} nines, {found.minutes_a_year:.0f} minutes a year without, "
+        f"where each node{' and the device' if subject.config.device else ''} is down with {down:g}"
+    )
 
 
 def _show_story(subject: Subject, report: Report, options: dict[str, Any]) -> None:
