@@ -1,17 +1,8 @@
-"""A cluster for tests: N nodes with real IPC in this process, and no corosync, root or network anywhere.
+"""The simulated cluster in a trio program's own loop.
 
-```python
-async with simulated_cluster(nodes=3) as cluster:
-    async with await cluster.connect(node=1) as vq:
-        await vq.trackstart()
-        cluster.partition({1}, {2, 3})      # its events have been delivered when it returns
-        assert InfoFlags.QUORATE not in (await vq.getinfo()).flags
-```
-
-Strategy: it is the embedded daemon (`votequorum_ipc.daemon`) under addresses of its own, so that any number
-run side by side, with clients that close with it. Time is virtual, and passes in `advance` only: a quorum
-device's timeout takes no time at all, and nothing happens that a test has not asked for. With pytest the
-fixture `simulated_cluster` is this function.
+Strategy: it is the embedded daemon (`votequorum_ipc.daemon`) under separate addresses, so that any number of
+clusters run side by side, with clients that close with it. Time is virtual and passes in `advance` only: a
+quorum device's timeout takes no time at all, and nothing happens that a test has not asked for.
 """
 
 from __future__ import annotations
@@ -24,23 +15,14 @@ from typing import Any, Literal
 
 import trio
 
-from .cluster import ClusterConfig, DeviceConfig, Latency, NodeConfig, configuration
-from .daemon.admission import AccessRule
-from .daemon.server import Server, TransportName, open_server
-from .daemon.simulation import Simulation
-from .handle import Handle
-from .quorum import Quorum
-from .votequorum import Votequorum
-
-__all__ = [
-    "ClusterConfig",
-    "DeviceConfig",
-    "Latency",
-    "NodeConfig",
-    "SimulatedCluster",
-    "configuration",
-    "simulated_cluster",
-]
+from ..cluster import ClusterConfig, Latency, configuration
+from ..daemon.admission import AccessRule
+from ..daemon.server import Server, TransportName, open_server
+from ..daemon.simulation import Simulation
+from ..handle import Handle
+from ..ipc.backend import current
+from ..quorum import Quorum
+from ..votequorum import Votequorum
 
 _numbers = itertools.count(1)
 
@@ -103,12 +85,18 @@ async def simulated_cluster(
     `nodes` is how many, or their ids. `options` are the quorum options of corosync.conf as `ClusterConfig`
     has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
     says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect,
-    unless `access` says more. Raises `ConfigurationError` where corosync would not start with this.
+    unless `access` says more. Raises `ConfigurationError` where corosync would not start with this, and
+    `RuntimeError` under asyncio or without an event loop.
 
     Without a `latency` the nodes hear each other at once, which is kinder than corosync: there, a vote or a
     device's name is still the old one for some milliseconds after the call that changes it. `Latency(seed=1)`
     behaves like that. Virtual time then has to pass for anything to arrive: `advance`, `settle`, `keep_time`.
     """
+    if current().name != "trio":
+        raise RuntimeError(
+            "simulated_cluster runs in a trio program's loop: elsewhere, write "
+            "`with simulated_cluster_in_thread(...) as cluster`"
+        )
     if config is None:
         config = configuration(nodes, options)
     elif options:

@@ -1,0 +1,275 @@
+"""A simulated cluster in a thread or a process, for tests under asyncio and without an event loop.
+
+Strategy: the cluster is the one of `cluster`, in a trio run of its own. A proxy has its methods, hands each
+call over, and waits for the result. To a thread a call goes through trio's queue of callbacks; to a process
+as a pickled value in a pipe, where a loop makes the same call on a proxy for a thread. Either end that closes
+or dies ends the other: the thread is joined, and the process ends when its input does.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import IO, Any, Final
+
+import trio
+
+from ..cluster import ClusterConfig, Latency
+from ..daemon.admission import AccessRule
+from ..daemon.server import TransportName
+from .cluster import SimulatedCluster, simulated_cluster
+
+Call = Callable[..., Any]
+"""Calls the method of `SimulatedCluster` that has this name, with these arguments."""
+
+_PROGRAM: Final = "from votequorum_ipc.testing.elsewhere import serve; serve()"
+
+
+class SimulatedClusterProxy:
+    """A simulated cluster that runs elsewhere; made by `simulated_cluster_in_thread` or `..._in_process`.
+
+    The methods are those of `SimulatedCluster`. Each takes effect before it returns, and may be called from
+    any thread. Programs connect to `address(node)`. Raises `RuntimeError` when the cluster has ended.
+    """
+
+    def __init__(self, call: Call) -> None:
+        """Not public: use `simulated_cluster_in_thread` or `simulated_cluster_in_process`."""
+        self._call = call
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The configuration that is in force."""
+        config: ClusterConfig = self._call("config")
+        return config
+
+    def address(self, nodeid: int = 1) -> str:
+        """Where a node's services are: for the `address` of any client, and for the command's option."""
+        return str(self._call("address", nodeid))
+
+    def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
+        """Start nodes; those that are up already stay as they are. With `groups`, `partition` first."""
+        self._call("up", *nodeids, groups=groups)
+
+    def kill(self, *nodeids: int) -> None:
+        """Crash nodes. Their clients lose their connections."""
+        self._call("kill", *nodeids)
+
+    def leave(self, *nodeids: int) -> None:
+        """Shut nodes down in order."""
+        self._call("leave", *nodeids)
+
+    def partition(self, *groups: Collection[int]) -> None:
+        """Cut the network: nodes hear those of their own group only. Nodes in no group form one more."""
+        self._call("partition", *groups)
+
+    def heal(self) -> None:
+        """Repair the network: every node hears every other."""
+        self._call("heal")
+
+    def reform(self, *nodeids: int) -> None:
+        """The partitions of these nodes form new rings of the same members."""
+        self._call("reform", *nodeids)
+
+    def reload(self, config: ClusterConfig) -> None:
+        """Every node that is up reads a changed configuration."""
+        self._call("reload", config)
+
+    def cancel_wait_for_all(self, nodeid: int) -> None:
+        """The operator tells the partition of a node to wait for all no longer."""
+        self._call("cancel_wait_for_all", nodeid)
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass: what was due in it happens, in order."""
+        self._call("advance", seconds)
+
+    def settle(self) -> None:
+        """Let virtual time pass until every multicast has arrived and nodes that shut down are gone."""
+        self._call("settle")
+
+
+@contextlib.contextmanager
+def simulated_cluster_in_thread(
+    nodes: int | Iterable[int] = 3,
+    *,
+    keep_time: bool = False,
+    config: ClusterConfig | None = None,
+    transport: TransportName = "shm",
+    access: AccessRule | None = None,
+    latency: Latency | None = None,
+    **options: Any,
+) -> Iterator[SimulatedClusterProxy]:
+    """A cluster in a thread of this process, for as long as the block: `with`, in a program of any kind.
+
+    With `keep_time`, the cluster's time passes as the clock does, besides `advance`. A call that waits for
+    the cluster, such as `qdevice_register` with a `latency`, needs that here. The other arguments, and what
+    is raised, are those of `simulated_cluster`.
+    """
+    open_cluster = functools.partial(
+        simulated_cluster,
+        nodes,
+        config=config,
+        transport=transport,
+        access=access,
+        latency=latency,
+        **options,
+    )
+    with concurrent.futures.ThreadPoolExecutor(1, "simulated-cluster") as executor:
+        thread = _Thread(executor, open_cluster, keep_time)
+        try:
+            yield SimulatedClusterProxy(thread.call)
+        finally:
+            thread.end()
+
+
+class _Thread:
+    """A cluster in a thread, and the way to call its methods."""
+
+    def __init__(
+        self,
+        executor: concurrent.futures.Executor,
+        open_cluster: Callable[[], contextlib.AbstractAsyncContextManager[SimulatedCluster]],
+        keep_time: bool,
+    ) -> None:
+        self._open_cluster = open_cluster
+        self._keep_time = keep_time
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._run = executor.submit(trio.run, self._main, started)
+        self._result(started)
+
+    async def _main(self, started: concurrent.futures.Future[None]) -> None:
+        async with self._open_cluster() as self._cluster, trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._trio_token = trio.lowlevel.current_trio_token()
+            nursery.start_soon(self._cluster.keep_time if self._keep_time else trio.sleep_forever)
+            started.set_result(None)
+
+    def call(self, name: str, *args: Any, **options: Any) -> Any:
+        """Have the thread call a method, or look up an attribute, and wait for the result."""
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def call() -> None:
+            try:
+                there = getattr(self._cluster, name)
+                done.set_result(there(*args, **options) if callable(there) else there)
+            except Exception as error:  # whatever it is, it is the caller's
+                done.set_exception(error)
+
+        with contextlib.suppress(trio.RunFinishedError):
+            self._trio_token.run_sync_soon(call)
+        return self._result(done)
+
+    def _result(self, done: concurrent.futures.Future[Any]) -> Any:
+        """What was asked for; raises what ended the thread where that came first."""
+        concurrent.futures.wait([done, self._run], return_when=concurrent.futures.FIRST_COMPLETED)
+        if not done.done():
+            self._run.result()
+            raise RuntimeError("the simulated cluster has ended")
+        return done.result()
+
+    def end(self) -> None:
+        """End the cluster, and wait for it. Raises what it has failed with."""
+        with contextlib.suppress(trio.RunFinishedError):
+            self._trio_token.run_sync_soon(self._nursery.cancel_scope.cancel)
+        self._run.result()
+
+
+@contextlib.contextmanager
+def simulated_cluster_in_process(
+    nodes: int | Iterable[int] = 3,
+    *,
+    keep_time: bool = False,
+    config: ClusterConfig | None = None,
+    transport: TransportName = "shm",
+    access: AccessRule | None = None,
+    latency: Latency | None = None,
+    **options: Any,
+) -> Iterator[SimulatedClusterProxy]:
+    """A cluster in a child process, for as long as the block: `with`, in a program of any kind.
+
+    For a test that holds Python's lock for long, or forks. Starting it takes about as long as Python takes
+    to start and to import trio. The child ends also where this process is killed. Arguments, and what is
+    raised, are those of `simulated_cluster_in_thread`.
+    """
+    arguments = options | {
+        "nodes": nodes if isinstance(nodes, int) else tuple(nodes),
+        "keep_time": keep_time,
+        "config": config,
+        "transport": transport,
+        "access": access,
+        "latency": latency,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # What this process finds, the child finds.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        # Ctrl-C is for the program, which then ends the block.
+        start_new_session=True,
+    )
+    with process:
+        child = _Child(process)
+        child.ask(arguments)
+        yield SimulatedClusterProxy(lambda *args, **options: child.ask((args, options)))
+
+
+class _Child:
+    """The pipes to a cluster in a process: one pickled value there, one pickled answer back."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._lock = threading.Lock()
+
+    def ask(self, value: object) -> Any:
+        """Send a value and wait for its answer. Raises what the child raised."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with self._lock:
+            try:
+                _write(stdin, value)
+                result, error = pickle.load(stdout)
+            except (OSError, EOFError, ValueError) as ended:
+                raise RuntimeError("the simulated cluster has ended: its process is gone") from ended
+        if error is not None:
+            raise error
+        return result
+
+
+def serve() -> None:
+    """The child's program: reads what to serve, then calls, until its input ends.
+
+    Answers go to what was standard output; what anything prints goes to standard error.
+    """
+    calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(simulated_cluster_in_thread(**pickle.load(calls)))
+        except Exception as error:  # such as a configuration that corosync would refuse
+            _write(answers, (None, error))
+            return
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            _write(answers, (None, None))
+            while True:
+                args, options = pickle.load(calls)
+                _write(answers, _outcome(cluster._call, args, options))
+
+
+def _outcome(call: Call, args: Any, options: Any) -> tuple[Any, Exception | None]:
+    try:
+        return call(*args, **options), None
+    except Exception as error:  # whatever it is, it is the caller's
+        return None, error
+
+
+def _write(stream: IO[bytes], value: object) -> None:
+    stream.write(pickle.dumps(value))
+    stream.flush()
