@@ -22,7 +22,7 @@ from tests.real.daemon import Daemon
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
 
-ATTEMPTS = 8
+ATTEMPTS = 20
 """Some depend on who is faster."""
 
 OUTCOMES = {

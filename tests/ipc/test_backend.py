@@ -16,18 +16,16 @@ from tests.real.waiting import DEADLINE, eventually
 from tests.ways import RUNNERS, TASKS, every_way, settled, task_group
 from votequorum_ipc import BadHandle, CsError, Library, Votequorum
 from votequorum_ipc.ipc import Connection, backend, blocking_backend, connect, wait_for_any
-from votequorum_ipc.ipc.backend import INFINITY, current_time, in_thread, move_on_after, sleep
+from votequorum_ipc.ipc.backend import INFINITY, in_thread, move_on_after, sleep
 
 FOREVER = 10**6
 
 
 @every_way(uvloop=True)
 async def test_a_scope_ends_its_block_and_no_other() -> None:
-    start = current_time()
     with move_on_after(FOREVER) as outer, move_on_after(0.01) as inner:
         await sleep(FOREVER)
     assert (outer.cancelled_caught, inner.cancelled_caught) == (False, True)
-    assert current_time() - start >= 0.01
     with move_on_after(0.01) as outer:
         with move_on_after(FOREVER) as inner:
             await sleep(FOREVER)
