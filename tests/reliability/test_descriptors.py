@@ -41,6 +41,8 @@ def room_for(descriptors: int) -> Iterator[None]:
 
 
 async def test_connecting_with_too_few_descriptors_fails_cleanly_at_every_one_of_them(daemon: Daemon) -> None:
+    async with await Votequorum.initialize() as handle:
+        await handle.getinfo()  # what is imported when it is first used needs descriptors too
     refusals = 0
     while await is_refused(room_for(refusals)):
         refusals += 1
@@ -129,5 +131,5 @@ async def test_a_watcher_without_descriptors_knows_of_no_daemon_and_never_of_hal
                 while view.expected_votes != MANY_VOTES:
                     view = await anext(watcher)
             break
-    # Three connections, of 8 descriptors each over shared memory.
-    assert losses == {"shm": 24, "socket": 15}[daemon.config.transport]
+    # Three connections. Over shared memory each holds 8, and takes one more while it opens the last file.
+    assert losses == {"shm": 25, "socket": 15}[daemon.config.transport]

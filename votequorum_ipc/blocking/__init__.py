@@ -24,10 +24,19 @@ if TYPE_CHECKING:
     from .cmap import Cmap
     from .quorum import Quorum
     from .votequorum import Votequorum
+    from .watch import QuorumWatcher, cluster_status, watch_quorum
 
-__all__ = ["Cfg", "Cmap", "Quorum", "Votequorum"]
+__all__ = ["Cfg", "Cmap", "Quorum", "QuorumWatcher", "Votequorum", "cluster_status", "watch_quorum"]
 
-_MODULES: Final = {"Cfg": "cfg", "Cmap": "cmap", "Quorum": "quorum", "Votequorum": "votequorum"}
+_MODULES: Final = {
+    "Cfg": "cfg",
+    "Cmap": "cmap",
+    "Quorum": "quorum",
+    "QuorumWatcher": "watch",
+    "Votequorum": "votequorum",
+    "cluster_status": "watch",
+    "watch_quorum": "watch",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -92,6 +92,10 @@ class Handle(Generic[EventT]):
         """Wait for one event. Raises as `events` does."""
         return call(self._handle.next_event(), timeout)
 
+    def next_event_nowait(self) -> EventT | None:
+        """The next event if one is here, else None. Raises as `events` does."""
+        return self._handle.next_event_nowait()
+
     def dispatch(self, flags: DispatchFlags, *, timeout: float | None = None) -> None:
         """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
+from ..errors import CsError
 from ..ipc import Address
 from ..types import (
     ExpectedVotesNotification,
@@ -43,8 +44,9 @@ class Votequorum(Handle[VotequorumEvent]):
 
         The callbacks, functions of one event, are what `dispatch` calls. `address` is None
         for corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
-        users whose server is believed. Raises `Library` when it is not running, `Access` when this user may
-        not use it, `Security` when another user's program answers in its place, `TryAgain` while it starts.
+        users whose server is believed. Raises `Library` when it is not running, or runs without votequorum,
+        `Access` when this user may not use it, `Security` when another user's program answers in its place,
+        `TryAgain` while it starts.
         """
         return cls(
             call(
@@ -66,6 +68,16 @@ class Votequorum(Handle[VotequorumEvent]):
         `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never had as a member.
         """
         return call(self._handle.getinfo(nodeid), timeout)
+
+    def getinfo_all(
+        self, nodeids: Sequence[int], *, context: int | None = None, timeout: float | None = None
+    ) -> list[NodeInfo | CsError]:
+        """`getinfo` for several nodes, sent together. An error is returned in its node's place.
+
+        With a `context`, votequorum also repeats its state, as for `trackstart` with CURRENT, in two events
+        that have this context. It does so after the answer about the first node.
+        """
+        return call(self._handle.getinfo_all(nodeids, context=context), timeout)
 
     def setexpected(self, expected_votes: int, *, timeout: float | None = None) -> None:
         """Change the votes the whole cluster expects (votequorum_setexpected(3)).
