@@ -20,7 +20,7 @@ import trio
 
 from bench.answering import answer, commands
 from votequorum_ipc import ExpectedVotesNotification, TrackFlags, Votequorum
-from votequorum_ipc.ipc.blocking_backend import run
+from votequorum_ipc.ipc.blocking_backend import run_blocking
 from votequorum_ipc.wire import votequorum as wire
 
 _handles: list[Votequorum] = []
@@ -154,6 +154,6 @@ if __name__ == "__main__":
     if "--asyncio" in sys.argv:
         asyncio.run(_main())
     elif "--blocking" in sys.argv:
-        run(_main())
+        run_blocking(_main())
     else:
         trio.run(_main)

@@ -9,7 +9,7 @@ from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieB
 from votequorum_ipc.strategies.bursts import FrameBurst, RingBurst
 from votequorum_ipc.strategies.calls import Call
 from votequorum_ipc.strategies.clusters import Happening
-from votequorum_ipc.strategies.handshakes import Act, Damage, Event, Path, Say, ServerScript
+from votequorum_ipc.strategies.handshakes import Act, Damage, Path, Say, SendEvent, ServerScript
 from votequorum_ipc.strategies.messages import AlmostValid, Frame, Lie
 from votequorum_ipc.strategies.rings import ControlLie, Fill, Publish, Put, Read, RingLie, RingScript, Write
 from votequorum_ipc.types import RingId
@@ -26,7 +26,6 @@ __all__ = [
     "ControlLie",
     "Damage",
     "DeviceConfig",
-    "Event",
     "Fill",
     "Frame",
     "FrameBurst",
@@ -48,6 +47,7 @@ __all__ = [
     "RingScript",
     "Say",
     "Send",
+    "SendEvent",
     "ServerScript",
     "TieBreaker",
     "Truncate",

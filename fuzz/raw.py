@@ -20,8 +20,8 @@ from typing import Any, Final, Self
 
 from votequorum_ipc.attack import HONEST_SIZE, WAYS
 from votequorum_ipc.errors import CsError, Library, Timeout, error_from_errno
-from votequorum_ipc.ipc.address import abstract, locate
 from votequorum_ipc.ring import WORD, Ring
+from votequorum_ipc.sockets import abstract, locate
 from votequorum_ipc.wire.setup import (
     CONNECTION_REQUEST,
     CONNECTION_RESPONSE,

@@ -38,7 +38,7 @@ def _run_in_uvloop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 RUNNERS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, None]]], None]] = {
     "trio": trio.run,
     "asyncio": lambda main: asyncio.run(main()),
-    "blocking": lambda main: blocking_backend.run(main()),
+    "blocking": lambda main: blocking_backend.run_blocking(main()),
     "uvloop": _run_in_uvloop,
 }
 

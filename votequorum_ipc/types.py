@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from .errors import CsError
 
@@ -155,6 +155,12 @@ class Node(NamedTuple):
     nodeid: int
     state: NodeState
 
+
+TransportName = Literal["shm", "socket"]
+"""The ways to move messages, as `system.qb_ipc_type` in corosync.conf calls them."""
+
+PROCESSOR_COUNT_MAX = 384
+"""Nodes of a cluster at most (coroapi.h)."""
 
 QDEVICE_NODEID = 0
 """The node id under which a quorum device appears (VOTEQUORUM_QDEVICE_NODEID)."""

@@ -33,7 +33,8 @@ from tests.real.daemon import Daemon
 from tests.real.host import Host
 from votequorum_ipc.attack import Close, Connect, Send, Step, features
 from votequorum_ipc.errors import CsError, Timeout
-from votequorum_ipc.strategies.attacks import SERVICES, attacks, without
+from votequorum_ipc.sockets import KNOWN_SERVICES
+from votequorum_ipc.strategies.attacks import attacks, without
 
 DYING: Final = 3.0
 """Seconds that a daemon may take from its first missed answer to its end: it writes a black box first."""
@@ -232,7 +233,7 @@ class Corosync:
 def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
     """The features by which to know a failure again: those of damage, or else those of the requests."""
     of_steps = list(zip(steps, features(steps), strict=True))
-    ordinary = {Connect(0, service).feature for service in SERVICES} | {Close(0).feature}
+    ordinary = {Connect(0, service).feature for service in KNOWN_SERVICES} | {Close(0).feature}
     requests = {feature for step, feature in of_steps if isinstance(step, Send) and not is_damage(step)}
     found = {feature for _, feature in of_steps}
     return frozenset(found - ordinary - requests or found - ordinary or found)

@@ -26,10 +26,18 @@ import trio.testing
 from fuzz.target import Target
 from votequorum_ipc import CsError, DispatchFlags, Quorum, TrackFlags, Votequorum
 from votequorum_ipc.ipc import exchange
-from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ring import WORD, Ring, create_shared_file
+from votequorum_ipc.sockets import abstract
 from votequorum_ipc.strategies import handshakes
-from votequorum_ipc.strategies.handshakes import Act, Action, Damage, Event, Say, ServerScript, server_scripts
+from votequorum_ipc.strategies.handshakes import (
+    Act,
+    Action,
+    Damage,
+    Say,
+    SendEvent,
+    ServerScript,
+    server_scripts,
+)
 from votequorum_ipc.strategies.messages import bytes_of
 from votequorum_ipc.strategies.rings import ControlLie
 from votequorum_ipc.wire import Layout, message_id, quorum, votequorum
@@ -304,7 +312,7 @@ class Server:
         match action:
             case Say():
                 return [bytes_of(action.message)]
-            case Event():
+            case SendEvent():
                 side.notify(bytes_of(action.message))
             case Damage():
                 side.damage(action)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from votequorum_ipc.check import Bounds, DeviceKind, Outcome, Report, Verdict, check
+from votequorum_ipc.check import Bounds, DeviceKind, Reachability, Report, Verdict, check
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, TieBreaker, multicasts, votes
 
 LOWEST = TieBreaker.LOWEST
@@ -19,7 +19,7 @@ def verdict(report: Report, name: str) -> Verdict:
     return one
 
 
-def outcome(config: ClusterConfig, name: str, device: DeviceKind | None = None) -> Outcome:
+def outcome(config: ClusterConfig, name: str, device: DeviceKind | None = None) -> Reachability:
     return verdict(check(config, device=device), name).outcome
 
 
@@ -34,7 +34,7 @@ def events(one: Verdict) -> list[str]:
 def test_three_plain_nodes_have_nothing_bad_in_reach() -> None:
     report = check(ClusterConfig.of(3))
     assert report.exit_code == 0
-    assert {one.outcome for one in report.verdicts if one.is_bad} == {Outcome.CANNOT_HAPPEN}
+    assert {one.outcome for one in report.verdicts if one.is_bad} == {Reachability.CANNOT_HAPPEN}
 
 
 def test_two_node_without_fencing_is_a_split_brain_after_one_event() -> None:
@@ -45,7 +45,7 @@ def test_two_node_without_fencing_is_a_split_brain_after_one_event() -> None:
 def test_two_node_with_three_nodes_is_said_to_be_ill_placed() -> None:
     report = check(ClusterConfig.of(3, two_node=True))
     assert any("two_node is meant for two nodes" in sentence for sentence in report.in_words)
-    assert verdict(report, "split brain").outcome is Outcome.HAPPENS
+    assert verdict(report, "split brain").outcome is Reachability.HAPPENS
 
 
 def test_a_tie_breaker_with_odd_votes_and_wait_for_all_is_a_split_brain_after_two_events() -> None:
@@ -60,24 +60,24 @@ def test_last_man_standing_can_shrink_to_two_clusters() -> None:
 
 
 def test_two_nodes_without_options_are_ended_by_one_failure() -> None:
-    assert outcome(ClusterConfig.of(2), "one failure ends it") is Outcome.HAPPENS
+    assert outcome(ClusterConfig.of(2), "one failure ends it") is Reachability.HAPPENS
 
 
 @pytest.mark.parametrize(
     ("nodes", "kind", "expected"),
     [
-        (2, DeviceKind.FFSPLIT, Outcome.CANNOT_HAPPEN),
-        (2, DeviceKind.EXCLUSIVE, Outcome.CANNOT_HAPPEN),
-        (2, DeviceKind.CARELESS, Outcome.HAPPENS),
-        (3, DeviceKind.EXCLUSIVE, Outcome.HAPPENS),
+        (2, DeviceKind.FFSPLIT, Reachability.CANNOT_HAPPEN),
+        (2, DeviceKind.EXCLUSIVE, Reachability.CANNOT_HAPPEN),
+        (2, DeviceKind.CARELESS, Reachability.HAPPENS),
+        (3, DeviceKind.EXCLUSIVE, Reachability.HAPPENS),
     ],
 )
-def test_a_device_is_as_safe_as_its_votes(nodes: int, kind: DeviceKind, expected: Outcome) -> None:
+def test_a_device_is_as_safe_as_its_votes(nodes: int, kind: DeviceKind, expected: Reachability) -> None:
     assert outcome(ClusterConfig.of(nodes, device=DEVICE), "split brain", kind) is expected
 
 
 def test_expected_votes_beyond_the_nodes_leave_the_cluster_stuck() -> None:
-    assert outcome(ClusterConfig.of(3, expected_votes=7), "stuck") is Outcome.HAPPENS
+    assert outcome(ClusterConfig.of(3, expected_votes=7), "stuck") is Reachability.HAPPENS
 
 
 # -- a changed rule is noticed ------------------------------------------------------------------------------

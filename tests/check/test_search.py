@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from votequorum_ipc.check import Bounds, DeviceKind, Outcome, Property, Situation, Stopped, check
+from votequorum_ipc.check import Bounds, DeviceKind, Property, Reachability, Situation, Stopped, check
 from votequorum_ipc.check.properties import SPLIT_BRAIN
 from votequorum_ipc.check.report import Checked
 from votequorum_ipc.check.search import Search
@@ -115,13 +115,13 @@ def test_a_bound_on_faults_keeps_what_takes_more_faults_out() -> None:
         next(one for one in check(config, bounds=Bounds(faults=faults)).verdicts if one.name == "split brain")
         for faults in (1, 2)
     ]
-    assert [one.outcome for one in outcomes] == [Outcome.NOT_WITHIN, Outcome.HAPPENS]
+    assert [one.outcome for one in outcomes] == [Reachability.NOT_WITHIN, Reachability.HAPPENS]
 
 
 def test_a_search_that_is_cut_off_settles_nothing_and_says_so() -> None:
     report = check(ClusterConfig.of(4, last_man_standing=True), bounds=Bounds(states=50, faults=4))
     assert report.effort.stopped is Stopped.STATES
-    assert any(one.outcome is Outcome.UNSETTLED for one in report.verdicts)
+    assert any(one.outcome is Reachability.UNSETTLED for one in report.verdicts)
 
 
 def test_an_interrupted_search_keeps_what_it_has_found() -> None:
@@ -142,5 +142,5 @@ def test_a_property_of_ones_own_is_found_with_its_story() -> None:
     config = ClusterConfig.of(2, two_node=True)
     report = check(config, properties=[Property("lonely", "a node works alone", lonely)])
     (verdict,) = [one for one in report.verdicts if one.name == "lonely"]
-    assert verdict.outcome is Outcome.HAPPENS
+    assert verdict.outcome is Reachability.HAPPENS
     assert len(verdict.stories[0][-1].quorate) == 1

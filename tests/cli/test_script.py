@@ -9,7 +9,7 @@ import trio
 
 from votequorum_ipc import Busy
 from votequorum_ipc.cli.script import Script, ScriptError
-from votequorum_ipc.ipc.address import locate
+from votequorum_ipc.sockets import locate
 from votequorum_ipc.testing import configuration, simulated_cluster
 
 

@@ -18,7 +18,7 @@ from tests.real.config import Config, Device, Node
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import Votequorum
-from votequorum_ipc.cli.script import DEVICE_NAME
+from votequorum_ipc.cli.script import SIMULATED_DEVICE
 
 from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
 
@@ -216,10 +216,10 @@ async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_star
     with Served(argv, tmp_path) as served:
         served.say("qdevice on 4")
         async with await Votequorum.initialize(address=f"@{prefix}-{{service}}") as vq:
-            await vq.qdevice_unregister(DEVICE_NAME)
+            await vq.qdevice_unregister(SIMULATED_DEVICE)
         eventually(lambda: "quorum device of node 4: " in served.errors(), otherwise=served.errors)
         assert quorate(served.say("qdevice on 4")) == [True, True]
-        assert status(prefix)["qdevice"]["name"] == DEVICE_NAME
+        assert status(prefix)["qdevice"]["name"] == SIMULATED_DEVICE
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from tests.real.waiting import DEADLINE, eventually_async
 from votequorum_ipc import CsError, Votequorum
 from votequorum_ipc.daemon import limits
 from votequorum_ipc.ipc import Connection, connect
-from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.handshake import Setup, set_up
 from votequorum_ipc.ring import Ring, ring_words
+from votequorum_ipc.sockets import abstract
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from votequorum_ipc.wire import SERVICES, Kind
 from votequorum_ipc.wire import quorum as quorum_wire

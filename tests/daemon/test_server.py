@@ -27,9 +27,9 @@ from votequorum_ipc.daemon import (
 )
 from votequorum_ipc.daemon.service import REFUSED
 from votequorum_ipc.ipc import connect
-from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.handshake import set_up
 from votequorum_ipc.ring import Ring
+from votequorum_ipc.sockets import abstract
 from votequorum_ipc.wire import quorum as wire
 from votequorum_ipc.wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE
 

@@ -308,7 +308,7 @@ def test_a_blocking_call_in_a_running_loop_is_blocking(elsewhere: Elsewhere) -> 
         return backend.current().name
 
     async def outer() -> None:
-        assert blocking_backend.run(inner()) == "blocking"
+        assert blocking_backend.run_blocking(inner()) == "blocking"
         assert backend.current().name == "asyncio"
 
     asyncio.run(outer())
@@ -319,7 +319,7 @@ def test_the_blocking_runner_refuses_what_only_a_loop_can_bring() -> None:
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="only an event loop can bring"):
-        blocking_backend.run(wrong())
+        blocking_backend.run_blocking(wrong())
 
 
 def test_a_deadline_ends_a_blocking_call_between_its_steps(elsewhere: Elsewhere) -> None:
@@ -331,7 +331,7 @@ def test_a_deadline_ends_a_blocking_call_between_its_steps(elsewhere: Elsewhere)
             assert scope.cancelled_caught
             assert (await connection.request(request(AT_ONCE, 5)))[-8:-4] == b"\5\0\0\0"
 
-    blocking_backend.run(main())
+    blocking_backend.run_blocking(main())
     assert INFINITY > FOREVER
     eventually(lambda: elsewhere.do(lambda: elsewhere.service.clients) == [])
     assert issubclass(Library, CsError)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from votequorum_ipc import CsError, Library, MessageError
-from votequorum_ipc.ipc.exchange import Call, EventWaiter, Exchange, Waiter
+from votequorum_ipc.ipc.exchange import EventWaiter, Exchange, PendingCall, Waiter
 
 
 class Failing:
@@ -70,7 +70,7 @@ def test_a_second_failure_while_a_connection_is_broken_off_hides_neither_the_fir
     woken: list[Waiter] = []
     transport = Failing([b"one", b"two"], failure)
     exchange = Exchange(transport, woken.append)
-    call, event, news = Call(b"", 1), EventWaiter(), Waiter()
+    call, event, news = PendingCall(b"", 1), EventWaiter(), Waiter()
     exchange.unsent.append(call)
     exchange.send()
     exchange.event_waiters.append(event)

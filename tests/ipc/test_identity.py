@@ -24,7 +24,7 @@ from tests.real.host import Host
 from votequorum_ipc import Cmap, Library, Quorum, Security, Votequorum, cluster_status
 from votequorum_ipc.cfg import Cfg
 from votequorum_ipc.ipc import Connection, connect
-from votequorum_ipc.ipc.identity import Server, check_server
+from votequorum_ipc.ipc.identity import ServerProcess, check_server
 from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire.setup import CONNECTION_RESPONSE
 
@@ -136,11 +136,11 @@ async def test_credentials_are_asked_for_before_the_server_can_send(monkeypatch:
 
 IN_A_USER_NAMESPACE = """
 from votequorum_ipc import CsError
-from votequorum_ipc.ipc.identity import Server, check_server
+from votequorum_ipc.ipc.identity import ServerProcess, check_server
 from votequorum_ipc import cluster_status
 for arguments in ({}, {"server_uids": {65534}}):
     try:
-        check_server(Server(7, 65534), "it", arguments.get("server_uids"), is_default_address=True)
+        check_server(ServerProcess(7, 65534), "it", arguments.get("server_uids"), is_default_address=True)
         print("believed")
     except CsError as error:
         print(type(error).__name__, error)
@@ -170,7 +170,7 @@ def test_a_program_with_more_rights_than_its_user_does_not_believe_that_user(
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(Security):
-        check_server(Server(7, 1000), WHERE, None, is_default_address=True)
+        check_server(ServerProcess(7, 1000), WHERE, None, is_default_address=True)
 
 
 def test_where_proc_is_missing_the_overflow_uid_is_unknown(
@@ -183,4 +183,4 @@ def test_where_proc_is_missing_the_overflow_uid_is_unknown(
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     assert identity.is_unmapped(NOBODY)
     with pytest.raises(Security, match="its user is unknown"):
-        check_server(Server(7, NOBODY), WHERE, None, is_default_address=True)
+        check_server(ServerProcess(7, NOBODY), WHERE, None, is_default_address=True)

@@ -221,5 +221,5 @@ def test_another_thread_is_given_no_event_though_one_is_queued() -> None:
                 thread.join()
                 assert connection.queued_events() == 1
 
-    blocking_backend.run(main())
+    blocking_backend.run_blocking(main())
     assert ["belongs to another thread" in str(error) for error in errors] == [True] * 3

@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 from ..errors import Timeout
 from ..handle import Handle as AsyncHandle
 from ..ipc.backend import INFINITY
-from ..ipc.blocking_backend import BACKEND, run
+from ..ipc.blocking_backend import BACKEND, run_blocking
 from ..types import DispatchFlags
 
 T = TypeVar("T")
@@ -27,9 +27,9 @@ def call(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
     Raises `Timeout` when it takes longer than `timeout` seconds, and what the coroutine raises.
     """
     if timeout is None:
-        return run(coroutine)
+        return run_blocking(coroutine)
     with BACKEND.move_on_after(timeout):
-        return run(coroutine)
+        return run_blocking(coroutine)
     raise Timeout(f"not done within {timeout:g} s; the handle is still usable: try again, or give it longer")
 
 
@@ -58,7 +58,7 @@ class Handle(Generic[EventT]):
 
         Raises `BadHandle` the second time, as in C; leaving a `with` block afterwards does not.
         """
-        run(self._handle.finalize())
+        run_blocking(self._handle.finalize())
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class Handle(Generic[EventT]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        run(self._handle.__aexit__(exc_type, exc, traceback))
+        run_blocking(self._handle.__aexit__(exc_type, exc, traceback))
 
     def __repr__(self) -> str:
         return f"<blocking {repr(self._handle)[1:]}"

@@ -18,9 +18,9 @@ from __future__ import annotations
 from .devices import DeviceKind
 from .failures import Failure
 from .properties import BUILT_IN, Property, Situation
-from .report import Effort, Outcome, Report, SearchDisagreesError, Verdict, check
+from .report import Effort, Reachability, Report, SearchDisagreesError, Verdict, check
 from .search import Bounds, Progress, Stopped
-from .story import Side, Step, Story, replay
+from .story import Side, Story, StoryStep, replay
 
 __all__ = [
     "BUILT_IN",
@@ -28,16 +28,16 @@ __all__ = [
     "DeviceKind",
     "Effort",
     "Failure",
-    "Outcome",
     "Progress",
     "Property",
+    "Reachability",
     "Report",
     "SearchDisagreesError",
     "Side",
     "Situation",
-    "Step",
     "Stopped",
     "Story",
+    "StoryStep",
     "Verdict",
     "check",
     "replay",

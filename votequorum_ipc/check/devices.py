@@ -34,7 +34,7 @@ class DeviceKind(enum.StrEnum):
     """A device that votes for whoever asks, or not, each node by itself."""
 
 
-class Device:
+class DeviceModel:
     """A kind of device for a cluster of these nodes."""
 
     def __init__(self, kind: DeviceKind, nodeids: tuple[int, ...]) -> None:

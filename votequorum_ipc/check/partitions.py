@@ -69,7 +69,7 @@ _Formed = tuple[int, Timers | None]
 """A partition's number, and what its forming does to each timer."""
 
 
-class Outcome(NamedTuple):
+class TimedPartition(NamedTuple):
     """A partition, and its timers: ranks as given, and one more than the highest given for new ones."""
 
     partition: Partition
@@ -93,12 +93,12 @@ class Partitions:
         self._places: list[tuple[int, tuple[int, ...], NodeSnapshot]] = []
         self._pieces: dict[tuple[int, tuple[int, ...], NodeSnapshot], int] = {}
         self._formed: dict[_Question, tuple[_Formed, ...]] = {}
-        self._rings: dict[tuple[object, ...], Outcome] = {}
+        self._rings: dict[tuple[object, ...], TimedPartition] = {}
         self._started: dict[int, int] = {}
 
     def rings(
         self, pieces: tuple[int, ...], timers: Timers = (), votes: frozenset[int] | None = None
-    ) -> list[Outcome]:
+    ) -> list[TimedPartition]:
         """Nodes in these states form a ring; a device then votes for the nodes in `votes`.
 
         There are several outcomes where it matters which member speaks first. `votes` None: no device is
@@ -109,7 +109,7 @@ class Partitions:
         if formed is None:
             formed = self._formed[key] = tuple(dict.fromkeys(self._form(pieces, votes)))
         return [
-            Outcome(self.all[number], _timers_after(fates, timers, len(pieces))) for number, fates in formed
+            TimedPartition(self.all[number], _timers_after(fates, timers, len(pieces))) for number, fates in formed
         ]
 
     def _form(self, pieces: tuple[int, ...], votes: frozenset[int] | None) -> Iterator[_Formed]:
@@ -126,7 +126,7 @@ class Partitions:
             self._bench.speaks_first = {}
             yield partition.number, fates if any(fates) or not fates else None
 
-    def fire(self, partition: Partition, timers: Timers) -> Outcome:
+    def fire(self, partition: Partition, timers: Timers) -> TimedPartition:
         """The timers that are due first go off."""
         key = ("fire", partition.number, timers)
         if key not in self._rings:
@@ -135,7 +135,7 @@ class Partitions:
             self._rings[key] = self._outcome(timers)
         return self._rings[key]
 
-    def vote(self, partition: Partition, timers: Timers, votes: frozenset[int]) -> Outcome:
+    def vote(self, partition: Partition, timers: Timers, votes: frozenset[int]) -> TimedPartition:
         """The device changes its mind: it now votes for the nodes in `votes`."""
         key = ("vote", partition.number, timers, votes)
         if key not in self._rings:
@@ -145,7 +145,7 @@ class Partitions:
 
     def leave(
         self, partition: Partition, timers: Timers, nodeid: int, votes: frozenset[int] | None
-    ) -> Outcome:
+    ) -> TimedPartition:
         """A member shuts down cleanly; what becomes of the others. The last one cannot be asked for."""
         key = ("leave", partition.number, timers, nodeid, votes)
         if key not in self._rings:
@@ -155,7 +155,7 @@ class Partitions:
             self._rings[key] = self._settle(timers[:at] + timers[at + 1 :], votes, ranks=_ranks(timers))
         return self._rings[key]
 
-    def cancel_wait_for_all(self, partition: Partition, timers: Timers) -> Outcome:
+    def cancel_wait_for_all(self, partition: Partition, timers: Timers) -> TimedPartition:
         """The operator tells a partition to wait no longer."""
         key = ("cancel", partition.number, timers)
         if key not in self._rings:
@@ -164,7 +164,7 @@ class Partitions:
             self._rings[key] = self._outcome(timers)
         return self._rings[key]
 
-    def set_expected(self, partition: Partition, timers: Timers, expected_votes: int) -> Outcome:
+    def set_expected(self, partition: Partition, timers: Timers, expected_votes: int) -> TimedPartition:
         """The operator sets a partition's expected votes; votequorum may refuse, and nothing changes."""
         key = ("expected", partition.number, timers, expected_votes)
         if key not in self._rings:
@@ -197,7 +197,7 @@ class Partitions:
         due = timers or (NO_TIMER,) * len(places)
         self._bench.place(tuple(Placed(*place, timer) for place, timer in zip(places, due, strict=True)))
 
-    def _settle(self, timers: Timers, votes: frozenset[int] | None, ranks: int | None = None) -> Outcome:
+    def _settle(self, timers: Timers, votes: frozenset[int] | None, ranks: int | None = None) -> TimedPartition:
         if votes is not None:
             for nodeid in self._bench.nodes:
                 self._poll(nodeid, nodeid in votes)
@@ -213,12 +213,12 @@ class Partitions:
     def _connect(self, nodeid: int) -> Conn:
         return self._bench.connect(nodeid, ServiceKind.VOTEQUORUM)
 
-    def _outcome(self, timers: Timers, ranks: int | None = None) -> Outcome:
+    def _outcome(self, timers: Timers, ranks: int | None = None) -> TimedPartition:
         members = tuple(self._bench.nodes)
         given = _ranks(timers) if ranks is None else ranks
         partition = self._intern(members, tuple(map(self._bench.read, members)))
         after = tuple(self._bench.timer(nodeid, given) for nodeid in members)
-        return Outcome(partition, after if max(after) > NO_TIMER else ())
+        return TimedPartition(partition, after if max(after) > NO_TIMER else ())
 
     def _intern(self, members: tuple[int, ...], nodes: tuple[NodeSnapshot, ...]) -> Partition:
         number = self._numbers.setdefault((members, nodes), len(self.all))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..cluster import ClusterConfig, Rules, effective_rules
-from .devices import Device, DeviceKind
+from .devices import DeviceModel, DeviceKind
 from .failures import Failure, Failures
 from .partitions import Partitions
 from .properties import BUILT_IN, Property, Situations, two_are_quorate
@@ -25,8 +25,8 @@ from .successors import Reach, Successors
 from .words import rules_in_words, switched_off
 
 
-class Outcome(enum.StrEnum):
-    """A verdict in a word."""
+class Reachability(enum.StrEnum):
+    """Whether something can happen, as far as it was searched for."""
 
     CANNOT_HAPPEN = "cannot happen"
     HAPPENS = "happens"
@@ -40,7 +40,7 @@ class Verdict:
 
     name: str
     meaning: str
-    outcome: Outcome
+    outcome: Reachability
     text: str
     is_bad: bool
     stories: tuple[Story, ...] = ()
@@ -51,7 +51,7 @@ class Verdict:
         return str(self.outcome) if self.is_bad else _ANSWERS.get(self.outcome, str(self.outcome))
 
 
-_ANSWERS = {Outcome.CANNOT_HAPPEN: "no", Outcome.HAPPENS: "yes"}
+_ANSWERS = {Reachability.CANNOT_HAPPEN: "no", Reachability.HAPPENS: "yes"}
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Report:
     @property
     def bad(self) -> tuple[Verdict, ...]:
         """The verdicts on what happens and should not."""
-        return tuple(one for one in self.verdicts if one.is_bad and one.outcome is Outcome.HAPPENS)
+        return tuple(one for one in self.verdicts if one.is_bad and one.outcome is Reachability.HAPPENS)
 
     @property
     def exit_code(self) -> int:
         """0: nothing bad is reachable. 2: something is. 3: not settled within the bounds."""
         if self.bad:
             return 2
-        open_ = any(one.is_bad and one.outcome is Outcome.UNSETTLED for one in self.verdicts)
+        open_ = any(one.is_bad and one.outcome is Reachability.UNSETTLED for one in self.verdicts)
         return 3 if open_ else 0
 
 
@@ -175,7 +175,7 @@ class Checked:
 
     def successors(self) -> Successors:
         """The events of this configuration."""
-        device = None if self.device_kind is None else Device(self.device_kind, self.config.nodeids)
+        device = None if self.device_kind is None else DeviceModel(self.device_kind, self.config.nodeids)
         symmetry = Symmetry(self.partitions, apart=device.apart if device else (), off=self._off)
         return Successors(self.partitions, symmetry, device, operator=self._operator)
 
@@ -268,18 +268,18 @@ class Checked:
         detail = found.detail
         if depends_on_who_speaks_first(self.config, story):
             detail += "; it depends on which member of a new ring speaks first"
-        return Verdict(one.name, one.meaning, Outcome.HAPPENS, detail, one.is_bad, (story,))
+        return Verdict(one.name, one.meaning, Reachability.HAPPENS, detail, one.is_bad, (story,))
 
 
-def _absent(search: Search, faults: int | None, *, asked: bool) -> tuple[Outcome, str]:
+def _absent(search: Search, faults: int | None, *, asked: bool) -> tuple[Reachability, str]:
     if search.stopped is Stopped.COMPLETE and search.successors.symmetry.is_exact:
-        return Outcome.CANNOT_HAPPEN, f"all {search.seen} states were looked at"
+        return Reachability.CANNOT_HAPPEN, f"all {search.seen} states were looked at"
     if search.stopped is Stopped.COMPLETE:
-        return Outcome.UNSETTLED, f"not in {search.seen} states, with nodes taken as interchangeable"
+        return Reachability.UNSETTLED, f"not in {search.seen} states, with nodes taken as interchangeable"
     if faults is not None:
-        outcome = Outcome.NOT_WITHIN if asked else Outcome.UNSETTLED
+        outcome = Reachability.NOT_WITHIN if asked else Reachability.UNSETTLED
         return outcome, f"not within {faults} fault{'s' if faults > 1 else ''} ({search.seen} states)"
-    return Outcome.UNSETTLED, f"{search.stopped} after {search.seen} states"
+    return Reachability.UNSETTLED, f"{search.stopped} after {search.seen} states"
 
 
 def _from_failures(
@@ -295,9 +295,9 @@ def _from_failures(
         name = "one failure ends it"
         if single:
             text = f"{', '.join(map(str, single))}: any of these alone" if len(single) > 1 else str(single[0])
-            yield Verdict(name, meaning, Outcome.HAPPENS, text, True, (single[0].story,))
+            yield Verdict(name, meaning, Reachability.HAPPENS, text, True, (single[0].story,))
         else:
-            yield Verdict(name, meaning, Outcome.CANNOT_HAPPEN, "every single failure was tried", True)
+            yield Verdict(name, meaning, Reachability.CANNOT_HAPPEN, "every single failure was tried", True)
     yield _cold_start(config, cold)
     yield _memory(failures)
 
@@ -306,13 +306,13 @@ def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...]) -> Ver
     name, meaning = "cold start", "after a power cut, not all nodes are needed to be quorate again"
     if not cold:
         return Verdict(
-            name, "nodes that can start after a power cut", Outcome.CANNOT_HAPPEN, "none can", True
+            name, "nodes that can start after a power cut", Reachability.CANNOT_HAPPEN, "none can", True
         )
     least = "; ".join(" ".join(map(str, nodeids)) for nodeids in cold[:4])
     if cold == (tuple(sorted(config.nodeids)),):
         text = "all nodes are needed: one that does not come back keeps the others from quorum"
-        return Verdict(name, meaning, Outcome.CANNOT_HAPPEN, text, False)
-    return Verdict(name, meaning, Outcome.HAPPENS, f"enough are {least}", False)
+        return Verdict(name, meaning, Reachability.CANNOT_HAPPEN, text, False)
+    return Verdict(name, meaning, Reachability.HAPPENS, f"enough are {least}", False)
 
 
 def _memory(failures: Failures) -> Verdict:
@@ -320,11 +320,11 @@ def _memory(failures: Failures) -> Verdict:
     stories = failures.memory()
     if stories is None:
         return Verdict(
-            name, meaning, Outcome.CANNOT_HAPPEN, "up to three nodes were tried in every order", False
+            name, meaning, Reachability.CANNOT_HAPPEN, "up to three nodes were tried in every order", False
         )
     one, other = (sorted(story[-1].quorate) for story in stories)
     text = f"in the end quorate: {_ids(one)} if at once, {_ids(other)} if one by one"
-    return Verdict(name, meaning, Outcome.HAPPENS, text, False, stories)
+    return Verdict(name, meaning, Reachability.HAPPENS, text, False, stories)
 
 
 def _ids(nodeids: list[int]) -> str:

@@ -33,7 +33,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Step:
+class StoryStep:
     """What happens, and what is the case then. `event` None: the beginning."""
 
     event: Event | None
@@ -56,7 +56,7 @@ class Step:
         return "all nodes are up" if not self.down else f"nodes {up} have started"
 
 
-Story = tuple[Step, ...]
+Story = tuple[StoryStep, ...]
 
 
 def told(partitions: Partitions, steps: Iterable[tuple[Event | None, State]]) -> Story:
@@ -64,11 +64,11 @@ def told(partitions: Partitions, steps: Iterable[tuple[Event | None, State]]) ->
     return tuple(_step(partitions, event, state) for event, state in steps)
 
 
-def _step(partitions: Partitions, event: Event | None, state: State) -> Step:
+def _step(partitions: Partitions, event: Event | None, state: State) -> StoryStep:
     there = [partitions.all[number] for number in state.partitions]
     sides = tuple(Side(one.members, one.quorate, one.waiting_for_all, one.voted_for) for one in there)
     up = {nodeid for side in sides for nodeid in side.members}
-    return Step(
+    return StoryStep(
         event, sides, tuple(nodeid for nodeid in sorted(partitions.config.nodeids) if nodeid not in up)
     )
 
@@ -77,7 +77,7 @@ class DisagreesError(Exception):
     """A story is not one of the model."""
 
 
-def replay(config: ClusterConfig, story: Story) -> Iterator[tuple[Step, Cluster]]:
+def replay(config: ClusterConfig, story: Story) -> Iterator[tuple[StoryStep, Cluster]]:
     """The story in a cluster of the model, driven as a user would: each step, and the cluster after it.
 
     Where it matters which member of a ring speaks first, one does with whom it comes out as the story says.
@@ -135,7 +135,7 @@ class _Replay:
     def quorate(self) -> frozenset[int]:
         return frozenset(nodeid for nodeid, node in self.cluster.nodes.items() if node.quorate)
 
-    def after(self, step: Step) -> Iterator[_Replay]:
+    def after(self, step: StoryStep) -> Iterator[_Replay]:
         """The cluster after a step: first as it is by itself, then with other members speaking first."""
         members = [side.members for side in step.sides]
         for chosen in product(*(range(len(side)) for side in members)):
@@ -150,7 +150,7 @@ class _Replay:
             yield done
 
 
-def _do(cluster: Cluster, event: Event, step: Step) -> None:
+def _do(cluster: Cluster, event: Event, step: StoryStep) -> None:
     groups = [side.members for side in step.sides]
     match event:
         case Crash() | PowerCut():
@@ -183,7 +183,7 @@ def _let_pass(cluster: Cluster, nodeids: set[int]) -> None:
         cluster.advance(max(0.0, deadline - cluster.now))
 
 
-def _poll(cluster: Cluster, devices: dict[int, Conn], step: Step) -> None:
+def _poll(cluster: Cluster, devices: dict[int, Conn], step: StoryStep) -> None:
     if not cluster.rules.has_device:
         return
     for gone in devices.keys() - cluster.nodes.keys():
@@ -207,4 +207,4 @@ def folded(story: Story) -> Story:
     if starts < 2:
         return story
     last = story[starts]
-    return (Step(None, last.sides, last.down), *story[starts + 1 :])
+    return (StoryStep(None, last.sides, last.down), *story[starts + 1 :])

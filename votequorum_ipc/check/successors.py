@@ -20,7 +20,7 @@ from itertools import chain, combinations, product
 from typing import Final
 
 from ..cluster.snapshot import NO_TIMER
-from .devices import Device, DeviceKind
+from .devices import DeviceKind, DeviceModel, Groups
 from .events import (
     CancelWaitForAll,
     Crash,
@@ -35,7 +35,7 @@ from .events import (
     Votes,
     Window,
 )
-from .partitions import Outcome, Partition, Partitions, Timers
+from .partitions import Partition, Partitions, TimedPartition, Timers
 from .states import State, Symmetry, state_of
 
 _ANY_NETWORK_NODES: Final = 3
@@ -47,7 +47,6 @@ _ANY_CRASH_NODES: Final = 5
 _WINDOWS_IN_ORDER_NODES: Final = 4
 """Nodes up to which windows pass one after the other; beyond, all that run pass before anything else."""
 
-Groups = tuple[tuple[int, ...], ...]
 Parts = list[tuple[Partition, Timers]]
 Successor = tuple[Event, State]
 
@@ -63,7 +62,12 @@ class Successors:
     """The events of one configuration. `operator` lets the operator set expected votes and end waiting."""
 
     def __init__(
-        self, partitions: Partitions, symmetry: Symmetry, device: Device | None, *, operator: bool = False
+        self,
+        partitions: Partitions,
+        symmetry: Symmetry,
+        device: DeviceModel | None,
+        *,
+        operator: bool = False,
     ) -> None:
         self.partitions = partitions
         self.symmetry = symmetry
@@ -165,7 +169,7 @@ class Successors:
             outcomes = self.partitions.rings(tuple(pieces[nodeid] for nodeid in group), given, mine)
         return [(outcome.partition, _global(outcome.timers, ranks)) for outcome in outcomes]
 
-    def _replaced(self, state: State, at: int, outcome: Outcome, ranks: list[int]) -> State:
+    def _replaced(self, state: State, at: int, outcome: TimedPartition, ranks: list[int]) -> State:
         parts = self._parts(state)
         parts[at] = (outcome.partition, _global(outcome.timers, ranks))
         return self._state(parts, state.device_works)

@@ -70,7 +70,7 @@ def options(function: FunctionT) -> FunctionT:
 def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
     """What can be no address is wrong usage; what is one may still lead nowhere."""
     if address is not None:
-        from ..ipc.address import locate
+        from ..sockets import locate
 
         try:
             locate("votequorum", address)

@@ -30,11 +30,12 @@ from rich.text import Text
 
 from ..cluster import DeviceConfig
 from ..errors import Library
-from ..qdevice import View, run_qdevice
+from ..qdevice import run_qdevice
 from ..testing import SimulatedCluster, simulated_cluster
 from ..types import InfoFlags, NodeInfo, TrackFlags
 from ..votequorum import Votequorum
 from .common import run, until_interrupted
+from .script import always_votes
 
 CODE: Final = """\
 import trio
@@ -139,14 +140,9 @@ async def _play(cluster: SimulatedCluster, scenes: tuple[Scene, ...], stage: Sta
             if scene.act is not None:
                 scene.act(cluster)
             if scene.device:
-                await nursery.start(partial(run_qdevice, "demo", _yes, address=cluster.address(1)))
+                await nursery.start(partial(run_qdevice, "demo", always_votes, address=cluster.address(1)))
             await trio.sleep(pace)
         nursery.cancel_scope.cancel()
-
-
-async def _yes(view: View) -> bool:
-    await trio.lowlevel.checkpoint()
-    return True
 
 
 async def _watch(

@@ -17,7 +17,7 @@ from typing import Final, TextIO
 PIECE: Final = select.PIPE_BUF
 
 
-class Output:
+class LossyOutput:
     """Standard output for a program that goes on whatever becomes of it."""
 
     def __init__(self, stream: TextIO | None = None, errors: TextIO | None = None) -> None:

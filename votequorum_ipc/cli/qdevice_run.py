@@ -21,7 +21,7 @@ from ..qdevice.record import Recorder, open_recorder, runtime_directory
 from ..qdevice.run import SAID_NO, SAID_YES
 from ..qdevice.systemd import Notifier
 from .common import FAILED, Seconds, options, printable, run, utc_now
-from .output import Output
+from .output import LossyOutput
 from .shapes import ring_shape
 
 _SHORTEST: Final = 0.01
@@ -142,7 +142,7 @@ async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
 
 
 @contextlib.contextmanager
-def _recorder(directory: Path | None, name: str, address: str | None, output: Output) -> Any:
+def _recorder(directory: Path | None, name: str, address: str | None, output: LossyOutput) -> Any:
     """A recorder where there is a place for records; to vote is possible without."""
     with contextlib.ExitStack() as stack:
         recorder = None
@@ -157,7 +157,7 @@ def _recorder(directory: Path | None, name: str, address: str | None, output: Ou
 class _WarningsOnStderr(logging.Handler):
     """Shows what the library warns about, such as a vote that could not be withdrawn."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: LossyOutput) -> None:
         super().__init__(logging.WARNING)
         self._output = output
 
@@ -170,7 +170,7 @@ class _Reporter:
     systemd."""
 
     def __init__(self, decision: Commands, name: str, as_json: bool) -> None:
-        self.output = Output()
+        self.output = LossyOutput()
         self.notifier = Notifier()
         self.recorder: Recorder | None = None
         self._decision = decision

@@ -11,18 +11,11 @@ from typing import Any
 import click
 
 from ..qdevice.record import Record, read_record, runtime_directory
-from ..types import InfoFlags, NodeInfo
+from ..types import DEVICE_FLAGS, InfoFlags, NodeInfo
 from ..votequorum import Votequorum
 from .common import options, print_json, printable, run, timeout_option, utc_now, within
 from .shapes import flag_names, ring_shape
 from .votes import on_votequorum
-
-DEVICE_FLAGS = (
-    InfoFlags.QDEVICE_REGISTERED
-    | InfoFlags.QDEVICE_ALIVE
-    | InfoFlags.QDEVICE_CAST_VOTE
-    | InfoFlags.QDEVICE_MASTER_WINS
-)
 
 _WORDS = (
     (InfoFlags.QDEVICE_REGISTERED, "registered", "not registered"),

@@ -18,7 +18,7 @@ from ..daemon.simulation import Simulation
 from ..errors import CsError
 from ..qdevice import Ballot, run_qdevice
 
-DEVICE_NAME: Final = "simulated"
+SIMULATED_DEVICE: Final = "simulated"
 """What the device that `qdevice on` registers is called."""
 
 HELP: Final = (
@@ -228,7 +228,7 @@ class _Device:
         """Vote until `scope` is cancelled. Raises as `run_qdevice` does."""
         try:
             with self.scope:
-                await run_qdevice(DEVICE_NAME, _yes, address=address, report=self._report)
+                await run_qdevice(SIMULATED_DEVICE, always_votes, address=address, report=self._report)
         finally:
             self.voted.set()
             self.ended.set()
@@ -242,7 +242,8 @@ _FIRST_VOTE_SECONDS: Final = 2.0
 """How long `qdevice on` waits for the vote, before it goes on without it."""
 
 
-async def _yes(_: object) -> bool:
+async def always_votes(_: object) -> bool:
+    """A decision for `run_qdevice`: vote, whatever the membership."""
     await trio.lowlevel.checkpoint()
     return True
 

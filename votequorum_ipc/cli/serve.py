@@ -33,10 +33,9 @@ from ..cluster import (
 )
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
 from ..daemon.admission import AccessRule
-from ..daemon.server import TransportName
 from ..daemon.simulation import Simulation, open_simulation
 from ..errors import CsError
-from ..types import NodeInfo
+from ..types import NodeInfo, TransportName
 from .common import printable, run
 from .script import HELP, Exit, Script, ScriptError
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from ..types import PROCESSOR_COUNT_MAX
+
 PROVIDER = "corosync_votequorum"
 """The only quorum provider that there is (`quorum.provider`)."""
-
-PROCESSOR_COUNT_MAX = 384
-"""Nodes of a cluster at most (corosync's PROCESSOR_COUNT_MAX)."""
 
 MAX_UINT32 = 2**32 - 1
 """Node ids, votes and timeouts are uint32 on the wire and in cmap."""

@@ -6,10 +6,11 @@ each node with the services votequorum, quorum, cmap and cfg, convincing enough 
 
 from __future__ import annotations
 
+from ..types import TransportName
 from .admission import AccessRule, Credentials
 from .connection import ServerConnection
 from .listener import Listener
-from .server import Server, TransportName, open_server
+from .server import Server, open_server
 from .service import Route, Service, routes
 from .simulation import AddressOf, Simulation, open_simulation
 

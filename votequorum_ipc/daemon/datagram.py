@@ -21,21 +21,15 @@ from pathlib import PurePath
 from typing import Final
 
 from ..errors import Library, MessageError
-from ..ipc.address import abstract
 from ..ring import GuardedMemory, check_platform, create_shared_file
-from ..wire.setup import CONTROL_BLOCK, TRANSPORT_SOCKET, UCRED, offset_of
+from ..sockets import abstract
+from ..wire.setup import CONTROL_BLOCK, CONTROL_BLOCK_SIZE, TRANSPORT_SOCKET, UCRED, UCRED_SIZE, offset_of
 from .admission import Credentials
 from .directory import Directory
 from .limits import MAX_BATCH
-from .transport import ARRIVALS, ROOM
+from .transport import ARRIVALS, ROOM, STRAY_BYTES
 
-_CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
 _FLOW_CONTROL_OFFSET: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
-
-_UCRED_SIZE: Final = int(UCRED.sizeof())
-
-_STRAY_BYTES: Final = 64
-"""Bytes on the setup socket, where none belong, that are thrown away at a time."""
 
 
 class ServerDatagram:
@@ -59,9 +53,9 @@ class ServerDatagram:
             self._control_path = directory.file(f"qb-control-{service}")
             self._base = directory.file(f"qb-{service}")
             undo.callback(directory.remove, [PurePath(self._control_path).name])
-            descriptor = create_shared_file(self._control_path, _CONTROL_SIZE)
+            descriptor = create_shared_file(self._control_path, CONTROL_BLOCK_SIZE)
             try:
-                self._control = GuardedMemory(descriptor, _CONTROL_SIZE, has_counts=False)
+                self._control = GuardedMemory(descriptor, CONTROL_BLOCK_SIZE, has_counts=False)
             finally:
                 os.close(descriptor)
             undo.callback(self._control.close)
@@ -93,7 +87,7 @@ class ServerDatagram:
             try:
                 message, ancillary, _, _ = self._requests.recvmsg(
                     self.max_msg_size + 1,
-                    socket.CMSG_SPACE(_UCRED_SIZE),
+                    socket.CMSG_SPACE(UCRED_SIZE),
                 )
             except OSError:
                 # Nothing is here, or the client is gone, which the setup socket tells for certain.
@@ -112,7 +106,7 @@ class ServerDatagram:
     def _is_clients(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
         return any(
             (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
-            and len(value) == _UCRED_SIZE
+            and len(value) == UCRED_SIZE
             and UCRED.parse(value).uid == self._client.uid
             for level, kind, value in ancillary
         )
@@ -153,7 +147,7 @@ class ServerDatagram:
 
     def discard(self) -> bool:
         try:
-            taken = self._setup.recv(_STRAY_BYTES)
+            taken = self._setup.recv(STRAY_BYTES)
         except BlockingIOError:
             return False
         except OSError as error:

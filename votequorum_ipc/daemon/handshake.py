@@ -12,13 +12,12 @@ import socket
 import trio
 
 from ..errors import Library, MessageError
-from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
+from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED, UCRED_SIZE
 from .admission import Credentials
 from .limits import MAX_MAX_MSG_SIZE, MIN_MAX_MSG_SIZE
 from .transport import ServerTransport
 
 _REQUEST_SIZE = CONNECTION_REQUEST.least_size
-_UCRED_SIZE = int(UCRED.sizeof())
 
 
 async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
@@ -32,7 +31,7 @@ async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
         try:
             data, ancillary, _, _ = sock.recvmsg(
                 _REQUEST_SIZE - len(received),
-                socket.CMSG_SPACE(_UCRED_SIZE),
+                socket.CMSG_SPACE(UCRED_SIZE),
             )
         except BlockingIOError:
             await trio.lowlevel.wait_readable(sock)
@@ -48,7 +47,7 @@ async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
 
 def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials:
     for level, kind, value in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(value) == _UCRED_SIZE:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(value) == UCRED_SIZE:
             ucred = UCRED.parse(value)
             return Credentials(ucred.pid, ucred.uid, ucred.gid)
     raise MessageError("a request without credentials", field="SCM_CREDENTIALS")

@@ -22,8 +22,8 @@ from typing import Final
 import trio
 
 from ..errors import Busy, CsError, error_from_errno
-from ..ipc.address import locate
 from ..ring import check_platform
+from ..sockets import locate
 from .admission import Admission, Credentials
 from .connection import ServerConnection
 from .handshake import accepted, receive_request, refused, send_response

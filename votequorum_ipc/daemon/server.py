@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import Literal
 
 import trio
 
 from ..groups import unwrapped
+from ..types import TransportName
 from .admission import AccessRule, Admission
 from .datagram import ServerDatagram
 from .listener import Listener, MakeTransport
 from .service import Service
 from .shm import ServerShm
-
-TransportName = Literal["shm", "socket"]
-"""As corosync.conf calls them, in `system.qb_ipc_type`."""
 
 TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ServerShm, "socket": ServerDatagram}
 

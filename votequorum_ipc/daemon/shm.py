@@ -24,10 +24,7 @@ from ..ring import Ring
 from ..wire.setup import TRANSPORT_SHM
 from .admission import Credentials
 from .directory import Directory
-from .transport import ARRIVALS, ROOM
-
-_STRAY_BYTES: Final = 64
-"""Bytes without a request that are thrown away at a time."""
+from .transport import ARRIVALS, ROOM, STRAY_BYTES
 
 
 class ServerShm:
@@ -88,7 +85,7 @@ class ServerShm:
         return taken > 0
 
     def discard(self) -> bool:
-        return not self._bytes_to_take and self._take_bytes(_STRAY_BYTES) > 0
+        return not self._bytes_to_take and self._take_bytes(STRAY_BYTES) > 0
 
     def _take_bytes(self, most: int) -> int:
         try:

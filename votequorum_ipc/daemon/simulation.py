@@ -11,10 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 
 from ..cluster import ClusterConfig, Latency
+from ..types import TransportName
 from .admission import AccessRule
 from .engine import Engine
 from .listener import Listener
-from .server import Server, TransportName, open_server
+from .server import Server, open_server
 from .services.base import NodeService
 from .services.cfg import CfgService
 from .services.cmap import CmapService

@@ -14,6 +14,9 @@ ARRIVALS: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 ROOM: Final = select.EPOLLOUT
 HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
+STRAY_BYTES: Final = 64
+"""Bytes on the setup socket that belong to no request, thrown away at a time."""
+
 
 class ServerTransport(Protocol):
     """One client's way to and from the server."""

@@ -50,7 +50,7 @@ class _Scope:
         return self.cancelled_caught
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that waits through this backend to its end, in the calling thread.
 
     Raises what it raises, and `RuntimeError` when it waits for something else.

@@ -21,16 +21,17 @@ import warnings
 import weakref
 from collections.abc import Collection, Iterable, Sequence
 from threading import get_ident
-from typing import Final, Literal
+from typing import Final
 
 from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
 from ..ring import SharedFileMissing, check_platform
+from ..types import TransportName
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
 from .address import Address
 from .backend import INFINITY, Backend, current
 from .datagram import SocketTransport
 from .diagnosis import shared_memory_missing
-from .exchange import Call, EventWaiter, Exchange, Undo, Waiter
+from .exchange import EventWaiter, Exchange, PendingCall, Undo, Waiter
 from .handshake import Setup, set_up
 from .readiness import Readiness
 from .shm import ShmTransport
@@ -83,7 +84,7 @@ class Connection:
         _open_here[self] = (setup.socket, transport)
 
     @property
-    def transport(self) -> Literal["shm", "socket"]:
+    def transport(self) -> TransportName:
         """Which transport the daemon chose, as corosync.conf calls it in `system.qb_ipc_type`."""
         return self._transport.name
 
@@ -195,12 +196,12 @@ class Connection:
 
     def _prepared(
         self, message: bytes, response_size: int | None, deferred: bool = False, undo: Undo | None = None
-    ) -> Call:
+    ) -> PendingCall:
         limit = self.max_msg_size
         if len(message) > limit:
             raise TooBig(f"{len(message)} bytes, where a message has at most {limit}")
         size = limit if response_size is None or response_size > limit else response_size
-        return Call(message, self._transport.cost(size), deferred, undo)
+        return PendingCall(message, self._transport.cost(size), deferred, undo)
 
     def _send_unless_driven(self) -> None:
         # A driver that does not wait for an edge is about to send what has gathered.

@@ -24,11 +24,10 @@ from typing import Any, Final, Literal
 
 from ..errors import Library, MessageError, error_from_errno
 from ..ring import GuardedMemory, MappedMemory, Memory, checked_path, lower, open_shared_file, remove_shared
-from ..wire.setup import CONTROL_BLOCK, offset_of
-from .address import abstract
+from ..sockets import abstract
+from ..wire.setup import CONTROL_BLOCK, CONTROL_BLOCK_SIZE, offset_of
 from .transport import EDGES, ENDED, hang_up
 
-_CONTROL_SIZE: Final = int(CONTROL_BLOCK.sizeof())
 _REQUEST_SENT: Final = offset_of(CONTROL_BLOCK, "request", "sent")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
@@ -153,10 +152,10 @@ class SocketTransport:
 
 
 def _opened_control(path: str, *, trusted: bool) -> Memory:
-    with open_shared_file(path, _CONTROL_SIZE) as descriptor:
+    with open_shared_file(path, CONTROL_BLOCK_SIZE) as descriptor:
         if trusted:
-            return MappedMemory(descriptor, _CONTROL_SIZE)
-        return GuardedMemory(descriptor, _CONTROL_SIZE, has_counts=True)
+            return MappedMemory(descriptor, CONTROL_BLOCK_SIZE)
+        return GuardedMemory(descriptor, CONTROL_BLOCK_SIZE, has_counts=True)
 
 
 def _connected(local: str, remote: str, max_msg_size: int) -> socket.socket:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import CsError, Library, error_from_errno
-from .address import KNOWN_SERVICES, SOCKET_DIRECTORIES, Address
+from ..sockets import KNOWN_SERVICES, SOCKET_DIRECTORIES
+from .address import Address
 
 _LISTENS: Final = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON in linux/net.h)."""

@@ -54,7 +54,7 @@ class Waiter:
         """The event loop's business."""
 
 
-class Call(Waiter):
+class PendingCall(Waiter):
     """A request on its way to its response."""
 
     __slots__ = ("cost", "deferred", "error", "message", "one_way", "response", "undo", "wanted")
@@ -89,8 +89,8 @@ class Exchange:
 
     def __init__(self, transport: Transport, wake: Callable[[Waiter], None]) -> None:
         """`wake` is called for each waiter that has become `ready`."""
-        self.unsent: collections.deque[Call] = collections.deque()
-        self.unanswered: collections.deque[Call] = collections.deque()
+        self.unsent: collections.deque[PendingCall] = collections.deque()
+        self.unanswered: collections.deque[PendingCall] = collections.deque()
         self.events: collections.deque[bytes] = collections.deque()
         self._event_bytes = 0
         self._check_lengths_at = 0.0
@@ -121,12 +121,12 @@ class Exchange:
         self._event_bytes -= len(event) + _EVENT_OVERHEAD
         return event
 
-    def post(self, call: Call) -> None:
+    def post(self, call: PendingCall) -> None:
         """Queue a call whose response nobody waits for. It is not sent yet."""
         call.wanted = False
         self.unsent.append(call)
 
-    def abandon(self, call: Call) -> None:
+    def abandon(self, call: PendingCall) -> None:
         """The call's response is not wanted any more: its caller was cancelled."""
         call.wanted = False
         if call.ready:
@@ -136,13 +136,13 @@ class Exchange:
         elif call.undo is not None:
             self._to_undo += 1
 
-    def _undo(self, call: Call) -> None:
+    def _undo(self, call: PendingCall) -> None:
         message = None
         if call.undo is not None and call.error is None:
             with contextlib.suppress(CsError):  # an answer that cannot be read names nothing to undo
                 message = call.undo(call.response)
         if message is not None and self.error is None:
-            undoing = Call(message, call.cost)
+            undoing = PendingCall(message, call.cost)
             undoing.wanted = False
             self.unsent.appendleft(undoing)
 

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
-from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED
-from .address import Address, locate
+from ..sockets import locate
+from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED, UCRED_SIZE
+from .address import Address
 from .backend import Backend, current
 from .diagnosis import lost, refusal, unreachable
-from .identity import Server, check_server, unknown_server
+from .identity import ServerProcess, check_server, unknown_server
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
 """The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
-
-_UCRED_SIZE: Final = int(UCRED.sizeof())
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Setup:
 
     service: str
     socket: socket.socket
-    server: Server
+    server: ServerProcess
     response: Any
     """The decoded `CONNECTION_RESPONSE`."""
 
@@ -62,7 +61,7 @@ async def set_up(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         await _send_all(backend, sock, CONNECTION_REQUEST.encode(max_msg_size=max_msg_size))
 
-        def check(server: Server) -> None:
+        def check(server: ServerProcess) -> None:
             check_server(server, where, server_uids, is_default_address=address is None)
 
         raw, server = await _receive_response(backend, sock, service, where, check)
@@ -110,8 +109,8 @@ async def _receive_response(
     sock: socket.socket,
     service: str,
     where: str,
-    check: Callable[[Server], None],
-) -> tuple[bytes, Server]:
+    check: Callable[[ServerProcess], None],
+) -> tuple[bytes, ServerProcess]:
     """The setup response and its sender. `check` judges the sender of each piece before it is used."""
     size = CONNECTION_RESPONSE.fixed_size or 0
     received = bytearray()
@@ -120,7 +119,7 @@ async def _receive_response(
         try:
             data, ancillary, _, _ = sock.recvmsg(
                 size - len(received),
-                socket.CMSG_SPACE(_UCRED_SIZE),
+                socket.CMSG_SPACE(UCRED_SIZE),
             )
         except BlockingIOError:
             await backend.wait_readable(sock)
@@ -136,13 +135,13 @@ async def _receive_response(
     return bytes(received), server
 
 
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> Server:
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> ServerProcess:
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            if len(value) != _UCRED_SIZE:
+            if len(value) != UCRED_SIZE:
                 raise MessageError(f"{len(value)} bytes", field="SCM_CREDENTIALS")
             ucred = UCRED.parse(value)
-            return Server(ucred.pid, ucred.uid)
+            return ServerProcess(ucred.pid, ucred.uid)
     return unknown_server()
 
 

@@ -26,7 +26,7 @@ _ALL_UIDS: Final = ["0", "0", "4294967295"]
 """The uid_map of a user namespace that maps every user to itself, as the first one does."""
 
 
-class Server(NamedTuple):
+class ServerProcess(NamedTuple):
     """The process that answered on a setup socket."""
 
     pid: int
@@ -40,13 +40,13 @@ class Server(NamedTuple):
         return self.uid == 0
 
 
-def unknown_server() -> Server:
+def unknown_server() -> ServerProcess:
     """What the kernel reports for a message without credentials."""
-    return Server(0, _overflow_uid())
+    return ServerProcess(0, _overflow_uid())
 
 
 def check_server(
-    server: Server,
+    server: ServerProcess,
     where: str,
     server_uids: Collection[int] | None,
     *,
@@ -72,7 +72,7 @@ def is_unmapped(uid: int) -> bool:
     return uid == _overflow_uid() and not _maps_all_users()
 
 
-def _who(server: Server, where: str) -> str:
+def _who(server: ServerProcess, where: str) -> str:
     process = f"pid {server.pid}" if server.pid else "a process that cannot be seen from here"
     if is_unmapped(server.uid):
         return (
@@ -82,7 +82,7 @@ def _who(server: Server, where: str) -> str:
     return f"uid {server.uid}{_name_of(server.uid)}, {process}, answers on {where}"
 
 
-def _next_step(server: Server) -> str:
+def _next_step(server: ServerProcess) -> str:
     if is_unmapped(server.uid):
         return (
             f"If only the host's corosync can listen in this network namespace, connect with "

@@ -12,7 +12,9 @@ import contextlib
 import select
 import socket
 from collections.abc import Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
+
+from ..types import TransportName
 
 EDGES: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
@@ -29,7 +31,7 @@ class Transport(Protocol):
     """One connection's way to move messages."""
 
     @property
-    def name(self) -> Literal["shm", "socket"]:
+    def name(self) -> TransportName:
         """How corosync.conf calls it, in `system.qb_ipc_type`."""
 
     @property

@@ -67,7 +67,7 @@ class Ballot:
     """When, in seconds since the epoch."""
 
 
-Report = Callable[[Ballot], None]
+OnBallot = Callable[[Ballot], None]
 
 SAID_YES: Final = "the decision said yes"
 SAID_NO: Final = "the decision said no"
@@ -83,7 +83,7 @@ async def run_qdevice(
     address: Address = None,
     master_wins: bool = False,
     leave_registered: bool = False,
-    report: Report | None = None,
+    report: OnBallot | None = None,
     task_status: trio.TaskStatus[QuorumDevice] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Be this node's quorum device until cancelled: ask `vote` and cast what it says.
@@ -130,7 +130,7 @@ async def run_qdevice(
 class _Rounds:
     """Round after round with a registered device."""
 
-    def __init__(self, device: QuorumDevice, vote: Vote, interval: float, report: Report | None) -> None:
+    def __init__(self, device: QuorumDevice, vote: Vote, interval: float, report: OnBallot | None) -> None:
         self._device = device
         self._vote = vote
         self._interval = interval

@@ -29,12 +29,11 @@ from ..attack import (
     Truncate,
     features,
 )
+from ..sockets import KNOWN_SERVICES
 from ..wire import Kind
 from ..wire.setup import CONNECTION_REQUEST, RING_HEADER
 from .messages import AlmostValid, Frame, almost_valid, arbitrary, bytes_of, frames_of, valid
 from .values import integers
-
-SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
 
 _TO_OBEY: Final = {"cfg": (2, 3)}
 """killnode and tryshutdown: a daemon that obeys them has no defect."""
@@ -53,7 +52,7 @@ _FIELDS: Final = [field.name for field in RING_HEADER.subcons if field.name and 
 
 def connects() -> st.SearchStrategy[Connect]:
     """Connections, with corosync's smallest message size, a smaller one, or a larger one."""
-    return st.builds(Connect, _numbers, st.sampled_from(SERVICES), st.sampled_from([8192, 1, 1 << 20]))
+    return st.builds(Connect, _numbers, st.sampled_from(KNOWN_SERVICES), st.sampled_from([8192, 1, 1 << 20]))
 
 
 def handshakes() -> st.SearchStrategy[Handshake]:
@@ -64,7 +63,7 @@ def handshakes() -> st.SearchStrategy[Handshake]:
         )
     )
     data = st.one_of(almost_valid(request), request, arbitrary(64)).map(bytes_of).filter(_is_small)
-    return st.builds(Handshake, st.sampled_from(SERVICES), data, st.booleans())
+    return st.builds(Handshake, st.sampled_from(KNOWN_SERVICES), data, st.booleans())
 
 
 def _is_small(data: bytes) -> bool:
@@ -75,7 +74,7 @@ def _is_small(data: bytes) -> bool:
 
 def requests() -> st.SearchStrategy[Frame | AlmostValid | bytes]:
     """Requests for any service, also for another one than the connection's."""
-    correct = st.one_of(valid(services=SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
+    correct = st.one_of(valid(services=KNOWN_SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
     return st.one_of(correct, almost_valid(correct), _longer(correct), arbitrary())
 
 
@@ -129,7 +128,7 @@ def damages() -> st.SearchStrategy[Step]:
 
 def honest_sends() -> st.SearchStrategy[Send]:
     """Valid requests, announced correctly, for before and after damage."""
-    correct = st.one_of(valid(services=SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
+    correct = st.one_of(valid(services=KNOWN_SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
     return st.builds(
         lambda number, frame: Send(number, frame.data, about=about(frame)),
         _numbers,

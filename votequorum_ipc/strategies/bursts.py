@@ -16,8 +16,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from ..types import PROCESSOR_COUNT_MAX
 from ..wire import Kind
-from ..wire.fields import PROCESSOR_COUNT_MAX
 from ..wire.layout import CS_OK
 from ..wire.setup import CHUNK_ALLOCATED, CHUNK_COMMITTED, CHUNK_RECLAIMED
 from .messages import Frame, valid

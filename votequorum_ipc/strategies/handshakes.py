@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal
 
 from hypothesis import strategies as st
 
+from ..types import TransportName
 from ..wire import Kind
 from .messages import AlmostValid, Frame, Lie, almost_valid, arbitrary, frames_of, layouts, valid
 from .rings import ControlLie, RingLie, control_lies, ring_cuts, ring_lies
-
-Transport = Literal["shm", "socket"]
 
 
 class Path(enum.Enum):
@@ -72,7 +70,7 @@ class Say:
 
 
 @dataclass(frozen=True)
-class Event:
+class SendEvent:
     """Sends this as an event, and answers."""
 
     message: Frame | AlmostValid | bytes
@@ -86,14 +84,14 @@ class Damage:
     lie: RingLie | ControlLie
 
 
-Action = Act | Say | Event | Damage
+Action = Act | Say | SendEvent | Damage
 
 
 @dataclass(frozen=True)
 class ServerScript:
     """How a server differs from an honest one."""
 
-    transport: Transport = "shm"
+    transport: TransportName = "shm"
     response: Frame | AlmostValid | bytes | None = None
     """The answer to the connection request; None for the true one."""
     paths: tuple[Path, Path, Path] = (Path.GOOD, Path.GOOD, Path.GOOD)
@@ -120,7 +118,7 @@ def _nothing() -> dict[str, int | str]:
     return {"error": 0, "connection_type": 0, "max_msg_size": 0, "connection": 0, **paths}
 
 
-def actions(transport: Transport) -> st.SearchStrategy[Action]:
+def actions(transport: TransportName) -> st.SearchStrategy[Action]:
     """What a server does instead of answering."""
     responses = valid(services=("votequorum", "quorum"), kinds=(Kind.RESPONSE,))
     events = valid(services=("votequorum", "quorum"), kinds=(Kind.EVENT,))
@@ -129,14 +127,14 @@ def actions(transport: Transport) -> st.SearchStrategy[Action]:
     kinds: list[st.SearchStrategy[Action]] = [
         st.sampled_from(list(Act)),
         st.one_of(responses, almost_valid(responses), arbitrary()).map(Say),
-        st.one_of(events, almost_valid(events), arbitrary()).map(Event),
+        st.one_of(events, almost_valid(events), arbitrary()).map(SendEvent),
         st.builds(Damage, st.sampled_from(["request", "response", "event"]), lies),
     ]
     # `one_of` would give each kind of message the weight of everything else together.
     return st.sampled_from([0, 0, 1, 2, 3]).flatmap(lambda index: kinds[index])
 
 
-def server_scripts(transport: Transport | None = None) -> st.SearchStrategy[ServerScript]:
+def server_scripts(transport: TransportName | None = None) -> st.SearchStrategy[ServerScript]:
     """Servers: of each transport in turn, or of one."""
     if transport is None:
         return st.one_of(server_scripts("shm"), server_scripts("socket"))
@@ -156,4 +154,4 @@ def server_scripts(transport: Transport | None = None) -> st.SearchStrategy[Serv
     return st.one_of(bad_service, bad_service, bad_setup)
 
 
-__all__ = ["Act", "Action", "Damage", "Event", "Lie", "Path", "Say", "ServerScript", "server_scripts"]
+__all__ = ["Act", "Action", "Damage", "Lie", "Path", "Say", "SendEvent", "ServerScript", "server_scripts"]

@@ -17,11 +17,12 @@ import trio
 
 from ..cluster import ClusterConfig, Latency, configuration
 from ..daemon.admission import AccessRule
-from ..daemon.server import Server, TransportName, open_server
+from ..daemon.server import Server, open_server
 from ..daemon.simulation import Simulation
 from ..handle import Handle
 from ..ipc.backend import current
 from ..quorum import Quorum
+from ..types import TransportName
 from ..votequorum import Votequorum
 
 _numbers = itertools.count(1)

@@ -23,7 +23,7 @@ import trio
 
 from ..cluster import ClusterConfig, Latency
 from ..daemon.admission import AccessRule
-from ..daemon.server import TransportName
+from ..types import TransportName
 from .cluster import SimulatedCluster, simulated_cluster
 
 Call = Callable[..., Any]

@@ -22,9 +22,6 @@ import construct as c
 from ..errors import InvalidParam, MessageError
 from ..types import RingId
 
-PROCESSOR_COUNT_MAX = 384
-"""Nodes of a cluster at most (coroapi.h)."""
-
 _INTEGERS = {
     "B": "uint8", "b": "int8", "H": "uint16", "h": "int16",
     "L": "uint32", "l": "int32", "Q": "uint64", "q": "int64",

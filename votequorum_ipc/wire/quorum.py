@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import construct as c
 
-from .fields import PROCESSOR_COUNT_MAX, RING_ID, CountOf, ListOf
+from ..types import PROCESSOR_COUNT_MAX
+from .fields import RING_ID, CountOf, ListOf
 from .layout import event, request, response
 
 MODEL_V0 = 0

@@ -51,6 +51,8 @@ CONNECTION_RESPONSE = response(
 UCRED = c.Struct("pid" / c.Int32sn, "uid" / c.Int32un, "gid" / c.Int32un)
 """`struct ucred` of unix(7), which the kernel attaches to both setup messages."""
 
+UCRED_SIZE = int(UCRED.sizeof())
+
 DISCONNECT = -3
 """QB_IPC_MSG_DISCONNECT: a request of this id ends the connection."""
 
@@ -84,6 +86,8 @@ _CONTROL = c.Struct("sent" / c.Int32sn, "flow_control" / c.Int32sn)
 
 CONTROL_BLOCK = c.Struct("request" / _CONTROL, "response" / _CONTROL, "event" / _CONTROL)
 """The control file of the socket transport: three times `struct ipc_us_control`, 24 bytes."""
+
+CONTROL_BLOCK_SIZE = int(CONTROL_BLOCK.sizeof())
 
 
 def offset_of(declaration: c.Struct, *path: str) -> int:

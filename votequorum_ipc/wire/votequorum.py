@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import construct as c
 
-from ..types import QDEVICE_EXTRA_INFO_MAXSIZE, QDEVICE_MAX_NAME_LEN
-from .fields import PROCESSOR_COUNT_MAX, RING_ID, BytesOf, CharArray, CountOf, ListOf, Tupled
+from ..types import PROCESSOR_COUNT_MAX, QDEVICE_EXTRA_INFO_MAXSIZE, QDEVICE_MAX_NAME_LEN
+from .fields import RING_ID, BytesOf, CharArray, CountOf, ListOf, Tupled
 from .layout import event, request, response
 
 _NAME = CharArray(QDEVICE_MAX_NAME_LEN)

@@ -1,0 +1,119 @@
+"""One name for one thing: a name that two modules of the package define means the same in both.
+
+The names come from the source: classes, functions, constants and types that a module defines at its top
+level. A name with an underscore belongs to its module alone. But a private constant must not have the same
+value in two modules, as it would then be one fact written twice.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import votequorum_ipc
+
+ROOT = Path(votequorum_ipc.__file__).parent
+
+PARALLEL: Mapping[str, str] = {
+    # The same part, played by each module of a family.
+    "BACKEND": "each way to wait has one",
+    "COMMANDS": "the subcommands of a group",
+    "EVENT_DECODERS": "each client's events",
+    "MESSAGES": "each service's messages; strategies.messages has all of them",
+    "SERVICE": "each client's service",
+    "TRACKSTART": "each service has its own message of this name, as in C",
+    "TRACKSTART_RESPONSE": "as TRACKSTART",
+    "TRACKSTOP": "as TRACKSTART",
+    "TRACKSTOP_RESPONSE": "as TRACKSTART",
+    "command": "each subcommand's; cli.common.Subcommands looks it up",
+    # The blocking clients have the names of those that they mirror.
+    "Cfg": "mirrored by blocking",
+    "Cmap": "mirrored by blocking",
+    "Handle": "mirrored by blocking",
+    "Quorum": "mirrored by blocking",
+    "Votequorum": "mirrored by blocking",
+    # Type variables.
+    "EventT": "a type variable",
+    "T": "a type variable",
+}
+"""Names that several modules define on purpose, and why."""
+
+
+Definitions = list[tuple[str, str]]
+"""Names, and what each is: the source of a constant's value, "" for a function or a class."""
+
+
+def defined(tree: ast.Module) -> Definitions:
+    """What a module's top level defines, under `if` and `try` too."""
+    found: Definitions = []
+    pending: list[ast.stmt] = list(tree.body)
+    while pending:
+        match pending.pop():
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.append((name, ""))
+            case ast.Assign(targets=targets, value=value):
+                found += [(node.id, ast.unparse(value)) for node in _names(targets)]
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                found.append((name, ast.unparse(value)))
+            case ast.If(body=body, orelse=orelse) | ast.Try(body=body, orelse=orelse):
+                pending += [*body, *orelse]
+    return found
+
+
+def _names(targets: Iterable[ast.expr]) -> Iterator[ast.Name]:
+    for target in targets:
+        yield from (node for node in ast.walk(target) if isinstance(node, ast.Name))
+
+
+def shared(modules: Mapping[str, Definitions]) -> dict[str, list[str]]:
+    """Public names that several modules define, and private constants that are the same in several."""
+    where = collections.defaultdict(set)
+    for module, definitions in modules.items():
+        for name, value in definitions:
+            if not name.startswith("_"):
+                where[name, ""].add(module)
+            elif name.isupper() and not name.startswith("__"):
+                where[name, value].add(module)
+    return {name: sorted(found) for (name, _), found in where.items() if len(found) > 1}
+
+
+def package() -> dict[str, Definitions]:
+    """Every module of the package, and what it defines."""
+    return {
+        str(path.relative_to(ROOT).with_suffix("")): defined(ast.parse(path.read_text()))
+        for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def test_no_name_has_two_meanings() -> None:
+    doubtful = {name: where for name, where in shared(package()).items() if name not in PARALLEL}
+    assert doubtful == {}, "rename one, share one, or say in PARALLEL why both are right"
+
+
+def test_the_list_of_parallel_names_has_no_name_that_one_module_defines() -> None:
+    assert set(PARALLEL) - set(shared(package())) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["def name(): ...", "class name: ...", "name = 1", "name: int = 1", "if 1:\n  name = 1", "_NAME = 1"],
+)
+def test_a_name_in_two_modules_is_noticed(source: str) -> None:
+    definitions = defined(ast.parse(source))
+    [(name, _)] = definitions
+    assert shared({"one": definitions, "other": definitions}) == {name: ["one", "other"]}
+
+
+@pytest.mark.parametrize("source", ["def _name(): ...", "import name", "for name in (): ...", "__all__ = []"])
+def test_what_belongs_to_one_module_is_not_counted(source: str) -> None:
+    definitions = defined(ast.parse(source))
+    assert shared({"one": definitions, "other": definitions}) == {}
+
+
+def test_private_constants_may_have_one_name_and_different_values() -> None:
+    modules = {module: defined(ast.parse(f"_NAME = {module!r}")) for module in ("one", "other")}
+    assert shared(modules) == {}
