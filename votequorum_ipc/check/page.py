@@ -14,8 +14,8 @@ from typing import Final
 
 from .failures import Failure
 from .remedies import Remedy
-from .report import Outcome, Report, Verdict
-from .story import Side, Step, Story, folded
+from .report import Reachability, Report, Verdict
+from .story import Side, Story, StoryStep, folded
 
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 52em; margin: 2em auto; padding: 0 1em }
@@ -29,7 +29,7 @@ th { border-bottom: 1px solid #888 } h2 { margin-top: 2em }
 @media print { body { margin: 0; max-width: none } }
 """
 
-_CLASSES: Final = {Outcome.CANNOT_HAPPEN: "cannot", Outcome.HAPPENS: "happens"}
+_CLASSES: Final = {Reachability.CANNOT_HAPPEN: "cannot", Reachability.HAPPENS: "happens"}
 _DISTANCE: Final = 46
 """Pixels from node to node."""
 _HEIGHT: Final = 64
@@ -101,7 +101,7 @@ def _story(story: Story) -> str:
     )
 
 
-def _drawing(step: Step) -> str:
+def _drawing(step: StoryStep) -> str:
     """Partitions side by side, then the nodes that are down."""
     drawn, x = [], 4
     for side in step.sides:
@@ -137,7 +137,7 @@ def _node(nodeid: int, x: int, fill: str, stroke: str, more: str = "") -> str:
     )
 
 
-def _alternative(step: Step) -> str:
+def _alternative(step: StoryStep) -> str:
     sides = [
         f"{' '.join(map(str, side.members))}: quorate {' '.join(map(str, side.quorate)) or 'nobody'}"
         for side in step.sides

@@ -13,7 +13,7 @@ from typing import Final
 
 from ..cluster import ClusterConfig, ConfigurationError, DeviceConfig, TieBreaker
 from .devices import DeviceKind
-from .report import Outcome, Report, check
+from .report import Reachability, Report, check
 from .search import Bounds
 
 
@@ -27,14 +27,14 @@ class Remedy:
     still_bad: tuple[str, ...]
 
 
-Change = Callable[[ClusterConfig], ClusterConfig]
+ConfigChange = Callable[[ClusterConfig], ClusterConfig]
 
 
 def _with_device(config: ClusterConfig) -> ClusterConfig:
     return ClusterConfig(config.nodes, device=DeviceConfig(votes=1))
 
 
-CHANGES: Final[dict[str, Change]] = {
+CHANGES: Final[dict[str, ConfigChange]] = {
     "remove expected_votes": lambda config: replace(config, expected_votes=None),
     "set two_node: 0": lambda config: replace(config, two_node=False),
     "set wait_for_all: 1": lambda config: replace(config, wait_for_all=True),
@@ -76,4 +76,4 @@ def _checked(config: ClusterConfig, device: DeviceKind | None, seconds: float) -
 
 
 def _is_gone(report: Report, name: str) -> bool:
-    return any(one.name == name and one.outcome is Outcome.CANNOT_HAPPEN for one in report.verdicts)
+    return any(one.name == name and one.outcome is Reachability.CANNOT_HAPPEN for one in report.verdicts)

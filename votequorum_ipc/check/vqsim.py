@@ -15,7 +15,7 @@ from typing import Final
 
 from ..cluster import ClusterConfig
 from .events import Crash, PowerCut, Start, Window
-from .story import Side, Step, Story
+from .story import Side, Story, StoryStep
 
 WINDOW: Final = 600
 DEVICE_TIMEOUT: Final = 300
@@ -24,7 +24,7 @@ DEVICE_SYNC_TIMEOUT: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class VqsimCommand:
     """One word of vqsim and what it is about; `wait` is none of vqsim's: time is to pass."""
 
     word: str
@@ -42,7 +42,7 @@ class Command:
                 return f"{self.word} {nodeids}"
 
 
-Commands = tuple[Command, ...]
+VqsimCommands = tuple[VqsimCommand, ...]
 
 
 def for_vqsim(config: ClusterConfig) -> ClusterConfig:
@@ -53,7 +53,7 @@ def for_vqsim(config: ClusterConfig) -> ClusterConfig:
     return replace(config, last_man_standing_window=WINDOW, device=device)
 
 
-def commands(story: Story) -> list[tuple[Step, Commands]]:
+def commands(story: Story) -> list[tuple[StoryStep, VqsimCommands]]:
     """What to type for each step."""
     translation = _Translation()
     return [(step, tuple(translation.of(step))) for step in story]
@@ -66,18 +66,18 @@ class _Translation:
         self._where: dict[int, int] = {}
         self._on: set[int] = set()
 
-    def of(self, step: Step) -> Iterator[Command]:
+    def of(self, step: StoryStep) -> Iterator[VqsimCommand]:
         if step.event is None:
             yield from self._begin(step)
         else:
             yield from self._event(step)
         yield from self._devices({nodeid for side in step.sides for nodeid in side.voted_for})
 
-    def _begin(self, step: Step) -> Iterator[Command]:
+    def _begin(self, step: StoryStep) -> Iterator[VqsimCommand]:
         for nodeid in sorted(nodeid for side in step.sides for nodeid in side.members):
             yield self._up(nodeid, 0)
 
-    def _event(self, step: Step) -> Iterator[Command]:
+    def _event(self, step: StoryStep) -> Iterator[VqsimCommand]:
         match step.event:
             case Crash(nodeids):
                 yield from self._down(nodeids)
@@ -86,19 +86,19 @@ class _Translation:
             case Start(nodeid, others):
                 yield self._up(nodeid, self._where[others[0]] if others else self._fresh())
             case Window():
-                yield Command("wait")
+                yield VqsimCommand("wait")
             case _:
                 yield from self._network(step.sides)
 
-    def _down(self, nodeids: tuple[int, ...]) -> Iterator[Command]:
+    def _down(self, nodeids: tuple[int, ...]) -> Iterator[VqsimCommand]:
         if 1 < len(nodeids) < len(self._where):
             yield self._move(nodeids, self._fresh())
         for nodeid in nodeids:
             del self._where[nodeid]
             self._on.discard(nodeid)
-            yield Command("down", 0, (nodeid,))
+            yield VqsimCommand("down", 0, (nodeid,))
 
-    def _network(self, sides: tuple[Side, ...]) -> Iterator[Command]:
+    def _network(self, sides: tuple[Side, ...]) -> Iterator[VqsimCommand]:
         """Move nodes with the fewest commands, as vqsim forms new rings after each."""
         fresh = self._fresh()
         offered = [
@@ -115,20 +115,20 @@ class _Translation:
     def _moving(self, side: Side, target: int) -> tuple[int, ...]:
         return tuple(nodeid for nodeid in side.members if self._where[nodeid] != target)
 
-    def _devices(self, voted_for: set[int]) -> Iterator[Command]:
+    def _devices(self, voted_for: set[int]) -> Iterator[VqsimCommand]:
         for nodeid in sorted(self._on):
-            yield Command("qdevice off", 0, (nodeid,))
+            yield VqsimCommand("qdevice off", 0, (nodeid,))
         for nodeid in sorted(voted_for):
-            yield Command("qdevice on", 0, (nodeid,))
+            yield VqsimCommand("qdevice on", 0, (nodeid,))
         self._on = set(voted_for)
 
-    def _up(self, nodeid: int, partition: int) -> Command:
+    def _up(self, nodeid: int, partition: int) -> VqsimCommand:
         self._where[nodeid] = partition
-        return Command("up", partition, (nodeid,))
+        return VqsimCommand("up", partition, (nodeid,))
 
-    def _move(self, nodeids: tuple[int, ...], partition: int) -> Command:
+    def _move(self, nodeids: tuple[int, ...], partition: int) -> VqsimCommand:
         self._where.update(dict.fromkeys(nodeids, partition))
-        return Command("split", partition, nodeids)
+        return VqsimCommand("split", partition, nodeids)
 
     def _fresh(self) -> int:
         """The first of the partitions that no node is in or behind. vqsim has 16."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from ..check import Bounds, DeviceKind, Outcome, Progress, Property, Report, Verdict, check
+from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Verdict, check
 from ..check.remedies import Remedy, remedies
 from ..cluster import ClusterConfig, ConfigurationError, effective_rules
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
@@ -269,6 +269,6 @@ def _cell(report: Report, name: str) -> str:
 def _confirm(subject: Subject, report: Report) -> bool:
     from .check_stories import confirmed
 
-    bad = [one for one in report.verdicts if one.outcome is Outcome.HAPPENS and one.stories]
+    bad = [one for one in report.verdicts if one.outcome is Reachability.HAPPENS and one.stories]
     answers = [confirmed(subject.config, one.name, story) for one in bad for story in one.stories]
     return all(answers)

@@ -9,17 +9,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ..check import Failure, Outcome, Report, Story, Verdict
+from ..check import Failure, Reachability, Report, Story, Verdict
 from ..check.remedies import Remedy
-from ..check.story import Step, folded
+from ..check.story import StoryStep, folded
 from .common import printable
 from .tables import console
 
 _STYLES: Final = {
-    Outcome.CANNOT_HAPPEN: "green",
-    Outcome.HAPPENS: "bold red",
-    Outcome.NOT_WITHIN: "yellow",
-    Outcome.UNSETTLED: "bold yellow",
+    Reachability.CANNOT_HAPPEN: "green",
+    Reachability.HAPPENS: "bold red",
+    Reachability.NOT_WITHIN: "yellow",
+    Reachability.UNSETTLED: "bold yellow",
 }
 _ROWS: Final = 24
 """Failures that the table shows; all are in --json."""
@@ -42,7 +42,7 @@ def story_lines(story: Story) -> Iterator[str]:
         yield f"      {situation(step)}"
 
 
-def situation(step: Step) -> str:
+def situation(step: StoryStep) -> str:
     """Who is quorate, partition by partition."""
     parts = []
     for side in step.sides:
@@ -97,7 +97,7 @@ def _goes_on(failure: Failure) -> Text:
 
 def _print_verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> None:
     out = console()
-    good = verdict.outcome is Outcome.HAPPENS and not verdict.is_bad
+    good = verdict.outcome is Reachability.HAPPENS and not verdict.is_bad
     style = "cyan" if good or not verdict.is_bad else _STYLES[verdict.outcome]
     out.print(Text.assemble((verdict.name, "bold"), ": ", (verdict.answer, style)))
     click.echo(f"  ({verdict.meaning})")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..check.story import Story
-from ..check.vqsim import DEVICE_SYNC_TIMEOUT, DEVICE_TIMEOUT, WINDOW, Command, commands, for_vqsim
+from ..check.vqsim import DEVICE_SYNC_TIMEOUT, DEVICE_TIMEOUT, WINDOW, VqsimCommand, commands, for_vqsim
 from ..cluster import ClusterConfig
 from .vqsim import Vqsim
 
@@ -29,16 +29,16 @@ def quorate_in_vqsim(config: ClusterConfig, story: Story) -> list[frozenset[int]
     return quorate
 
 
-def _down(vqsim: Vqsim, command: Command) -> None:
+def _down(vqsim: Vqsim, command: VqsimCommand) -> None:
     vqsim.down(command.nodeids[0])
 
 
-def _qdevice(vqsim: Vqsim, command: Command) -> None:
+def _qdevice(vqsim: Vqsim, command: VqsimCommand) -> None:
     vqsim.qdevice(command.nodeids[0], on=command.word.endswith("on"))
     vqsim.read_for((DEVICE_TIMEOUT + DEVICE_SYNC_TIMEOUT) * _MARGIN / 1000)
 
 
-_DO: Final[dict[str, Callable[[Vqsim, Command], None]]] = {
+_DO: Final[dict[str, Callable[[Vqsim, VqsimCommand], None]]] = {
     "up": lambda vqsim, command: vqsim.up(command.nodeids[0], command.partition),
     "down": _down,
     "split": lambda vqsim, command: vqsim.move(command.partition, *command.nodeids),

@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from ..cluster.cluster import RING_SEQ_STEP
 from ..cluster.config import ClusterConfig, TieBreaker
 
 PARTITIONS = 16
-RING_SEQ_STEP = 4
-PATIENCE = 10.0
+_PATIENCE = 10.0
 """Seconds without the expected line after which a run counts as stuck; nothing waits for it in a good run."""
 
 _REPORT = re.compile(r"(\d+):(\d+): q=(\d) ring=\[([0-9a-f]+)\.([0-9a-f]+)\] nodes=\[([0-9 ]*)\]")
@@ -45,7 +45,7 @@ class Stuck(Exception):
 
 
 @dataclass(frozen=True)
-class Report:
+class NodeReport:
     """One node's decision: whether it is quorate, on which ring, and with whom."""
 
     nodeid: int
@@ -117,9 +117,9 @@ class Vqsim:
 
     config: ClusterConfig
     where: dict[int, int] = field(default_factory=dict)
-    last: dict[int, Report] = field(default_factory=dict)
+    last: dict[int, NodeReport] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
+    reports: list[NodeReport] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,7 @@ class Vqsim:
         self._write("exit")
         self._stdin.close()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -236,7 +236,7 @@ class Vqsim:
         except BrokenPipeError as error:
             raise Stuck("\n".join(["vqsim has ended", *self.log])) from error
 
-    def _wait(self, done: Callable[[], bool], patience: float = PATIENCE) -> None:
+    def _wait(self, done: Callable[[], bool], patience: float = _PATIENCE) -> None:
         end = time.monotonic() + patience
         while not done():
             left = end - time.monotonic()
@@ -262,7 +262,9 @@ class Vqsim:
         found = _REPORT.search(line)
         if found:
             _, nodeid, quorate, _, seq, members = found.groups()
-            report = Report(int(nodeid), quorate == "1", int(seq, 16), frozenset(map(int, members.split())))
+            report = NodeReport(
+                int(nodeid), quorate == "1", int(seq, 16), frozenset(map(int, members.split()))
+            )
             self.reports.append(report)
             if report.nodeid in self.where:
                 self.last[report.nodeid] = report
