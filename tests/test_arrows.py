@@ -51,15 +51,6 @@ ALONE: Mapping[str, frozenset[str]] = {
 }
 """Rooms that may import these others and nothing else, whatever is below them."""
 
-EXCEPTIONS: frozenset[tuple[str, str]] = frozenset(
-    {
-        # The types of cmap's values are in the client.
-        ("daemon.services.cmap", "cmap"),
-        ("daemon.services.keys", "cmap"),
-    }
-)
-"""Imports that do not keep to the rules yet. This list only gets shorter."""
-
 Imports = Mapping[str, Iterable[str]]
 
 
@@ -117,11 +108,7 @@ def library() -> dict[str, frozenset[str]]:
 
 
 def test_arrows_run_downwards() -> None:
-    assert forbidden(library()) - EXCEPTIONS == set()
-
-
-def test_the_list_of_exceptions_has_none_that_is_mended() -> None:
-    assert EXCEPTIONS - forbidden(library()) == set(), "take them out of EXCEPTIONS"
+    assert forbidden(library()) == set()
 
 
 @pytest.mark.parametrize("packages", [(PACKAGE,), (PACKAGE, *CHECKOUT)], ids=["library", "checkout"])

@@ -9,23 +9,34 @@ corosync's include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
 from __future__ import annotations
 
 import itertools
-import struct
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, Connection, connect
-from .types import OpenFlag, ValueType
+from .types import ALL_TRACK_TYPES, KeyChange, MapName, TrackType, TypedValue, Value, ValueType
 from .wire import cmap as wire
 from .wire import reply_error
+from .wire.cmap import decode_value, encode_value
 from .wire.fields import encode_text
 
-SERVICE: Final = "cmap"
+__all__ = [
+    "KEYNAME_MAXLEN",
+    "KEYS_MAX",
+    "SERVICE",
+    "VALUE_MAXLEN",
+    "Cmap",
+    "KeyChange",
+    "MapName",
+    "TrackType",
+    "TypedValue",
+    "Value",
+    "decode_value",
+    "encode_value",
+]
 
-Value = int | float | str | bytes
-"""What a key holds."""
+SERVICE: Final = "cmap"
 
 KEYNAME_MAXLEN: Final = 255
 """Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
@@ -36,9 +47,6 @@ VALUE_MAXLEN: Final = wire.MAX_VALUE_LEN
 KEYS_MAX: Final = 1 << 18
 """Keys that `Cmap.keys` takes at most. corosync sets no limit; 384 nodes with 8 links each have some 130,000
 statistics."""
-
-MapName = Literal["cmap", "stats"]
-"""The configuration and runtime keys, or corosync's statistics."""
 
 _MAPS: Final[dict[str, int]] = {"cmap": wire.MAP_DEFAULT, "stats": wire.MAP_STATS}
 
@@ -70,53 +78,6 @@ _HINTS: Final = {
         CsErrorCode.NOT_SUPPORTED,
     ): "of a prefix of the statistics, ADD and DELETE are followed together, and nothing else",
 }
-
-
-_NUMBERS: Final = {
-    ValueType.INT8: struct.Struct("=b"),
-    ValueType.UINT8: struct.Struct("=B"),
-    ValueType.INT16: struct.Struct("=h"),
-    ValueType.UINT16: struct.Struct("=H"),
-    ValueType.INT32: struct.Struct("=i"),
-    ValueType.UINT32: struct.Struct("=I"),
-    ValueType.INT64: struct.Struct("=q"),
-    ValueType.UINT64: struct.Struct("=Q"),
-    ValueType.FLOAT: struct.Struct("=f"),
-    ValueType.DOUBLE: struct.Struct("=d"),
-}
-
-
-class TrackType(OpenFlag):
-    """What `track_add` follows (CMAP_TRACK_* in cmap.h)."""
-
-    DELETE = 1
-    MODIFY = 2
-    ADD = 4
-    PREFIX = 8
-    """All keys that begin with the name, not the one key."""
-
-
-_ALL_TRACK_TYPES: Final = 15
-"""An enumeration keeps each number that it is ever asked for, so that unknown bits are cut off before."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyChange:
-    """A key was added, modified or deleted; `old` or `new` is None where there was or is no value."""
-
-    track: int
-    """The number that `track_add` gave."""
-    key: str
-    change: TrackType
-    old: Value | None
-    new: Value | None
-
-
-class TypedValue(NamedTuple):
-    """A key's value and its type."""
-
-    type: ValueType
-    value: Value
 
 
 class Cmap(Handle[KeyChange]):
@@ -350,44 +311,12 @@ def _key_name(key: str, shortest: int = 1) -> str:
     return key
 
 
-def decode_value(type_: int, raw: bytes) -> Value:
-    """A cmap value of type `type_` (CMAP_VALUETYPE_*) as a Python value. Raises `MessageError`."""
-    try:
-        kind = ValueType(type_)
-    except ValueError:
-        raise MessageError(f"{type_} is unknown", field="cmap value.type") from None
-    if kind is ValueType.BINARY:
-        return raw
-    if kind is ValueType.STRING:
-        return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    number = _NUMBERS[kind]
-    if len(raw) != number.size:
-        raise MessageError(f"{len(raw)} bytes for a value of {number.size}", field="cmap value.value_len")
-    value: int | float = number.unpack(raw)[0]
-    return value
-
-
-def encode_value(kind: ValueType, value: Value) -> bytes:
-    """The bytes of a cmap value, as `decode_value` reads them; a string has its NUL.
-
-    Raises `InvalidParam` for a value that the type cannot hold.
-    """
-    try:
-        if kind is ValueType.BINARY and isinstance(value, bytes):
-            return value
-        if kind is ValueType.STRING and isinstance(value, str):
-            return encode_text(value, "cmap value") + b"\0"
-        return _NUMBERS[kind].pack(value)
-    except (KeyError, struct.error) as error:
-        raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error
-
-
 def _key_change(raw: bytes) -> KeyChange:
     event = wire.NOTIFY_CALLBACK.decode(raw)
     return KeyChange(
         track=event.track_inst_handle,
         key=event.key_name,
-        change=TrackType(event.event & _ALL_TRACK_TYPES),
+        change=TrackType(event.event & int(ALL_TRACK_TYPES)),
         old=_value_or_none(event.old_value_type, event.old_value),
         new=_value_or_none(event.new_value_type, event.new_value),
     )

@@ -23,7 +23,7 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
-from .cmap import Cmap, KeyChange, TrackType
+from .cmap import Cmap
 from .errors import CsError, InvalidParam, Library, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, sibling, wait_for_any
@@ -33,6 +33,7 @@ from .ipc.handshake import nothing_listens
 from .nodelist import PREFIX, Nodelist
 from .quorum import Quorum
 from .types import (
+    ALL_TRACK_TYPES,
     DEVICE_FLAGS,
     Change,
     ClusterStatus,
@@ -40,6 +41,7 @@ from .types import (
     ExpectedVotesChanged,
     ExpectedVotesNotification,
     InfoFlags,
+    KeyChange,
     Member,
     MembershipChanged,
     NameChanged,
@@ -61,8 +63,6 @@ HandleT = TypeVar("HandleT", bound=Handle[Any])
 _ATTEMPTS: Final = 50
 _ATTEMPT_DELAY: Final = 0.02
 """How often, and at what interval in seconds, to ask again for answers that did not agree."""
-
-_ALL_CHANGES: Final = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE | TrackType.PREFIX
 
 
 class Follower:
@@ -155,7 +155,7 @@ class Follower:
                 await handle.trackstart()
         try:
             if self._cmap is not None:
-                await self._cmap.track_add(PREFIX, _ALL_CHANGES)
+                await self._cmap.track_add(PREFIX, ALL_TRACK_TYPES)
                 self._nodelist.keys = await self._cmap.items(PREFIX)
                 provider = await self._cmap.get_or_none("quorum.provider")
                 self._provider = provider if isinstance(provider, str) else None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from .cmap import Value
+from .types import Value
 
 PREFIX: Final = "nodelist."
 

@@ -136,6 +136,46 @@ class ValueType(enum.IntEnum):
     BINARY = 12
 
 
+Value = int | float | str | bytes
+"""What a key holds."""
+
+MapName = Literal["cmap", "stats"]
+"""The configuration and runtime keys, or corosync's statistics."""
+
+
+class TrackType(OpenFlag):
+    """What `track_add` follows (CMAP_TRACK_* in cmap.h)."""
+
+    DELETE = 1
+    MODIFY = 2
+    ADD = 4
+    PREFIX = 8
+    """All keys that begin with the name, not the one key."""
+
+
+ALL_TRACK_TYPES: Final = TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | TrackType.PREFIX
+"""Every change of every key with a prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """A key was added, modified or deleted; `old` or `new` is None where there was or is no value."""
+
+    track: int
+    """The number that `track_add` gave."""
+    key: str
+    change: TrackType
+    old: Value | None
+    new: Value | None
+
+
+class TypedValue(NamedTuple):
+    """A key's value and its type."""
+
+    type: ValueType
+    value: Value
+
+
 class RingId(NamedTuple):
     """One membership of the cluster: the node that leads it, and a sequence that grows with each one.
 

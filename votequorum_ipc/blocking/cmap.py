@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from ..cmap import Cmap as AsyncCmap
-from ..cmap import KeyChange, MapName, TrackType, TypedValue, Value
 from ..ipc import Address
-from ..types import ValueType
+from ..types import KeyChange, MapName, TrackType, TypedValue, Value, ValueType
 from .handle import Handle, call
 
 

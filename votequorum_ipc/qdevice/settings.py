@@ -16,14 +16,14 @@ from typing import Final
 
 import trio
 
-from ..cmap import Cmap, KeyChange, TrackType, Value
+from ..cmap import Cmap
 from ..errors import CsError
 from ..ipc import Address, sibling
 from ..ipc.handshake import nothing_listens
-from ..types import DispatchFlags, InfoFlags
+from ..types import ALL_TRACK_TYPES, DispatchFlags, InfoFlags, KeyChange, Value
 from .schedule import Timeouts
 
-PATIENCE: Final = 0.25
+_READ_SECONDS: Final = 0.25
 """Seconds that cmap may take; it takes less than a millisecond when it answers at all."""
 
 _PREFIX: Final = "quorum."
@@ -80,12 +80,12 @@ class Settings:
 
     async def refresh(self) -> None:
         """Read what has changed since the last time, unless cmap does not answer now."""
-        with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
+        with trio.move_on_after(_READ_SECONDS), contextlib.suppress(CsError):
             cmap = await self._connected()
             if cmap is None:
                 return
             if not self._tracks:
-                await cmap.track_add(_PREFIX, _ALL_CHANGES)
+                await cmap.track_add(_PREFIX, ALL_TRACK_TYPES)
                 self._tracks = True
             await cmap.dispatch(DispatchFlags.ALL)
             if self._changed:
@@ -101,7 +101,7 @@ class Settings:
 
         `flags` are those of this node's getinfo.
         """
-        with trio.move_on_after(PATIENCE), contextlib.suppress(CsError):
+        with trio.move_on_after(_READ_SECONDS), contextlib.suppress(CsError):
             cmap = await self._connected()
             if cmap is None:
                 return ""
@@ -145,9 +145,6 @@ async def open_settings(address: Address) -> AsyncIterator[Settings]:
     """The settings of the daemon whose votequorum is at `address`, not read yet; closed with the block."""
     async with contextlib.aclosing(Settings(address)) as settings:
         yield settings
-
-
-_ALL_CHANGES: Final = TrackType.ADD | TrackType.MODIFY | TrackType.DELETE | TrackType.PREFIX
 
 
 async def _seconds(cmap: Cmap, key: str, usual: float) -> float:

@@ -5,9 +5,14 @@ Source: corosync's include/corosync/ipc_cmap.h.
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 import construct as c
 
-from .fields import BytesOf, CountOf, MarName, RestOfMessage
+from ..errors import InvalidParam, MessageError
+from ..types import Value, ValueType
+from .fields import BytesOf, CountOf, MarName, RestOfMessage, encode_text
 from .layout import event, request, response
 
 _KEY = MarName()
@@ -156,3 +161,50 @@ MESSAGES = (
     SET_CURRENT_MAP_RESPONSE,
     NOTIFY_CALLBACK,
 )
+
+# --- The bytes of a value ---
+
+_NUMBERS: Final = {
+    ValueType.INT8: struct.Struct("=b"),
+    ValueType.UINT8: struct.Struct("=B"),
+    ValueType.INT16: struct.Struct("=h"),
+    ValueType.UINT16: struct.Struct("=H"),
+    ValueType.INT32: struct.Struct("=i"),
+    ValueType.UINT32: struct.Struct("=I"),
+    ValueType.INT64: struct.Struct("=q"),
+    ValueType.UINT64: struct.Struct("=Q"),
+    ValueType.FLOAT: struct.Struct("=f"),
+    ValueType.DOUBLE: struct.Struct("=d"),
+}
+
+
+def decode_value(type_: int, raw: bytes) -> Value:
+    """A cmap value of type `type_` (CMAP_VALUETYPE_*) as a Python value. Raises `MessageError`."""
+    try:
+        kind = ValueType(type_)
+    except ValueError:
+        raise MessageError(f"{type_} is unknown", field="cmap value.type") from None
+    if kind is ValueType.BINARY:
+        return raw
+    if kind is ValueType.STRING:
+        return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+    number = _NUMBERS[kind]
+    if len(raw) != number.size:
+        raise MessageError(f"{len(raw)} bytes for a value of {number.size}", field="cmap value.value_len")
+    value: int | float = number.unpack(raw)[0]
+    return value
+
+
+def encode_value(kind: ValueType, value: Value) -> bytes:
+    """The bytes of a cmap value, as `decode_value` reads them; a string has its NUL.
+
+    Raises `InvalidParam` for a value that the type cannot hold.
+    """
+    try:
+        if kind is ValueType.BINARY and isinstance(value, bytes):
+            return value
+        if kind is ValueType.STRING and isinstance(value, str):
+            return encode_text(value, "cmap value") + b"\0"
+        return _NUMBERS[kind].pack(value)
+    except (KeyError, struct.error) as error:
+        raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error

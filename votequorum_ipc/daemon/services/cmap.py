@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from ...cmap import TrackType
 from ...errors import CsErrorCode
-from ...types import ValueType
+from ...types import ALL_TRACK_TYPES, TrackType, ValueType
 from ...wire import cmap as wire
 from ..connection import ServerConnection
 from ..engine import Engine
@@ -27,7 +26,7 @@ from .keys import CmapKeys, Key, Members, configured, runtime
 CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
 """The key that an operator sets to 1 (votequorum(5))."""
 
-_ALL_TRACK_TYPES: Final = int(TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | TrackType.PREFIX)
+_KNOWN_BITS: Final = int(ALL_TRACK_TYPES)
 """A number: the complement of all flags of an enumeration has none of the bits that are no flag."""
 
 
@@ -108,7 +107,7 @@ class CmapService(NodeService):
 
     def _track_add(self, client: ServerConnection, request: Any) -> None:
         state, error, handle = self._clients[client], CsErrorCode.OK, 0
-        if request.track_type & ~_ALL_TRACK_TYPES:
+        if request.track_type & ~_KNOWN_BITS:
             error = CsErrorCode.INVALID_PARAM
         elif state.full():
             error = CsErrorCode.NO_RESOURCES

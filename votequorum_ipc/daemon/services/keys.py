@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from ... import cluster
 from ...cluster.config import DEFAULT_LAST_MAN_STANDING_WINDOW, MAX_UINT32
-from ...cmap import Value, encode_value
-from ...types import ValueType
+from ...types import Value, ValueType
+from ...wire.cmap import encode_value
 
 _LOOPBACK: Final = ipaddress.IPv4Address("127.0.0.0")
 _LOOPBACK_NODES: Final = 1 << 24
