@@ -109,7 +109,8 @@ class Partitions:
         if formed is None:
             formed = self._formed[key] = tuple(dict.fromkeys(self._form(pieces, votes)))
         return [
-            TimedPartition(self.all[number], _timers_after(fates, timers, len(pieces))) for number, fates in formed
+            TimedPartition(self.all[number], _timers_after(fates, timers, len(pieces)))
+            for number, fates in formed
         ]
 
     def _form(self, pieces: tuple[int, ...], votes: frozenset[int] | None) -> Iterator[_Formed]:
@@ -197,7 +198,9 @@ class Partitions:
         due = timers or (NO_TIMER,) * len(places)
         self._bench.place(tuple(Placed(*place, timer) for place, timer in zip(places, due, strict=True)))
 
-    def _settle(self, timers: Timers, votes: frozenset[int] | None, ranks: int | None = None) -> TimedPartition:
+    def _settle(
+        self, timers: Timers, votes: frozenset[int] | None, ranks: int | None = None
+    ) -> TimedPartition:
         if votes is not None:
             for nodeid in self._bench.nodes:
                 self._poll(nodeid, nodeid in votes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..cluster import ClusterConfig, Rules, effective_rules
-from .devices import DeviceModel, DeviceKind
+from .devices import DeviceKind, DeviceModel
 from .failures import Failure, Failures
 from .partitions import Partitions
 from .properties import BUILT_IN, Property, Situations, two_are_quorate

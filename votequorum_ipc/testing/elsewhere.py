@@ -26,10 +26,10 @@ from ..daemon.admission import AccessRule
 from ..types import TransportName
 from .cluster import SimulatedCluster, simulated_cluster
 
-Call = Callable[..., Any]
+_CallMethod = Callable[..., Any]
 """Calls the method of `SimulatedCluster` that has this name, with these arguments."""
 
-_PROGRAM: Final = "from votequorum_ipc.testing.elsewhere import serve; serve()"
+_PROGRAM: Final = "from votequorum_ipc.testing.elsewhere import serve_parent; serve_parent()"
 
 
 class SimulatedClusterProxy:
@@ -39,7 +39,7 @@ class SimulatedClusterProxy:
     any thread. Programs connect to `address(node)`. Raises `RuntimeError` when the cluster has ended.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: _CallMethod) -> None:
         """Not public: use `simulated_cluster_in_thread` or `simulated_cluster_in_process`."""
         self._call = call
 
@@ -243,7 +243,7 @@ class _Child:
         return result
 
 
-def serve() -> None:
+def serve_parent() -> None:
     """The child's program: reads what to serve, then calls, until its input ends.
 
     Answers go to what was standard output; what anything prints goes to standard error.
@@ -263,7 +263,7 @@ def serve() -> None:
                 _write(answers, _outcome(cluster._call, args, options))
 
 
-def _outcome(call: Call, args: Any, options: Any) -> tuple[Any, Exception | None]:
+def _outcome(call: _CallMethod, args: Any, options: Any) -> tuple[Any, Exception | None]:
     try:
         return call(*args, **options), None
     except Exception as error:  # whatever it is, it is the caller's
