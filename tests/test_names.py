@@ -4,7 +4,7 @@ The names come from the source: classes, functions, constants and types that a m
 level. A name with an underscore belongs to its module alone. But a private constant must not have the same
 value in two modules, as it would then be one fact written twice.
 
-`votequorum_ipc.blocking` is left out: its names are those of what it mirrors, and another test compares the two.
+`votequorum_ipc.blocking` is left out: it has the names of what it mirrors, and another test compares the two.
 """
 
 from __future__ import annotations
