@@ -258,7 +258,10 @@ def _compare(subjects: Sequence[Subject], reports: Sequence[Report]) -> None:
     table.add_row(
         "needed to start", *(str(min(map(len, report.cold_start), default=0)) for report in reports)
     )
-    console().print(table)
+    out = console()
+    with out.capture() as captured:
+        out.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
 
 
 def _cell(report: Report, name: str) -> str:

@@ -1,0 +1,39 @@
+"""docs/checking.md shows what the command prints: each example is run again on the file that it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.real.host import ROOT
+from votequorum_ipc.cli.app import app
+
+TEXT = (ROOT / "docs" / "checking.md").read_text()
+FILES: dict[str, str] = dict(re.findall(r"^```\n# (\S+\.conf)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE))
+EXAMPLES: list[tuple[str, str, str]] = re.findall(
+    r"^```console\n\$ votequorum-ipc (.*)\n((?:.*\n)*?)```\n\nIt exits with (\d)", TEXT, re.MULTILINE
+)
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"[\d.]+ s;", "", text)
+
+
+@pytest.mark.parametrize(("command", "output", "code"), EXAMPLES, ids=[example[0] for example in EXAMPLES])
+def test_the_documented_output_is_what_is_printed(
+    command: str, output: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, shlex.split(command), prog_name="votequorum-ipc")
+    assert without_times(result.stdout) == without_times(output)
+    assert result.exit_code == int(code)
+
+
+def test_the_page_has_examples() -> None:
+    assert len(EXAMPLES) == len(FILES) + 1
