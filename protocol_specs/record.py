@@ -81,9 +81,9 @@ class Relay(threading.Thread):
             self.response, credentials = self._receive()
             ancillary = [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)]
             client.sendmsg([self.response], ancillary)
-            self._pass_on(client)
+            self._forward(client)
 
-    def _pass_on(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         """Carry the doorbell's bytes both ways until one end closes."""
         other = {client: self._server, self._server: client}
         while True:

@@ -26,7 +26,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("votequorum", "quorum", "cmap", "cfg"),  # the clients
     ("handle", "retry"),  # what the clients have in common
     ("daemon",),  # libqb's server half, and the services
-    ("ipc", "groups"),  # libqb's client half
+    ("ipc", "exception_groups"),  # libqb's client half
     ("strategies",),  # hypothesis strategies
     ("attack",),  # the steps of a hostile client
     ("ring",),  # the shared-memory ring
@@ -42,9 +42,9 @@ ALONE: Mapping[str, frozenset[str]] = {
     "check": frozenset({"cluster", "types", "errors"}),
     "wire": frozenset({"types", "errors"}),
     "ring": frozenset({"wire", "types", "errors"}),
-    "ipc": frozenset({"ring", "wire", "sockets", "types", "errors", "groups"}),
+    "ipc": frozenset({"ring", "wire", "sockets", "types", "errors", "exception_groups"}),
     "strategies": frozenset({"attack", "cluster", "wire", "sockets", "types", "errors"}),
-    "daemon": frozenset({"cluster", "ring", "wire", "sockets", "types", "errors", "groups"}),
+    "daemon": frozenset({"cluster", "ring", "wire", "sockets", "types", "errors", "exception_groups"}),
     "sockets": frozenset({"errors"}),
     "types": frozenset({"errors"}),
     "errors": frozenset(),

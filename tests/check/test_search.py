@@ -12,7 +12,7 @@ from votequorum_ipc.check import Bounds, DeviceKind, Property, Reachability, Sit
 from votequorum_ipc.check.properties import SPLIT_BRAIN
 from votequorum_ipc.check.report import Checked
 from votequorum_ipc.check.search import Search
-from votequorum_ipc.check.story import disagreement, told
+from votequorum_ipc.check.story import disagreement, story_of
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
 
 LOWEST = TieBreaker.LOWEST
@@ -94,7 +94,7 @@ def test_walks_through_the_search_are_walks_of_the_model(name: str) -> None:
         for _ in range(25):
             ways = [(event, after) for event, after in successors.of(steps[-1][1]) if after != steps[-1][1]]
             steps.append(chance.choice(ways))  # type: ignore[arg-type]
-        assert disagreement(config, told(checked.partitions, steps)) is None
+        assert disagreement(config, story_of(checked.partitions, steps)) is None
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -15,8 +15,8 @@ import pytest
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.cli import script, serve, shapes
-from votequorum_ipc.cli.lines import print_change
+from votequorum_ipc.cli import json_values, script, serve
+from votequorum_ipc.cli.change_text import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.types import (
     Change,
@@ -102,7 +102,7 @@ def test_the_table_of_status_is_the_documented_one(capsys: pytest.CaptureFixture
 
 def test_the_json_of_status_is_the_documented_one() -> None:
     documented = json.loads(BLOCKS["votequorum-ipc status --json | python3 -m json.tool"])
-    assert {"time": documented["time"], **shapes.status_shape(STATUS)} == documented
+    assert {"time": documented["time"], **json_values.status_json(STATUS)} == documented
 
 
 def test_the_lines_of_monitor_are_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_the_json_of_monitor_is_the_documented_one() -> None:
     first, *lines = BLOCKS["votequorum-ipc monitor --json"].splitlines()
     assert first.startswith('{"time": "2026-11-20T12:30:00.000Z", "event": "status", "provider": ')
     documented = [json.loads(line) for line in lines]
-    printed = json.loads(json.dumps([shapes.change_shape(change) for change in CHANGES]))
+    printed = json.loads(json.dumps([json_values.change_json(change) for change in CHANGES]))
     assert [{"time": "2026-11-20T12:30:00.000Z", **line} for line in printed] == documented
 
 
@@ -179,11 +179,11 @@ def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:
 
 
 def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
-    device = {"qdevice": shapes.status_shape(STATUS)["qdevice"]}
+    device = {"qdevice": json_values.status_json(STATUS)["qdevice"]}
     assert first_column("| key |") == {*paths({**status(shm_daemon), **device})}
     kinds = [*CHANGES, Lost(Library("gone")), NameChanged(1, "other")]
     assert {type(change) for change in kinds} == {*get_args(Change)} - {Connected}
-    events = {shapes.change_shape(change)["event"] for change in kinds}
+    events = {json_values.change_json(change)["event"] for change in kinds}
     assert first_column("| `event` |") == {"status", "unknown"} | events
 
 

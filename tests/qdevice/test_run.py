@@ -35,7 +35,7 @@ from votequorum_ipc import (
     Votequorum,
 )
 from votequorum_ipc.cluster import DeviceConfig
-from votequorum_ipc.groups import unwrapped
+from votequorum_ipc.exception_groups import collapse_exception_group
 from votequorum_ipc.qdevice import Ballot, QuorumDevice, Timeouts, View, Vote, run, run_qdevice
 from votequorum_ipc.qdevice.run import CHANGED, LATE, SAID_YES
 from votequorum_ipc.qdevice.settings import open_settings
@@ -453,7 +453,7 @@ async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: 
 async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
     """The error that ends a device, out of the groups that nurseries make."""
     try:
-        with trio.fail_after(DEADLINE), unwrapped(levels=math.inf):
+        with trio.fail_after(DEADLINE), collapse_exception_group(levels=math.inf):
             await call()
     except CsError as error:
         return error

@@ -16,7 +16,7 @@ from typing import Final
 from .events import Crash, DeviceFails, Event, Network, PowerCut, Start, Window
 from .partitions import Partition
 from .states import State
-from .story import Story, told
+from .story import Story, story_of
 from .successors import Successors
 
 _SETS: Final = 4096
@@ -122,7 +122,7 @@ class Failures:
                 ways = [self._at_once(nodeids), *self._one_by_one(nodeids)]
                 other = next((w for w in ways if self._end(w) != self._end(ways[0])), None)
                 if other is not None:
-                    return told(self._partitions, ways[0]), told(self._partitions, other)
+                    return story_of(self._partitions, ways[0]), story_of(self._partitions, other)
         return None
 
     # -- what fails ------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Failures:
         way: list[tuple[Event | None, State]],
     ) -> Failure:
         goes_on = tuple(sorted(self._quorate(way[-1][1])))
-        return Failure(nodeids, device, cut_off, goes_on, alike, told(self._partitions, way))
+        return Failure(nodeids, device, cut_off, goes_on, alike, story_of(self._partitions, way))
 
     @staticmethod
     def _things(failure: Failure) -> Iterator[int]:

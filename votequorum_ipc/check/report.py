@@ -20,7 +20,7 @@ from .partitions import Partitions
 from .properties import BUILT_IN, Property, Situations, two_are_quorate
 from .search import Bounds, Found, Look, LookAtChange, Progress, Search, Stopped
 from .states import State, Symmetry
-from .story import Story, depends_on_who_speaks_first, disagreement, told
+from .story import Story, depends_on_who_speaks_first, disagreement, story_of
 from .successors import Reach, Successors
 from .words import rules_in_words, switched_off
 
@@ -262,7 +262,7 @@ class Checked:
     def _happens(self, one: Property, search: Search, found: Found) -> Verdict:
         where = search if search.knows(found) else search.earlier
         assert where is not None
-        story = told(self.partitions, where.story(found))
+        story = story_of(self.partitions, where.story(found))
         if why := disagreement(self.config, story):
             raise SearchDisagreesError(f"{one.name}: {why}; please report this with your configuration")
         detail = found.detail

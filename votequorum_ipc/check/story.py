@@ -59,7 +59,7 @@ class StoryStep:
 Story = tuple[StoryStep, ...]
 
 
-def told(partitions: Partitions, steps: Iterable[tuple[Event | None, State]]) -> Story:
+def story_of(partitions: Partitions, steps: Iterable[tuple[Event | None, State]]) -> Story:
     """The story of a search's events and states; starts in a row at the beginning become one step each."""
     return tuple(_step(partitions, event, state) for event, state in steps)
 

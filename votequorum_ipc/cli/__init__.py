@@ -1,8 +1,8 @@
 """The command `votequorum-ipc`: one module a subcommand, found in the table in `app`.
 
 Strategy: a subcommand is imported when it is run, and imports what it needs when it needs it, because the
-command is judged by how fast it starts. `common` has what subcommands share, `shapes` what programs read,
-`tables` what people read.
+command is judged by how fast it starts. `common` has what subcommands share. `json_values` is what programs
+read; `tables` and `change_text` are what people read.
 """
 
 from __future__ import annotations

@@ -198,11 +198,11 @@ def _show(
 
         options["html"].write_text(page(subjects[0].name, reports[0], subjects[0].warnings, helps[0]))
     if options["as_json"]:
-        from ..check.shapes import report_shape
+        from ..check.report_json import report_json
 
         print_json(
             [
-                {"name": one.name, "warnings": list(one.warnings), **report_shape(two, three)}
+                {"name": one.name, "warnings": list(one.warnings), **report_json(two, three)}
                 for one, two, three in zip(subjects, reports, helps, strict=True)
             ]
         )

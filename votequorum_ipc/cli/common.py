@@ -15,7 +15,7 @@ import click
 import trio
 
 from ..errors import CsError, InvalidParam, Timeout
-from ..groups import unwrapped
+from ..exception_groups import collapse_exception_group
 
 T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ timeout_option: Final = click.option(
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
     try:
-        with unwrapped(levels=math.inf):
+        with collapse_exception_group(levels=math.inf):
             return trio.run(main)
     except CsError as error:
         fail(error, as_json=as_json)
@@ -124,9 +124,9 @@ async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
 def fail(error: CsError, *, as_json: bool) -> NoReturn:
     """Say what failed, to people on stderr and to programs on stdout; exit code 1."""
     if as_json:
-        from .shapes import error_shape
+        from .json_values import error_json
 
-        print_json({"time": utc_now(), "error": error_shape(error)})
+        print_json({"time": utc_now(), "error": error_json(error)})
     click.echo(f"votequorum-ipc: {printable(str(error))}", err=True)
     sys.exit(FAILED)
 

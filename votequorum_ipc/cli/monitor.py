@@ -11,7 +11,7 @@ from ..errors import Access, CsError, Security
 from ..types import ClusterStatus, Connected, Lost, QuorumView
 from ..watch import watch_quorum
 from .common import Seconds, options, print_json, printable, run, until_interrupted, utc_now
-from .shapes import change_shape, error_shape, status_shape
+from .json_values import change_json, error_json, status_json
 
 _PATIENCE: Final = 5.0
 
@@ -60,13 +60,13 @@ class _JsonPrinter:
     def changes(self, view: QuorumView) -> None:
         for change in view.changes:
             if not isinstance(change, Connected):
-                print_json({"time": utc_now(), **change_shape(change)})
+                print_json({"time": utc_now(), **change_json(change)})
 
     def status(self, status: ClusterStatus) -> None:
-        print_json({"time": utc_now(), "event": "status", **status_shape(status)})
+        print_json({"time": utc_now(), "event": "status", **status_json(status)})
 
     def unknown(self, error: CsError) -> None:
-        print_json({"time": utc_now(), "event": "unknown", "error": error_shape(error)})
+        print_json({"time": utc_now(), "event": "unknown", "error": error_json(error)})
 
 
 class _TextPrinter:
@@ -75,7 +75,7 @@ class _TextPrinter:
         """Also of nodes that have left."""
 
     def changes(self, view: QuorumView) -> None:
-        from .lines import print_change
+        from .change_text import print_change
 
         self._names |= {member.node_id: member.name or member.address for member in view.members}
         for change in view.changes:
@@ -91,6 +91,6 @@ class _TextPrinter:
     def unknown(self, error: CsError) -> None:
         from rich.text import Text
 
-        from .lines import print_line
+        from .change_text import print_line
 
         print_line(Text(f"quorum unknown: {printable(str(error))}", "bold red"))

@@ -21,8 +21,8 @@ from ..qdevice.record import Recorder, open_recorder, runtime_directory
 from ..qdevice.run import SAID_NO, SAID_YES
 from ..qdevice.systemd import Notifier
 from .common import FAILED, Seconds, options, printable, run, utc_now
+from .json_values import ring_json
 from .output import LossyOutput
-from .shapes import ring_shape
 
 _SHORTEST: Final = 0.01
 """Seconds; what is shorter would keep a CPU busy with starting commands."""
@@ -198,7 +198,7 @@ class _Reporter:
         if not self._as_json:
             self.output.line(text)
             return
-        ring = ballot.ring_id and ring_shape(ballot.ring_id)
+        ring = ballot.ring_id and ring_json(ballot.ring_id)
         self._json("ballot", vote=ballot.vote, reason=ballot.reason, ring_id=ring)
 
     def _json(self, event: str, **values: Any) -> None:

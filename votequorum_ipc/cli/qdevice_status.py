@@ -14,7 +14,7 @@ from ..qdevice.record import Record, read_record, runtime_directory
 from ..types import DEVICE_FLAGS, InfoFlags, NodeInfo
 from ..votequorum import Votequorum
 from .common import options, print_json, printable, run, timeout_option, utc_now, within
-from .shapes import flag_names, ring_shape
+from .json_values import flag_names, ring_json
 from .votes import on_votequorum
 
 _WORDS = (
@@ -71,7 +71,7 @@ def _shape(info: NodeInfo, name: str, record: Record | None) -> dict[str, Any]:
         and {
             "vote": record.vote,
             "reason": record.reason,
-            "ring_id": record.ring_id and ring_shape(record.ring_id),
+            "ring_id": record.ring_id and ring_json(record.ring_id),
             "age": round(time.time() - record.time, 3),
             "pid": record.pid,
         },

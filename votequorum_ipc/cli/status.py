@@ -15,7 +15,7 @@ import click
 from ..follow import cluster_status
 from ..types import ClusterStatus, QuorumType
 from .common import FAILED, Seconds, options, print_json, run, utc_now, within
-from .shapes import status_shape
+from .json_values import status_json
 
 NOT_QUORATE: Final = 2
 """The exit code for a node without quorum, as corosync-quorumtool has it."""
@@ -41,7 +41,7 @@ def command(context: click.Context, timeout: float, as_json: bool, address: str 
     """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if that cannot be known."""
     status = run(partial(within, timeout, partial(cluster_status, address)), as_json=as_json)
     if as_json:
-        print_json({"time": utc_now(), **status_shape(status)})
+        print_json({"time": utc_now(), **status_json(status)})
     else:
         from .tables import print_status
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from ..groups import unwrapped
+from ..exception_groups import collapse_exception_group
 from ..types import TransportName
 from .admission import AccessRule, Admission
 from .datagram import ServerDatagram
@@ -65,7 +65,7 @@ async def open_server(
 
     `access` says who may connect; root and the own user if left out.
     """
-    with unwrapped():
+    with collapse_exception_group():
         async with trio.open_nursery() as nursery:
             server = Server(nursery, transport, AccessRule.of() if access is None else access)
             try:

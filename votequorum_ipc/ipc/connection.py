@@ -345,7 +345,7 @@ class Connection:
             else:
                 await self._waiting.park(waiter)
         # Chosen to drive, it may have been served in another's look before it ran.
-        self._waiting.pass_on()
+        self._waiting.wake_next_driver()
 
     async def _drive(self, waiter: Waiter) -> None:
         waiting, exchange = self._waiting, self._exchange

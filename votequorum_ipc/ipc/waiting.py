@@ -51,7 +51,7 @@ class Waiting:
             await self._backend.park(self.parked, waiter)
         except BaseException:
             # asyncio cancels a task even after it was woken, which may have been to drive.
-            self.pass_on()
+            self.wake_next_driver()
             raise
 
     def wake(self, waiter: Waiter) -> None:
@@ -68,9 +68,9 @@ class Waiting:
         """Stop driving, and let another do it."""
         self.driver = None
         if self.parked:
-            self.pass_on()
+            self.wake_next_driver()
 
-    def pass_on(self) -> None:
+    def wake_next_driver(self) -> None:
         """Where nobody drives, wake one that is parked."""
         if self.driver is None and self.parked:
             self.wake(next(iter(self.parked)))

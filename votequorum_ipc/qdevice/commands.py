@@ -54,7 +54,7 @@ class Command:
         self._argv: Sequence[str] = ["/bin/sh", "-c", text] if shell else shlex.split(text)
         if not self._argv or not text.strip():
             raise ValueError("an empty command")
-        self._undead: Callable[[], bool] | None = None
+        self._unreaped: Callable[[], bool] | None = None
         """Whether a run that could not be killed has ended by now."""
 
     async def run(self, view: View) -> Outcome:
@@ -62,9 +62,9 @@ class Command:
 
         When this returns, or is cancelled, the command has ended, or is one that cannot be killed.
         """
-        if self._undead is not None and not self._undead():
+        if self._unreaped is not None and not self._unreaped():
             return self._failed("the last run could not be killed, and has not ended yet")
-        self._undead = None
+        self._unreaped = None
         try:
             process = await self._start(view)
         except OSError as error:
@@ -73,14 +73,14 @@ class Command:
             running = _Running(process)
         except OSError as error:
             if not await _kill(process):
-                self._undead = lambda: process.returncode is not None
+                self._unreaped = lambda: process.returncode is not None
             return self._failed(f"cannot be watched, so it was killed: {error.strerror}")
         try:
             with trio.move_on_after(min(self._timeout, _SHARE * view.time_left)) as scope:
                 await running.wait_exited()
         finally:
             if not await running.end():
-                self._undead = running.bury
+                self._unreaped = running.reap
         if scope.cancelled_caught:
             return self._failed("late, so it was killed")
         return Outcome(self.text, running.returncode == 0, _describe(running.returncode))
@@ -142,7 +142,7 @@ class _Running:
 
     @property
     def returncode(self) -> int:
-        """Once `end` or `bury` was true."""
+        """Once `end` or `reap` was true."""
         assert self._process.returncode is not None
         return self._process.returncode
 
@@ -158,9 +158,9 @@ class _Running:
                 await self._exits_within(GRACE)
             self._signal(signal.SIGKILL)
             await self._exits_within(GRACE)
-        return self.bury()
+        return self.reap()
 
-    def bury(self) -> bool:
+    def reap(self) -> bool:
         """Collect the process if it has exited; whether it has."""
         if self._process.returncode is None:
             return False

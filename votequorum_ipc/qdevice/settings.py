@@ -122,13 +122,15 @@ class Settings:
         """The handle, made if need be; None where the last attempt has shown that there is no cmap."""
         if self._cmap is None and self._exists:
             try:
-                self._cmap = await Cmap.initialize(notify=self._note, address=sibling(self._address, "cmap"))
+                self._cmap = await Cmap.initialize(
+                    notify=self._mark_changed, address=sibling(self._address, "cmap")
+                )
             except CsError as error:
                 self._exists = not nothing_listens(error)
                 raise
         return self._cmap
 
-    def _note(self, _change: KeyChange) -> None:
+    def _mark_changed(self, _change: KeyChange) -> None:
         self._changed = True
 
     async def _read(self, cmap: Cmap) -> None:

@@ -11,7 +11,7 @@ from .report import Report, Verdict
 from .story import Story
 
 
-def report_shape(report: Report, remedies: Mapping[str, Sequence[Remedy]]) -> dict[str, Any]:
+def report_json(report: Report, remedies: Mapping[str, Sequence[Remedy]]) -> dict[str, Any]:
     """The whole report. `remedies` are those of each property that happens, by its name."""
     return {
         "exit_code": report.exit_code,

@@ -29,32 +29,32 @@ from ..types import (
 )
 
 
-def status_shape(status: ClusterStatus) -> dict[str, Any]:
+def status_json(status: ClusterStatus) -> dict[str, Any]:
     """The whole of `status`."""
     return {
         "provider": status.provider,
         "quorum_type": status.quorum_type.name,
         "nodes": len(status.members),
         "node_id": status.node_id,
-        "ring_id": ring_shape(status.ring_id),
+        "ring_id": ring_json(status.ring_id),
         "quorate": status.quorate,
-        "votequorum": status.info and votes_shape(status.info),
-        "members": [_member_shape(member) for member in status.members],
-        "qdevice": status.device and _device_shape(status.device),
+        "votequorum": status.info and votes_json(status.info),
+        "members": [_member_json(member) for member in status.members],
+        "qdevice": status.device and _device_json(status.device),
     }
 
 
-def change_shape(change: Change) -> dict[str, Any]:
+def change_json(change: Change) -> dict[str, Any]:
     """A line of `monitor`: `event` says what changed, the other keys how it is now."""
     match change:
         case Connected():
             return {"event": "connected"}
         case Lost():
-            return {"event": "lost", "error": error_shape(change.error)}
+            return {"event": "lost", "error": error_json(change.error)}
         case MembershipChanged():
             return {
                 "event": "membership",
-                "ring_id": ring_shape(change.ring_id),
+                "ring_id": ring_json(change.ring_id),
                 "members": change.members,
                 "joined": change.joined,
                 "left": change.left,
@@ -64,7 +64,7 @@ def change_shape(change: Change) -> dict[str, Any]:
         case ExpectedVotesChanged():
             return {"event": "expected_votes", "expected_votes": change.expected_votes}
         case VotesChanged():
-            return {"event": "votes", **votes_shape(change.info)}
+            return {"event": "votes", **votes_json(change.info)}
         case NodeVotesChanged():
             return {"event": "node_votes", "node_id": change.node_id, "votes": change.votes}
         case NameChanged():
@@ -74,12 +74,12 @@ def change_shape(change: Change) -> dict[str, Any]:
             return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
 
 
-def ring_shape(ring_id: RingId) -> dict[str, Any]:
+def ring_json(ring_id: RingId) -> dict[str, Any]:
     """A ring id: as corosync prints it, both parts in hexadecimal, and as numbers."""
     return {"text": str(ring_id), "nodeid": ring_id.nodeid, "seq": ring_id.seq}
 
 
-def votes_shape(info: NodeInfo) -> dict[str, Any]:
+def votes_json(info: NodeInfo) -> dict[str, Any]:
     """The cluster's figures as one node has them."""
     return {
         "expected_votes": info.node_expected_votes,
@@ -90,7 +90,7 @@ def votes_shape(info: NodeInfo) -> dict[str, Any]:
     }
 
 
-def node_shape(info: NodeInfo | None) -> dict[str, Any]:
+def node_json(info: NodeInfo | None) -> dict[str, Any]:
     """What votequorum knows of one node."""
     return {
         "votes": info and info.node_votes,
@@ -99,7 +99,7 @@ def node_shape(info: NodeInfo | None) -> dict[str, Any]:
     }
 
 
-def error_shape(error: CsError) -> dict[str, Any]:
+def error_json(error: CsError) -> dict[str, Any]:
     """An error: corosync's name and number for it, and a text."""
     return {"code": error.code.name, "number": int(error.code), "message": str(error)}
 
@@ -110,15 +110,15 @@ def flag_names(flags: InfoFlags) -> list[str]:
     return [flag.name or hex(flag) for flag in single]
 
 
-def _member_shape(member: Member) -> dict[str, Any]:
+def _member_json(member: Member) -> dict[str, Any]:
     return {
         "node_id": member.node_id,
         "name": member.name or None,
         "address": member.address or None,
         "local": member.local,
-        **node_shape(member.info),
+        **node_json(member.info),
     }
 
 
-def _device_shape(device: Device) -> dict[str, Any]:
+def _device_json(device: Device) -> dict[str, Any]:
     return {"name": device.name, "votes": device.votes, "casts_vote": device.casts_vote}

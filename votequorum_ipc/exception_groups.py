@@ -1,4 +1,4 @@
-"""What nurseries make of exceptions, undone: who calls us need not know that there is a nursery inside."""
+"""Exceptions leave our nurseries as if there were no nursery, which is our own affair."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def unwrapped(levels: float = 1) -> Iterator[None]:
-    """Raise a group of one as the exception in it, with its cause; the same again for so many levels.
+def collapse_exception_group(levels: float = 1) -> Iterator[None]:
+    """Raise the exception in a group of one instead of the group, with its cause; repeat for `levels` levels.
 
-    One level is for one nursery of ours: what came as a group from inside it stays one.
+    One level is for one nursery of ours: a group that was raised inside the nursery stays a group.
     """
     try:
         yield

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from votequorum_ipc.groups import unwrapped
+from votequorum_ipc.exception_groups import collapse_exception_group
 
 INNER = KeyError("inner")
 ONE = ExceptionGroup("one", [INNER])
@@ -25,10 +25,10 @@ TWO = ExceptionGroup("two", [INNER, ValueError()])
         (math.inf, ExceptionGroup("nested", [TWO]), TWO),
     ],
 )
-def test_groups_of_one_are_taken_off_for_so_many_levels(
+def test_a_group_of_one_is_collapsed_for_that_many_levels(
     levels: float, raised: Exception, seen: Exception
 ) -> None:
-    with pytest.raises(type(seen)) as caught, unwrapped(levels):
+    with pytest.raises(type(seen)) as caught, collapse_exception_group(levels):
         raise raised
     assert caught.value is seen
 
@@ -36,7 +36,7 @@ def test_groups_of_one_are_taken_off_for_so_many_levels(
 def test_the_cause_of_an_exception_stays() -> None:
     cause, error = OSError("cause"), KeyError("error")
     error.__cause__ = cause
-    with pytest.raises(KeyError) as caught, unwrapped():
+    with pytest.raises(KeyError) as caught, collapse_exception_group():
         raise ExceptionGroup("of a nursery", [error])
     assert caught.value.__cause__ is cause
     assert caught.value.__suppress_context__
