@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from votequorum_ipc.check import Bounds, DeviceKind, Reachability, Report, Verdict, check
-from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, TieBreaker, multicasts, votes
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker, multicasts, votes
 
 LOWEST = TieBreaker.LOWEST
 DEVICE = DeviceConfig(votes=1)
@@ -191,3 +191,16 @@ def test_a_changed_rule_changes_the_report(name: str, monkeypatch: pytest.Monkey
     before = summary(config, device)
     change(monkeypatch)
     assert summary(config, device) != before
+
+
+def test_what_a_large_cluster_needs_to_start_is_found_where_ids_break_ties() -> None:
+    config = ClusterConfig.of(16, auto_tie_breaker=LOWEST)
+    report = check(config, bounds=Bounds(faults=1, seconds=1))
+    assert {len(nodeids) for nodeids in report.cold_start} == {9}
+    assert {failure.size for failure in report.fatal_sets} == {8, 9}
+
+
+def test_many_uneven_votes_leave_the_cold_start_open_instead_of_impossible() -> None:
+    nodes = tuple(NodeConfig(at, votes=at) for at in range(1, 14))
+    report = check(ClusterConfig(nodes), bounds=Bounds(faults=1, seconds=1))
+    assert verdict(report, "cold start").outcome is Reachability.UNSETTLED

@@ -13,6 +13,7 @@ from itertools import chain, combinations, permutations, product
 from math import prod
 from typing import Final
 
+from ..cluster import ClusterConfig, TieBreaker
 from .events import Crash, DeviceFails, Event, Network, PowerCut, Start, Window
 from .partitions import Partition
 from .states import State
@@ -66,6 +67,11 @@ class Failures:
         self._successors = successors
         self._partitions = successors.partitions
         self._nodeids = tuple(sorted(self._partitions.config.nodeids))
+        self._groups = successors.symmetry.down_alike(self._nodeids)
+        if _count_sets(self._groups) > _SETS:
+            self._groups = alike_at_once(self._partitions.config)
+        self.is_limited = _count_sets(self._groups) > _SETS
+        """Whether there are too many sets of nodes to ask about all of them."""
         self._known: dict[tuple[tuple[int, ...], bool], bool] = {}
 
     def whole(self) -> State:
@@ -134,8 +140,8 @@ class Failures:
 
     def _sets(self, most: int | None) -> Iterator[tuple[tuple[int, ...], int]]:
         """Sets of nodes, and how many are the same but for names; only small ones where there are many."""
-        groups = self._successors.symmetry.down_alike(self._nodeids)
-        if prod(len(group) + 1 for group in groups) > _SETS and most is None:
+        groups = self._groups
+        if self.is_limited and most is None:
             most = 2
         for counts in product(*(range(len(group) + 1) for group in groups)):
             if most is None or sum(counts) <= most:
@@ -189,9 +195,9 @@ class Failures:
         return self._fits(smaller.nodeids, tuple(things - {0}))
 
     def _fits(self, smaller: tuple[int, ...], larger: tuple[int, ...]) -> bool:
-        groups = self._successors.symmetry.down_alike(self._nodeids)
         return all(
-            len(set(group).intersection(smaller)) <= len(set(group).intersection(larger)) for group in groups
+            len(set(group).intersection(smaller)) <= len(set(group).intersection(larger))
+            for group in self._groups
         )
 
     # -- what comes of it ------------------------------------------------------------------------------
@@ -260,6 +266,22 @@ class Failures:
                     if waits or at == len(order) - 1:
                         way += self._windows(way[-1][1])
                 yield tuple(way)
+
+
+def alike_at_once(config: ClusterConfig) -> list[tuple[int, ...]]:
+    """Nodes that fare the same when a whole cluster loses some at once: all but those that break ties."""
+    breaker = config.auto_tie_breaker
+    special = set() if isinstance(breaker, TieBreaker) else set(breaker)
+    special |= {min(config.nodeids), max(config.nodeids)}
+    groups: dict[tuple[int, int], list[int]] = {}
+    for node in config.nodes:
+        key = (node.votes, node.nodeid if node.nodeid in special else 0)
+        groups.setdefault(key, []).append(node.nodeid)
+    return [tuple(group) for group in groups.values()]
+
+
+def _count_sets(groups: list[tuple[int, ...]]) -> int:
+    return prod(len(group) + 1 for group in groups)
 
 
 def _choose(of: int, count: int) -> int:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import comb, log10, sqrt
 from typing import Final
 
-from ..cluster import ClusterConfig, TieBreaker
+from ..cluster import ClusterConfig
 from .devices import DeviceKind
-from .failures import Failures
+from .failures import Failures, alike_at_once
 from .report import Checked
 
 _EXACT: Final = 15
@@ -66,7 +66,7 @@ def availability(
 def _sets(config: ClusterConfig, down: float) -> Iterator[tuple[tuple[int, ...], float]]:
     """Sets of nodes that are down, one of each kind, with the probability of the kind."""
     chosen: list[tuple[tuple[int, ...], float]] = [((), 1.0)]
-    for group in _alike(config):
+    for group in alike_at_once(config):
         chosen = [
             ((*nodeids, *group[:count]), chance * _binomial(len(group), count, down))
             for nodeids, chance in chosen
@@ -79,21 +79,9 @@ def _binomial(of: int, count: int, probability: float) -> float:
     return comb(of, count) * probability**count * (1 - probability) ** (of - count)
 
 
-def _alike(config: ClusterConfig) -> list[tuple[int, ...]]:
-    """Nodes that fare the same when a whole cluster loses some at once: all but those that break ties."""
-    breaker = config.auto_tie_breaker
-    special = set() if isinstance(breaker, TieBreaker) else set(breaker)
-    special |= {min(config.nodeids), max(config.nodeids)}
-    groups: dict[tuple[int, int], list[int]] = {}
-    for node in config.nodes:
-        key = (node.votes, node.nodeid if node.nodeid in special else 0)
-        groups.setdefault(key, []).append(node.nodeid)
-    return [tuple(group) for group in groups.values()]
-
-
 def _sampled(config: ClusterConfig, down: float, failures: Failures, device_down: float) -> Availability:
     chance = random.Random(0)
-    kinds = {nodeid: group for group in _alike(config) for nodeid in group}
+    kinds = {nodeid: group for group in alike_at_once(config) for nodeid in group}
     good = 0
     for _ in range(_DRAWN):
         lost = [nodeid for nodeid in config.nodeids if chance.random() < down]

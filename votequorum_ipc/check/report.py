@@ -298,12 +298,15 @@ def _from_failures(
             yield Verdict(name, meaning, Reachability.HAPPENS, text, True, (single[0].story,))
         else:
             yield Verdict(name, meaning, Reachability.CANNOT_HAPPEN, "every single failure was tried", True)
-    yield _cold_start(config, cold)
+    yield _cold_start(config, cold, limited=failures.is_limited)
     yield _memory(failures)
 
 
-def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...]) -> Verdict:
+def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], *, limited: bool) -> Verdict:
     name, meaning = "cold start", "after a power cut, not all nodes are needed to be quorate again"
+    if limited and not cold:
+        text = "there are too many sets of nodes to try; no one or two are enough"
+        return Verdict(name, meaning, Reachability.UNSETTLED, text, False)
     if not cold:
         return Verdict(
             name, "nodes that can start after a power cut", Reachability.CANNOT_HAPPEN, "none can", True
