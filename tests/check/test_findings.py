@@ -204,3 +204,9 @@ def test_many_uneven_votes_leave_the_cold_start_open_instead_of_impossible() -> 
     nodes = tuple(NodeConfig(at, votes=at) for at in range(1, 14))
     report = check(ClusterConfig(nodes), bounds=Bounds(faults=1, seconds=1))
     assert verdict(report, "cold start").outcome is Reachability.UNSETTLED
+
+
+@pytest.mark.parametrize("options", [{}, {"auto_tie_breaker": LOWEST, "wait_for_all": True}])
+def test_an_operator_can_make_two_clusters_of_three_nodes(options: dict[str, Any]) -> None:
+    report = check(ClusterConfig.of(3, **options), operator=True, bounds=Bounds(faults=1))
+    assert verdict(report, "split brain").outcome is Reachability.HAPPENS

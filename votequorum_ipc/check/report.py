@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..cluster import ClusterConfig, Rules, effective_rules
+from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
 from .devices import DeviceKind, DeviceModel
 from .failures import Failure, Failures
 from .partitions import Partitions
@@ -169,8 +169,11 @@ class Checked:
         self.config = config
         has_device = effective_rules(config).has_device
         self.device_kind = (device or DeviceKind.EXCLUSIVE) if has_device else None
-        self.partitions = Partitions(config, reduced=not (operator or off))
-        self._operator, self._off = operator, off
+        # an operator has quorum worked out between two rings, where a tie breaker looks back
+        breaks_ties = effective_rules(config).tie_breaker is not TieBreaker.NONE
+        self._off = off or (operator and breaks_ties)
+        self.partitions = Partitions(config, reduced=not self._off)
+        self._operator = operator
         self._situations = Situations(self.partitions)
 
     def successors(self) -> Successors:

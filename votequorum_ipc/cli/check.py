@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Verdict, check
+from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Stopped, Verdict, check
 from ..check.remedies import Remedy, remedies
 from ..cluster import ClusterConfig, ConfigurationError, effective_rules
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
@@ -175,6 +175,8 @@ def _progress(progress: Progress) -> None:
 
 
 def _remedies(subject: Subject, report: Report) -> dict[str, list[Remedy]]:
+    if report.effort.stopped is Stopped.INTERRUPTED:
+        return {}
     try:
         return {
             one.name: list(remedies(subject.config, subject.device, one.name, seconds=_REMEDY_SECONDS))
