@@ -1,55 +1,20 @@
 """The arrows of the house run downwards, and there are no circles. Both come from the code's own imports.
 
-`ROOMS` is the order of the rooms, from the top. A module may import modules of its own room and of rooms
-below it. grimp reads the imports out of the source, so an import inside a function counts like any other.
+`house.ROOMS` is the order of the rooms, from the top. A module may import modules of its own room and of
+rooms below it. grimp reads the imports out of the source, so an import inside a function counts too.
 """
 
 from __future__ import annotations
 
 import functools
 import graphlib
+import re
 from collections.abc import Iterable, Mapping
 
 import grimp
 import pytest
 
-PACKAGE = "votequorum_ipc"
-CHECKOUT = ("fuzz", "bench", "protocol_specs")
-"""Packages of the checkout, which import the library and are imported by nothing in it."""
-
-ROOMS: tuple[tuple[str, ...], ...] = (
-    ("__main__", "cli", "exporter", "live"),  # what people run
-    ("testing",),  # a simulated cluster for other programs' tests
-    ("", "blocking"),  # the names that programs import: votequorum_ipc itself
-    ("check",),  # what a configuration survives
-    ("qdevice", "watch", "follow", "nodelist"),  # on top of the clients
-    ("votequorum", "quorum", "cmap", "cfg"),  # the clients
-    ("handle", "retry"),  # what the clients have in common
-    ("daemon",),  # libqb's server half, and the services
-    ("ipc", "exception_groups"),  # libqb's client half
-    ("strategies",),  # hypothesis strategies
-    ("attack",),  # the steps of a hostile client
-    ("ring",),  # the shared-memory ring
-    ("wire",),  # bytes and values
-    ("cluster",),  # votequorum's rules
-    ("sockets",),  # where a service's socket is
-    ("types", "errors"),  # values and errors: these import nothing of ours
-)
-"""Rooms from the top down. "" is the package itself. Some rooms are planned and not built yet."""
-
-ALONE: Mapping[str, frozenset[str]] = {
-    "cluster": frozenset({"types", "errors"}),
-    "check": frozenset({"cluster", "types", "errors"}),
-    "wire": frozenset({"types", "errors"}),
-    "ring": frozenset({"wire", "types", "errors"}),
-    "ipc": frozenset({"ring", "wire", "sockets", "types", "errors", "exception_groups"}),
-    "strategies": frozenset({"attack", "cluster", "wire", "sockets", "types", "errors"}),
-    "daemon": frozenset({"cluster", "ring", "wire", "sockets", "types", "errors", "exception_groups"}),
-    "sockets": frozenset({"errors"}),
-    "types": frozenset({"errors"}),
-    "errors": frozenset(),
-}
-"""Rooms that may import these others and nothing else, whatever is below them."""
+from tests.house import ALONE, CHECKOUT, DOCUMENT, PACKAGE, ROOMS, ROOT, drawing, drawn
 
 Imports = Mapping[str, Iterable[str]]
 
@@ -61,7 +26,7 @@ def room(module: str) -> str:
 
 def level(module: str) -> int:
     """How far down a module's room is."""
-    for number, rooms in enumerate(ROOMS):
+    for number, (rooms, _) in enumerate(ROOMS):
         if room(module) in rooms:
             return number
     raise AssertionError(f"{PACKAGE}.{module} has no room: add {room(module)!r} to ROOMS")
@@ -144,3 +109,28 @@ def test_a_circle_is_noticed() -> None:
 def test_a_module_without_a_room_is_noticed() -> None:
     with pytest.raises(AssertionError, match="add 'attic' to ROOMS"):
         forbidden({"attic": ["wire"]})
+
+
+def test_the_drawing_in_the_document_is_of_this_house() -> None:
+    assert drawn() == DOCUMENT.read_text(encoding="utf-8"), "run python -m tests.house"
+    assert drawing() in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_document_describes_every_room() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    undescribed = [
+        name
+        for rooms, _ in ROOMS
+        for name in rooms
+        if (ROOT / PACKAGE / name / "__init__.py").is_file() and name and f"| `{name}/` |" not in text
+    ]
+    assert undescribed == [], "docs/architecture.md has a table of rooms"
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_guide_names_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.]+/)+[\w.]*|[\w]+\.(?:py|md|toml))`", text))
+    assert named
+    missing = {path for path in named if not any((root / path).exists() for root in (ROOT, ROOT / PACKAGE))}
+    assert missing == set()
