@@ -74,7 +74,7 @@ def configs(draw: st.DrawFn) -> ClusterConfig:
         return ClusterConfig(nodes, device=DeviceConfig(votes=draw(st.integers(1, 3))))
     return ClusterConfig(
         nodes,
-        two_node=count == 2 and draw(st.booleans()),
+        two_node=draw(st.booleans()),
         auto_tie_breaker=tie_breaker if even and count > 1 else TieBreaker.NONE,
         wait_for_all=draw(st.booleans()),
     )

@@ -2,7 +2,7 @@
 
 Strategy: no search. The rules' own functions (`cluster.votes`) are asked what a survivor would decide if
 these nodes were gone, and only about the worst sets: nodes go in the order of their votes, and of nodes with
-equal votes the one that breaks ties goes first. Losing a node never makes a survivor quorate that was not,
+equal votes the one that breaks ties goes first. Without two_node a loss never makes a survivor quorate,
 so if the worst set of a size is survived, every set of that size is. Tests hold the answer equal to what the
 model says when every set is tried.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
 from ..cluster.database import ClusterNode, NodeDatabase
@@ -67,7 +68,12 @@ def margin(rules: Rules, infos: Mapping[int, NodeInfo], local: int) -> Margin:
         return Margin(False)
     order = _worst_first(rules, infos)
     sizes = range(1, len(order) + 1)
-    survived = bisect_left(sizes, True, key=lambda size: not _goes_on(rules, infos, order[:size]))
+    ends = partial(_ends, rules, infos, order)
+    if rules.two_node:
+        # the last two of six have a quorum again, when three have none
+        survived = next((size - 1 for size in sizes if ends(size)), len(order))
+    else:
+        survived = bisect_left(sizes, True, key=ends)
     fatal = tuple(sorted(order[: survived + 1])) if survived < len(order) else ()
     votes = any(InfoFlags.QDEVICE_CAST_VOTE in info.flags for info in infos.values())
     device = _goes_on(rules, _without_device(infos), []) if votes else None
@@ -92,6 +98,11 @@ def rules_of(
         expected_votes=info.node_expected_votes,
         nodelist_votes=info.node_expected_votes,
     )
+
+
+def _ends(rules: Rules, infos: Mapping[int, NodeInfo], order: Sequence[int], size: int) -> bool:
+    """Whether the loss of the first `size` of these nodes ends quorum."""
+    return not _goes_on(rules, infos, order[:size])
 
 
 def _alone(rules: Rules, infos: Mapping[int, NodeInfo]) -> tuple[int, ...]:
