@@ -20,6 +20,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("testing",), "a simulated cluster for other programs' tests"),
     (("", "blocking"), "the names that programs import"),
     (("check",), "what a configuration survives"),
+    (("overview",), "what an operator asks of a node, read as one value"),
     (("qdevice", "watch", "follow", "nodelist"), "on top of the clients: quorum devices, quorum as a whole"),
     (("votequorum", "quorum", "cmap", "cfg"), "the clients, one module for each service"),
     (("handle", "retry"), "what the clients have in common"),
@@ -31,6 +32,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("wire",), "every message: bytes to values and back, no I/O"),
     (("cluster",), "votequorum's rules as a pure model"),
     (("sockets",), "where a service's socket is"),
+    (("explain",), "a status in sentences"),
     (("types", "errors"), "values and errors"),
 )
 """Rooms from the top down, those of one level together, and what they are for. "" is the package itself.
@@ -39,6 +41,7 @@ A room is a package or a module of `votequorum_ipc`. Some rooms are planned and 
 """
 
 ALONE: Mapping[str, frozenset[str]] = {
+    "explain": frozenset({"types", "errors"}),
     "cluster": frozenset({"types", "errors"}),
     "check": frozenset({"cluster", "types", "errors"}),
     "wire": frozenset({"types", "errors"}),

@@ -9,10 +9,10 @@ corosync's include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
 
-from .errors import CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
+from .errors import CsError, CsErrorCode, InvalidParam, MessageError, NoSections, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, Connection, connect
 from .types import ALL_TRACK_TYPES, KeyChange, MapName, TrackType, TypedValue, Value, ValueType
@@ -154,14 +154,7 @@ class Cmap(Handle[KeyChange]):
             key_name=_key_name(key),
             value_len=room,
         )
-        # The answer is as long as the room that was offered.
-        if answer.value_len > len(answer.value):
-            raise MessageError(
-                f"{answer.value_len}, but only {len(answer.value)} bytes are there",
-                field="get response.value_len",
-            )
-        value = decode_value(answer.type, answer.value[: answer.value_len])
-        return TypedValue(ValueType(answer.type), value)
+        return _typed_value(answer)
 
     async def keys(self, prefix: str = "") -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
@@ -201,6 +194,28 @@ class Cmap(Handle[KeyChange]):
             value = await self.get_or_none(key)
             if value is not None:
                 found[key] = value
+        return found
+
+    async def get_all(self, keys: Sequence[str]) -> dict[str, Value]:
+        """`get` for several keys, sent together. Keys that do not exist are left out."""
+        answers = await self._call_all(
+            wire.GET,
+            wire.GET_RESPONSE,
+            [{"key_name": _key_name(key), "value_len": _USUAL_ROOM} for key in keys],
+            response_size=wire.GET_RESPONSE.least_size + _USUAL_ROOM,
+        )
+        found: dict[str, Value] = {}
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, NotExist):
+                continue
+            if isinstance(answer, InvalidParam | TryAgain):  # it needs more room, or was held up
+                value = await self.get_or_none(key)
+                if value is not None:
+                    found[key] = value
+            elif isinstance(answer, CsError):
+                raise answer
+            else:
+                found[key] = _typed_value(answer).value
         return found
 
     async def get_or_none(self, key: str) -> Value | None:
@@ -278,6 +293,17 @@ class Cmap(Handle[KeyChange]):
         handle = self._track_handles[number]
         await self._call(wire.TRACK_DELETE, wire.TRACK_DELETE_RESPONSE, track_handle=handle)
         del self._track_handles[number]
+
+
+def _typed_value(answer: Any) -> TypedValue:
+    # The answer is as long as the room that was offered.
+    if answer.value_len > len(answer.value):
+        raise MessageError(
+            f"{answer.value_len}, but only {len(answer.value)} bytes are there",
+            field="get response.value_len",
+        )
+    value = decode_value(answer.type, answer.value[: answer.value_len])
+    return TypedValue(ValueType(answer.type), value)
 
 
 def _finalize_iteration(raw: bytes) -> bytes | None:

@@ -37,6 +37,7 @@ from .types import (
     DEVICE_FLAGS,
     Change,
     ClusterStatus,
+    ConfiguredNode,
     DeviceChanged,
     ExpectedVotesChanged,
     ExpectedVotesNotification,
@@ -323,6 +324,7 @@ class Follower:
             quorate=self._quorate,
             members=tuple(members),
             info=own,
+            configured=tuple(ConfiguredNode(nodeid, *nodes[nodeid]) for nodeid in sorted(nodes)),
         )
 
     # --- changes ---

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -15,15 +16,19 @@ import pytest
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.cli import json_values, script, serve
+from votequorum_ipc.cli import json_values, links, script, serve
 from votequorum_ipc.cli.change_text import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.types import (
     Change,
     ClusterStatus,
+    ConfiguredNode,
     Connected,
     DeviceChanged,
     ExpectedVotesChanged,
+    Link,
+    LinkStatistics,
+    LinkStatus,
     Lost,
     Member,
     MembershipChanged,
@@ -103,6 +108,33 @@ def test_the_table_of_status_is_the_documented_one(capsys: pytest.CaptureFixture
 def test_the_json_of_status_is_the_documented_one() -> None:
     documented = json.loads(BLOCKS["votequorum-ipc status --json | python3 -m json.tool"])
     assert {"time": documented["time"], **json_values.status_json(STATUS)} == documented
+
+
+LINKS = [
+    Link(
+        2,
+        0,
+        LinkStatus(True, True, False, 1446, "192.0.2.1", "192.0.2.2"),
+        LinkStatistics(209, 341, 1, 1, 90, 90, 0),
+    ),
+    Link(
+        2,
+        1,
+        LinkStatus(True, False, False, 0, "198.51.100.1", "198.51.100.2"),
+        LinkStatistics(0, 0, 2, 1, 90, 83, 0),
+    ),
+]
+LISTED = replace(STATUS, configured=(ConfiguredNode(1, "alpha", ""), ConfiguredNode(2, "beta", "")))
+
+
+def test_the_table_of_links_is_the_documented_one(capsys: pytest.CaptureFixture[str]) -> None:
+    links.print_links(LISTED, LINKS)
+    assert capsys.readouterr().out == BLOCKS["votequorum-ipc links"]
+
+
+def test_the_json_of_links_is_the_documented_one() -> None:
+    documented = json.loads(BLOCKS["votequorum-ipc links --json"])
+    assert {"time": documented["time"], **links.links_json(LISTED, LINKS)} == documented
 
 
 def test_the_lines_of_monitor_are_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:

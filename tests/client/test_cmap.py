@@ -227,3 +227,17 @@ async def test_a_key_that_was_not_asked_for_is_an_error(monkeypatch: pytest.Monk
         monkeypatch.setattr(cmap.connection, "request", lying)
         with pytest.raises(MessageError, match="'other', where all keys begin with 'quorum'"):
             await cmap.keys("quorum")
+
+
+async def test_several_keys_are_got_together_and_those_that_do_not_exist_are_left_out(
+    shm_daemon: Daemon,
+) -> None:
+    async with await Cmap.initialize() as cmap:
+        await cmap.set("example.long", "x" * 5000)
+        got = await cmap.get_all(["totem.version", "example.missing", "example.long", "quorum.provider"])
+        one_by_one = await cmap.items()
+        assert got == {key: one_by_one[key] for key in got}
+        assert "example.missing" not in got
+        assert got["example.long"] == "x" * 5000
+        assert (await cmap.get_all(list(one_by_one))).keys() == one_by_one.keys()
+        await cmap.delete("example.long")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from ..cmap import Cmap as AsyncCmap
 from ..ipc import Address
@@ -61,6 +61,10 @@ class Cmap(Handle[KeyChange]):
     def items(self, prefix: str = "", *, timeout: float | None = None) -> dict[str, Value]:
         """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
         return call(self._handle.items(prefix), timeout)
+
+    def get_all(self, keys: Sequence[str], *, timeout: float | None = None) -> dict[str, Value]:
+        """`get` for several keys, sent together. Keys that do not exist are left out."""
+        return call(self._handle.get_all(keys), timeout)
 
     def get_or_none(self, key: str, *, timeout: float | None = None) -> Value | None:
         """The value of a key, or None when there is none."""

@@ -13,6 +13,7 @@ from .common import Subcommands
 COMMANDS: Final = {
     "status": "status",
     "monitor": "monitor",
+    "links": "links",
     "setexpected": "setexpected",
     "setvotes": "setvotes",
     "qdevice": "qdevice",

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
-import trio
 
 from ..errors import CsError, InvalidParam, Timeout
 from ..exception_groups import collapse_exception_group
@@ -90,6 +89,8 @@ timeout_option: Final = click.option(
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
     """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
+    import trio
+
     try:
         with collapse_exception_group(levels=math.inf):
             return trio.run(main)
@@ -97,8 +98,20 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
         fail(error, as_json=as_json)
 
 
+def run_without_loop(main: Coroutine[Any, Any, T], *, as_json: bool) -> T:
+    """Run `main` in this thread, without an event loop; a `CsError` ends the command as in `run`."""
+    from ..ipc.blocking_backend import run_blocking
+
+    try:
+        return run_blocking(main)
+    except CsError as error:
+        fail(error, as_json=as_json)
+
+
 async def within(seconds: float | None, main: Callable[[], Awaitable[T]]) -> T:
     """What `main` gives. Raises `Timeout` when it takes longer; None: it may take as long as it likes."""
+    import trio
+
     with trio.move_on_after(math.inf if seconds is None else seconds):
         return await main()
     raise Timeout(
@@ -109,6 +122,8 @@ async def within(seconds: float | None, main: Callable[[], Awaitable[T]]) -> T:
 
 async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` to its end; Ctrl-C cancels it, and is no failure."""
+    import trio
+
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
 

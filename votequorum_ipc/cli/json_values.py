@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import CsError
+from ..explain import why_not_quorate
 from ..types import (
     Change,
     ClusterStatus,
@@ -17,6 +18,7 @@ from ..types import (
     DeviceChanged,
     ExpectedVotesChanged,
     InfoFlags,
+    Link,
     Lost,
     Member,
     MembershipChanged,
@@ -38,6 +40,7 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
         "node_id": status.node_id,
         "ring_id": ring_json(status.ring_id),
         "quorate": status.quorate,
+        "reason": why_not_quorate(status) or None,
         "votequorum": status.info and votes_json(status.info),
         "members": [_member_json(member) for member in status.members],
         "qdevice": status.device and _device_json(status.device),
@@ -122,3 +125,24 @@ def _member_json(member: Member) -> dict[str, Any]:
 
 def _device_json(device: Device) -> dict[str, Any]:
     return {"name": device.name, "votes": device.votes, "casts_vote": device.casts_vote}
+
+
+def link_json(link: Link, status: ClusterStatus) -> dict[str, Any]:
+    """One link of this node. Times are in microseconds; the statistics are null where they are unknown."""
+    names = {node.node_id: node.name for node in status.configured}
+    statistics = link.statistics
+    return {
+        "node_id": link.node_id,
+        "name": names.get(link.node_id) or None,
+        "member": any(member.node_id == link.node_id for member in status.members),
+        "link": link.number,
+        "connected": link.status.connected,
+        "mtu": link.status.mtu or None,
+        "local": link.status.src_ipaddr,
+        "remote": link.status.dst_ipaddr,
+        "latency_ave": (statistics and statistics.latency_ave) or None,
+        "latency_max": (statistics and statistics.latency_max) or None,
+        "down_count": statistics and statistics.down_count,
+        "lost_pings": statistics and statistics.lost_pings,
+        "tx_total_errors": statistics and statistics.tx_total_errors,
+    }

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..explain import why_not_quorate
 from ..types import QDEVICE_NODEID, ClusterStatus, Device, InfoFlags, Member, NodeInfo, QuorumType
 from .common import printable
 
@@ -82,6 +83,8 @@ def _quorum_rows(status: ClusterStatus) -> Rows:
     yield "Node ID:", str(status.node_id)
     yield "Ring ID:", str(status.ring_id)
     yield "Quorate:", Text("Yes", "bold green") if status.quorate else Text("No", "bold red")
+    if reason := why_not_quorate(status):
+        yield "Reason:", printable(reason)
 
 
 def _provider(status: ClusterStatus) -> str:

@@ -1,0 +1,127 @@
+"""`votequorum-ipc links` on real corosyncs with two knet links each, beside corosync's own tools."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+from tests.conftest import StartCluster, StartDaemon
+from tests.real.cluster import Cluster
+from tests.real.config import Config, Node
+from tests.real.daemon import Daemon
+from tests.real.waiting import eventually
+from votequorum_ipc import ClusterStatus, QuorumType, RingId
+from votequorum_ipc.cli import links as command
+from votequorum_ipc.types import ConfiguredNode, Link, LinkStatistics, LinkStatus
+
+from .command import ENVIRONMENT, Line, votequorum_ipc
+
+PAIR = Config(nodes=(Node(1, second_link=True), Node(2, second_link=True)), totem={"token": 5000})
+
+
+def links(daemon: Daemon, *expected: bool) -> tuple[int, list[Line]]:
+    """The exit code and the links, as soon as they are connected as expected."""
+
+    def found() -> tuple[int, list[Line]] | None:
+        result = votequorum_ipc(daemon, "links", "--json")
+        shown: list[Line] = json.loads(result.stdout)["links"]
+        agree = [link["connected"] for link in shown] == list(expected)
+        return (result.returncode, shown) if agree else None
+
+    answer = eventually(found, otherwise=lambda: f"links {expected}")
+    assert answer
+    return answer
+
+
+def statistics(daemon: Daemon) -> dict[str, str]:
+    """What corosync-cmapctl -m stats prints: each key and its value."""
+    printed = daemon.run(["corosync-cmapctl", "-m", "stats"], check=True).stdout
+    return dict(re.findall(r"^(\S+) \(\w+\) = (.*)$", printed, re.M))
+
+
+def cut_second_link(pair: Cluster) -> None:
+    pair[2].run(["ip", "address", "del", "198.51.100.2/24", "dev", "eth0"], check=True)
+
+
+def test_links_agree_with_corosyncs_own_tools(start_cluster: StartCluster) -> None:
+    pair = start_cluster(PAIR)
+    code, shown = links(pair[1], True, True)
+    assert code == 0
+    assert [(link["node_id"], link["name"], link["member"], link["link"]) for link in shown] == [
+        (2, "node2", True, 0),
+        (2, "node2", True, 1),
+    ]
+    printed = pair[1].run(["corosync-cfgtool", "-n"], check=True).stdout
+    theirs = re.findall(r"LINK: (\d) udp \((\S+?)->(\S+?)\) enabled connected mtu: (\d+)", printed)
+    assert [(str(ln["link"]), ln["local"], ln["remote"], str(ln["mtu"])) for ln in shown] == theirs
+    counted = statistics(pair[1])
+    for link in shown:
+        prefix = f"stats.knet.node2.link{link['link']}."
+        assert str(link["down_count"]) == counted[prefix + "down_count"]
+        assert 0 < link["latency_ave"] <= link["latency_max"] <= int(counted[prefix + "latency_max"])
+
+
+def test_a_link_that_is_down_is_exit_code_2_and_the_node_is_still_a_member(
+    start_cluster: StartCluster,
+) -> None:
+    pair = start_cluster(PAIR)
+    _, before = links(pair[1], True, True)
+    cut_second_link(pair)
+    code, after = links(pair[1], True, False)
+    assert code == 2
+    assert [link["member"] for link in after] == [True, True]
+    assert after[1]["down_count"] == before[1]["down_count"] + 1
+    assert after[1]["lost_pings"] > before[1]["lost_pings"]
+    text = votequorum_ipc(pair[1], "links").stdout
+    assert [line.split()[:4] for line in text.splitlines()[1:]] == [
+        ["node2", "yes", "0", "yes"],
+        ["node2", "yes", "1", "no"],
+    ]
+
+
+def test_a_node_alone_has_no_links_and_none_is_down(shm_daemon: Daemon) -> None:
+    result = votequorum_ipc(shm_daemon, "links")
+    assert (result.returncode, result.stdout) == (
+        0,
+        "No other node is configured, so there are no links.\n",
+    )
+
+
+def test_a_stopped_daemon_means_that_nobody_can_tell(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(nodes=(Node(1),)))
+    with daemon.frozen():
+        result = votequorum_ipc(daemon, "links", "--timeout", "1", "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["error"]["code"] == "TIMEOUT"
+
+
+def test_no_event_loop_is_imported(shm_daemon: Daemon) -> None:
+    script = (
+        "import sys\n"
+        "from votequorum_ipc.cli.app import app\n"
+        "app(['links'], standalone_mode=False)\n"
+        "assert not {'trio', 'asyncio'} & set(sys.modules), set(sys.modules)\n"
+    )
+    result = shm_daemon.run([sys.executable, "-c", script], env=ENVIRONMENT)
+    assert result.returncode == 0, result.stderr
+
+
+STATUS = ClusterStatus(
+    quorum_type=QuorumType.SET,
+    provider="corosync_votequorum",
+    node_id=1,
+    ring_id=RingId(1, 5),
+    quorate=True,
+    members=(),
+    info=None,
+    configured=(ConfiguredNode(1, "alpha", ""), ConfiguredNode(2, "", "")),
+)
+
+
+def test_figures_that_nobody_knows_are_shown_as_unknown() -> None:
+    status = LinkStatus(True, True, False, 0, "192.0.2.1", "192.0.2.2")
+    assert command._figures(Link(2, 0, status, None)) == ("?", "?", "?", "?")
+    silent = LinkStatistics(0, 0, 1, 0, 4, 1, 0)
+    assert command._figures(Link(2, 0, status, silent)) == ("?", "?", "1", "3")
+    assert command._name(2, STATUS) == "node 2"
