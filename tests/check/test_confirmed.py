@@ -20,6 +20,7 @@ CONFIGS: dict[str, tuple[ClusterConfig, DeviceKind | None, int | None]] = {
     "two_node with three": (ClusterConfig.of(3, two_node=True), None, None),
     "an odd tie breaker": (ClusterConfig.of(3, auto_tie_breaker=LOWEST, wait_for_all=True), None, None),
     "an even tie breaker": (ClusterConfig.of(4, auto_tie_breaker=LOWEST, wait_for_all=True), None, 2),
+    "a tie breaker of four": (ClusterConfig.of(4, auto_tie_breaker=LOWEST), None, 2),
     "last man standing": (ClusterConfig.of(4, last_man_standing=True), None, 2),
     "last man standing, waiting": (ClusterConfig.of(4, last_man_standing=True, wait_for_all=True), None, 2),
     "an exclusive device": (ClusterConfig.of(3, device=DEVICE), DeviceKind.EXCLUSIVE, None),
