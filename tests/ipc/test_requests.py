@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+import trio.testing
 
 from tests.ipc.test_connection import GETINFO, GETINFO_SIZE, set_flow_control
 from tests.real.daemon import Daemon
@@ -170,6 +171,30 @@ async def test_corosyncs_cpg_delivers_each_message_sent_one_way(daemon: Daemon) 
         assert delivered == list(range(300))
         answer = await connection.request(struct.pack("=i4xi4x", CPG_LOCAL_GET, 16))
         assert reply_error(answer) == CsErrorCode.OK
+
+
+async def test_messages_sent_one_way_to_a_corosync_that_stands_still_do_not_stop_it_for_good(
+    shm_daemon: Daemon,
+) -> None:
+    """corosync waits, for ever, for the byte of each request that it has: none may be held back."""
+    group = struct.pack("=I4x128s", 4, b"test")
+    async with await connect("cpg", max_msg_size=1 << 20) as connection, await connect("votequorum") as other:
+        body = group + struct.pack("=I4xI4x", 1, 0)
+        await connection.request(struct.pack("=i4xi4x", CPG_JOIN, 16 + len(body)) + body)
+        message = struct.pack("=i4xi4xi4xI4xI4x", CPG_MCAST, 40, 0, 4, 0)
+
+        async def send() -> None:
+            for _ in range(300):
+                await connection.send(message)
+
+        async with trio.open_nursery() as nursery:
+            with shm_daemon.frozen():
+                nursery.start_soon(send)
+                await trio.testing.wait_all_tasks_blocked()
+            # Nobody looks after the connection any more.
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(DEADLINE):
+            await other.request(GETINFO)
 
 
 @pytest.mark.parametrize("cancel_first", [False, True])

@@ -26,10 +26,12 @@ def call(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
 
     Raises `Timeout` when it takes longer than `timeout` seconds, and what the coroutine raises.
     """
-    if timeout is None:
-        return run_blocking(coroutine)
+    return run_blocking(coroutine if timeout is None else _within(coroutine, timeout))
+
+
+async def _within(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
     with BACKEND.move_on_after(timeout):
-        return run_blocking(coroutine)
+        return await coroutine
     raise Timeout(f"not done within {timeout:g} s; the handle is still usable: try again, or give it longer")
 
 
@@ -39,6 +41,9 @@ class Handle(Generic[EventT]):
     It belongs to the thread that made it, and makes one call at a time. `timeout` is in seconds; None waits
     as long as it takes. Each call that waits raises `Timeout` when the time is over, and leaves the handle
     usable. From another thread, each raises `BadHandle`.
+
+    A signal handler may raise during a call, as Ctrl-C does. If a message is on its way at that moment, the
+    connection ends, and later calls raise `Library`: connect again.
     """
 
     def __new__(cls, *args: Any) -> Self:

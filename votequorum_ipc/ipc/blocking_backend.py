@@ -55,7 +55,7 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
 
     Raises what it raises, and `RuntimeError` when it waits for something else.
     """
-    outer = BLOCKING.runs
+    outer = BLOCKING.runs, BLOCKING.scope
     BLOCKING.runs = True
     try:
         coroutine.send(None)
@@ -63,7 +63,8 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     finally:
-        BLOCKING.runs = outer
+        # The scope too: where a signal handler raised, one in the coroutine may not have been left.
+        BLOCKING.runs, BLOCKING.scope = outer
     coroutine.close()
     raise RuntimeError("a blocking call waited for something that only an event loop can bring")
 

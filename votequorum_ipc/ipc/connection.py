@@ -121,9 +121,9 @@ class Connection:
         if exchange.error is not None or get_ident() != self._thread:
             self._check_usable()
         call = self._prepared(message, response_size, deferred, undo)
-        exchange.unsent.append(call)
-        self._send_unless_driven()
         try:
+            exchange.unsent.append(call)
+            self._send_unless_driven()
             # Where nobody else waits it drives at once, as `_wait` would have it do.
             await (self._drive(call) if waiting.driver is None else self._wait(call))
         except BaseException:
@@ -149,9 +149,9 @@ class Connection:
         if not calls:
             await self._backend.checkpoint()
             return []
-        self._exchange.unsent.extend(calls)
-        self._send_unless_driven()
         try:
+            self._exchange.unsent.extend(calls)
+            self._send_unless_driven()
             # In most cases the last answer comes last.
             await self._wait(calls[-1])
             for call in calls:
@@ -173,9 +173,9 @@ class Connection:
         self._check_usable()
         call = self._prepared(message, 0)
         call.one_way, call.cost = True, 0
-        self._exchange.unsent.append(call)
-        self._send_unless_driven()
         try:
+            self._exchange.unsent.append(call)
+            self._send_unless_driven()
             await self._wait(call)
         except BaseException:
             self._exchange.abandon(call)
@@ -223,10 +223,11 @@ class Connection:
             if event is not None:
                 return event
         waiter = EventWaiter()
-        self._exchange.event_waiters.append(waiter)
         try:
+            self._exchange.event_waiters.append(waiter)
             await self._wait(waiter)
         except BaseException:
+            waiter.gone = True
             self._exchange.stop_waiting(waiter)
             self._note_readiness()
             raise
@@ -362,9 +363,12 @@ class Connection:
                 if not waiter.ready:
                     await waiting.wait_for_edge(self._delay_for_later())
         finally:
+            # First, before a call in which a signal handler could raise: nobody could drive any more.
+            waiting.driver = None
             if self._readiness is not None:
                 self._note_readiness()
-            waiting.resign()
+            if waiting.parked:
+                waiting.wake_next_driver()
 
     def _look(self) -> None:
         """Take everything that has come, and send what waited for room."""

@@ -77,11 +77,13 @@ class PendingCall(Waiter):
 class EventWaiter(Waiter):
     """Somebody who waits for an event; None when the connection ended instead."""
 
-    __slots__ = ("event",)
+    __slots__ = ("event", "gone")
 
     def __init__(self) -> None:
         super().__init__()
         self.event: bytes | None = None
+        self.gone = False
+        """Whether it waits no more, though it may still be among the waiters: a signal handler raised."""
 
 
 class Exchange:
@@ -149,7 +151,8 @@ class Exchange:
     def stop_waiting(self, waiter: EventWaiter) -> None:
         """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
         if not waiter.ready:
-            self.event_waiters.remove(waiter)
+            with contextlib.suppress(ValueError):  # a signal handler raised before it was there
+                self.event_waiters.remove(waiter)
         elif waiter.event is not None:
             self.events.appendleft(waiter.event)
             self._event_bytes += len(waiter.event) + _EVENT_OVERHEAD
@@ -169,10 +172,9 @@ class Exchange:
         self._tell_news()
 
     def _guarded(self, move: Callable[[], None]) -> None:
-        if time.perf_counter() >= self._check_lengths_at and not self._lengths_are_good():
-            return
         try:
-            move()
+            if time.perf_counter() < self._check_lengths_at or self._lengths_are_good():
+                move()
         except QueueFull as error:
             self._break_off(error)
         except (CsError, OSError) as error:
@@ -180,6 +182,12 @@ class Exchange:
                 # What the daemon delivered before this is not lost.
                 self._receive()
             self._break_off(_as_cs_error(error))
+        except BaseException as error:
+            # A signal handler has raised in here. Half a move is worse than none: the next answer could go to
+            # the wrong call, and corosync stands still while it waits for the byte of a request that it has.
+            why = f"{type(error).__name__} was raised while a message was on its way"
+            self._break_off(Library(f"{why}, so that this connection had to end: connect again"))
+            raise
 
     def _lengths_are_good(self) -> bool:
         self._check_lengths_at = time.perf_counter() + LENGTH_CHECK_INTERVAL
@@ -202,7 +210,7 @@ class Exchange:
             return
         unsent = self.unsent
         # Alone, a request is sent whatever its response takes.
-        alone = len(unsent) == 1 and not self.unanswered
+        alone = len(unsent) == 1 and not self.unanswered and self._transport.max_unanswered > 0
         batch = [unsent[0].message] if alone else self._sendable()
         if batch:
             for _ in range(self._transport.send(batch)):
@@ -267,8 +275,9 @@ class Exchange:
     def _hand_out_events(self) -> None:
         while self.events and self.event_waiters:
             waiter = self.event_waiters.popleft()
-            waiter.event = self.take_event()
-            self._finish(waiter)
+            if not waiter.gone:
+                waiter.event = self.take_event()
+                self._finish(waiter)
         if self.events:
             self._tell_news()
 

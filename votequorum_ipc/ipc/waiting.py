@@ -6,7 +6,7 @@ A waiter is in one of these states. `Waiting` holds the first three, `Waiter.rea
 |---|---|---|---|
 | parked | in `parked` | nothing | woken: what it waits for is here, or it is its turn to drive |
 | woken | nowhere: its task is scheduled | nothing yet | it runs: ready, or drives, or parks again |
-| driving | `driver` | send, receive, wait for an edge | `resign`: the next one in `parked` is woken |
+| driving | `driver` | send, receive, wait for an edge | it stops: `wake_next_driver` wakes the next one in `parked` |
 | ready | its result is in the waiter | return to its caller | |
 
 Two rules keep every waiter served. Whoever stops driving wakes the next one. And whoever was woken and does
@@ -63,12 +63,6 @@ class Waiting:
         elif waiter in self.parked:
             del self.parked[waiter]
             self._backend.unpark(waiter)
-
-    def resign(self) -> None:
-        """Stop driving, and let another do it."""
-        self.driver = None
-        if self.parked:
-            self.wake_next_driver()
 
     def wake_next_driver(self) -> None:
         """Where nobody drives, wake one that is parked."""

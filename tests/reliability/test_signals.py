@@ -1,0 +1,88 @@
+"""A signal handler that raises, as Ctrl-C does, may end a blocking call anywhere; no other call suffers.
+
+Strategy: Python runs signal handlers where a Python function begins and where a C function has returned. A
+profile function is called at the same places. It raises at the first of them, then at the second, and so on
+until the call comes to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import pytest
+
+from tests.real.daemon import Daemon
+from tests.real.waiting import DEADLINE
+from votequorum_ipc import Library, NodelistNotification, NotExist, Timeout, TrackFlags
+from votequorum_ipc.blocking import Votequorum
+
+UNKNOWN = 99
+
+
+class Raised(Exception):
+    """What the signal handler raises."""
+
+
+@contextlib.contextmanager
+def signal_at(place: int) -> Iterator[None]:
+    """Raise `Raised` at the library's nth place, counted from 1, where a signal handler could run."""
+    count = 0
+
+    def at(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        if event in ("call", "c_return") and "/votequorum_ipc/" in frame.f_code.co_filename:
+            count += 1
+            if count == place:
+                raise Raised
+
+    sys.setprofile(at)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def raises(call: Callable[[], object], place: int) -> bool:
+    """Whether a call was ended at that place."""
+    try:
+        with signal_at(place):
+            call()
+    except Raised:
+        return True
+    return False
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("timeout", [None, DEADLINE])
+def test_an_interrupted_call_leaves_no_answer_to_the_next_one(daemon: Daemon, timeout: float | None) -> None:
+    with Votequorum.initialize() as other:
+        for place in itertools.count(1):
+            with Votequorum.initialize() as vq:
+                was_raised = raises(lambda: vq.getinfo(timeout=timeout), place)
+                # corosync does not stand still for what came half of the way.
+                assert other.getinfo(timeout=DEADLINE).node_id
+                with pytest.raises((NotExist, Library)):
+                    vq.getinfo(UNKNOWN, timeout=DEADLINE)
+            if not was_raised:
+                break
+    assert place > 50
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_no_event_goes_to_an_interrupted_wait(daemon: Daemon) -> None:
+    for place in itertools.count(1):
+        with Votequorum.initialize() as vq:
+            try:
+                was_raised = raises(lambda: vq.next_event(timeout=0.001), place)
+            except Timeout:
+                was_raised = False
+            with contextlib.suppress(Library):
+                vq.trackstart(7, TrackFlags.CURRENT)
+                assert isinstance(vq.next_event(timeout=DEADLINE), NodelistNotification)
+        if not was_raised:
+            break
+    assert place > 20
