@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 import socket
 import struct
 import threading
@@ -19,7 +20,7 @@ from tests.real.waiting import DEADLINE, eventually, eventually_async
 from tests.ways import TASKS, every_way, settled, task_group
 from votequorum_ipc import BadHandle, Library
 from votequorum_ipc.daemon import ServerConnection, Service, open_server
-from votequorum_ipc.ipc import Connection, blocking_backend, connect
+from votequorum_ipc.ipc import Connection, blocking_backend, connect, wait_for_any
 from votequorum_ipc.wire import message_id
 
 Transport = Literal["shm", "socket"]
@@ -122,7 +123,10 @@ def served_elsewhere(service: Service, address: str) -> Iterator[Callable[[Calla
         thread.join()
 
 
-async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same() -> None:
+@pytest.mark.parametrize("look", [Connection.queued_events, Connection.has_news])
+async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same(
+    look: Callable[[Connection], object],
+) -> None:
     service, address = Held(), f"@held-{secrets.token_hex(8)}"
     answered = trio.Event()
     with served_elsewhere(service, address) as call_there:
@@ -138,7 +142,7 @@ async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same(
             await trio.testing.wait_all_tasks_blocked()
             # This loop stands still while the server takes the request's byte, so that its edge is ours.
             eventually(connection._transport.answered_later)
-            connection.queued_events()
+            look(connection)
             await trio.testing.wait_all_tasks_blocked()
             call_there(service.answer)
             with trio.fail_after(DEADLINE):
@@ -223,3 +227,17 @@ def test_another_thread_is_given_no_event_though_one_is_queued() -> None:
 
     blocking_backend.run_blocking(main())
     assert ["belongs to another thread" in str(error) for error in errors] == [True] * 3
+
+
+def test_ctrl_c_ends_a_wait_for_several_connections_without_a_group() -> None:
+    async def press_when_all_wait() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        async with await connect("held", address=there.address) as connection:
+            trio.lowlevel.spawn_system_task(press_when_all_wait)
+            await wait_for_any([connection], DEADLINE)
+
+    with elsewhere.served_elsewhere("shm") as there, pytest.raises(KeyboardInterrupt):
+        trio.run(main)

@@ -7,12 +7,14 @@ import logging
 import math
 import os
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.real.waiting import DEADLINE, eventually_async
 from tests.reliability.test_descriptors import room_for
@@ -555,3 +557,21 @@ async def test_where_there_is_no_cmap_none_is_looked_for_again(
             await settings.refresh()
         assert settings.timeouts == Timeouts()
     assert attempts.number == 1
+
+
+def test_ctrl_c_during_a_decision_ends_the_device_without_a_group() -> None:
+    async def press() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGINT)
+
+    async def vote(_: View) -> bool:
+        trio.lowlevel.spawn_system_task(press)
+        await trio.sleep_forever()
+        return True
+
+    async def main() -> None:
+        async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
+            await run_qdevice("device", vote, address=cluster.address(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from ..exception_groups import collapse_exception_group
 from .backend import INFINITY, HasDescriptor, Watched
 
 T = TypeVar("T")
@@ -255,12 +256,13 @@ class AsyncioBackend:
                 if task is not asyncio.current_task():
                     task.cancel()
 
-        async with asyncio.TaskGroup() as group:
-            tasks += [group.create_task(wait(connection)) for connection in connections]
-            if any(task.done() for task in tasks):
-                # An eager task was done before the others existed.
-                for task in tasks:
-                    task.cancel()
+        with collapse_exception_group():
+            async with asyncio.TaskGroup() as group:
+                tasks += [group.create_task(wait(connection)) for connection in connections]
+                if any(task.done() for task in tasks):
+                    # An eager task was done before the others existed.
+                    for task in tasks:
+                        task.cancel()
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, function, *args)

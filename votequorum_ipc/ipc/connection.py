@@ -248,10 +248,7 @@ class Connection:
     def queued_events(self) -> int:
         """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
         self._check_ours()
-        self._look()
-        if self._exchange.unanswered:
-            # The edge that told of an answer still to come may be gone with this: the driver has to time it.
-            self._waiting.have_driver_look()
+        self._look_beside_the_driver()
         events = len(self._exchange.events)
         if not events:
             self._check_usable()
@@ -266,7 +263,7 @@ class Connection:
         """Whether an event is here, or the connection has ended. Takes nothing, and raises nothing."""
         if self._ended_here() or self._exchange.events:
             return True
-        self._look()
+        self._look_beside_the_driver()
         return bool(self._exchange.events) or self._exchange.error is not None
 
     async def wait_for_news(self) -> None:
@@ -382,6 +379,13 @@ class Connection:
             self._exchange.fail(Library(f"the daemon closed the connection: {ENDED}"))
         self._exchange.send()
         self._note_readiness()
+
+    def _look_beside_the_driver(self) -> None:
+        """`_look`, for a task that does not drive."""
+        self._look()
+        if self._exchange.unanswered:
+            # This may have taken the only edge for an answer still to come: the driver has to time it.
+            self._waiting.have_driver_look()
 
     def _delay_for_later(self) -> float | None:
         """Seconds after which to look for a response that no edge will announce; None when one will.

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from ..exception_groups import collapse_exception_group
 from .backend import Watched
 
 T = TypeVar("T")
@@ -72,14 +73,14 @@ class TrioBackend:
         trio.lowlevel.reschedule(waiter.task)
 
     async def wait_for_any(self, connections: Sequence[Watched]) -> None:
-        async with trio.open_nursery() as nursery:
+        async def wait(connection: Watched) -> None:
+            await connection.wait_for_news()
+            nursery.cancel_scope.cancel()
 
-            async def wait(connection: Watched) -> None:
-                await connection.wait_for_news()
-                nursery.cancel_scope.cancel()
-
-            for connection in connections:
-                nursery.start_soon(wait, connection)
+        with collapse_exception_group():
+            async with trio.open_nursery() as nursery:
+                for connection in connections:
+                    nursery.start_soon(wait, connection)
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)

@@ -6,7 +6,7 @@ A waiter is in one of these states. `Waiting` holds the first three, `Waiter.rea
 |---|---|---|---|
 | parked | in `parked` | nothing | woken: what it waits for is here, or it is its turn to drive |
 | woken | nowhere: its task is scheduled | nothing yet | it runs: ready, or drives, or parks again |
-| driving | `driver` | send, receive, wait for an edge | it stops: `wake_next_driver` wakes the next one in `parked` |
+| driving | `driver` | send, receive, wait for an edge | it stops, and wakes the next one in `parked` |
 | ready | its result is in the waiter | return to its caller | |
 
 Two rules keep every waiter served. Whoever stops driving wakes the next one. And whoever was woken and does

@@ -35,6 +35,7 @@ from ..errors import (
     Timeout,
     TryAgain,
 )
+from ..exception_groups import collapse_exception_group
 from ..ipc import Address
 from ..retry import Backoff
 from ..types import RingId
@@ -156,21 +157,22 @@ class _Rounds:
         """The decision's answer, unless the membership changes or the time is up before."""
         ballot = Ballot(None, LATE, view.ring_id)
         lost: CsError | None = None
-        async with trio.open_nursery() as nursery:
 
-            async def watch() -> None:
-                nonlocal ballot, lost
-                try:
-                    await self._device.changed()
-                except CsError as error:
-                    lost = error
-                ballot = Ballot(None, CHANGED, view.ring_id)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            nursery.cancel_scope.deadline = view.deadline
-            ballot = await self._ask(view)
+        async def watch() -> None:
+            nonlocal ballot, lost
+            try:
+                await self._device.changed()
+            except CsError as error:
+                lost = error
+            ballot = Ballot(None, CHANGED, view.ring_id)
             nursery.cancel_scope.cancel()
+
+        with collapse_exception_group():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                nursery.cancel_scope.deadline = view.deadline
+                ballot = await self._ask(view)
+                nursery.cancel_scope.cancel()
         if lost is not None:
             raise lost
         return ballot
