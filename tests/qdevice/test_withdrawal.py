@@ -15,7 +15,17 @@ from tests.conftest import StartCluster
 from tests.real.cluster import Cluster
 from tests.real.config import Config, Device, Node
 from tests.real.waiting import eventually_async
-from votequorum_ipc import Access, Cmap, CsError, InfoFlags, MessageError, QueueFull, TryAgain, Votequorum
+from votequorum_ipc import (
+    Access,
+    Cmap,
+    CsError,
+    Exist,
+    InfoFlags,
+    MessageError,
+    QueueFull,
+    TryAgain,
+    Votequorum,
+)
 from votequorum_ipc.cluster import DeviceConfig
 from votequorum_ipc.qdevice import QuorumDevice, withdrawal
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
@@ -181,4 +191,13 @@ async def test_what_was_left_behind_is_forgotten_when_the_device_is_registered_a
             await device.__aexit__(None, None, None)
         assert device.left_behind
     async with device:
+        assert device.left_behind == ()
+
+
+async def test_a_device_that_was_refused_has_left_nothing_behind(pair: SimulatedCluster) -> None:
+    async with await pair.connect(1) as other:
+        await other.qdevice_register("other")
+        device = QuorumDevice("device", address=pair.address(1))
+        with pytest.raises(Exist):
+            await device.__aenter__()
         assert device.left_behind == ()

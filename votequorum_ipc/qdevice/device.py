@@ -101,6 +101,8 @@ class QuorumDevice:
         self._master_wins = master_wins
         self._leave_registered = leave_registered
         self._left_behind: tuple[str, ...] = ()
+        self._was_refused = False
+        """Whether corosync did not register it, so that there is nothing to take back."""
         self._resources = contextlib.AsyncExitStack()
         self._schedule = Schedule()
         self._votequorum: Votequorum
@@ -234,6 +236,7 @@ class QuorumDevice:
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
         self._left_behind = ()
+        self._was_refused = False
         self._schedule = Schedule()
         deadline = trio.current_time() + self._schedule.timeouts.timeout
         votequorum = await retry(
@@ -264,6 +267,7 @@ class QuorumDevice:
         try:
             await retry(self._votequorum.qdevice_register, self._name, deadline=deadline)
         except (Access, Exist) as error:
+            self._was_refused = True
             raise await self._explained(error) from None
 
     async def _explained(self, error: CsError) -> CsError:
@@ -288,7 +292,7 @@ class QuorumDevice:
         )
 
     async def _withdraw(self) -> None:
-        if not self._leave_registered:
+        if not (self._leave_registered or self._was_refused):
             self._left_behind = await withdraw(
                 self._votequorum, self._name, master_wins=self._master_wins, address=self._address
             )
