@@ -6,7 +6,8 @@ Strategy: between a pair of markers such as
 
 stands what this program knows: offsets and types out of the construct declarations, dumps out of the recorded
 frames. People write the rest, the meaning of each field included: that column is read before a table is
-written anew, and a field without a meaning is an error. `--check` writes nothing and says what has drifted.
+written anew. A new field gets the meaning "?", which is an error until somebody writes one. `--check` writes
+nothing and says what has drifted.
 
     layout: SERVICE / MESSAGE          the table of a message, or of `setup / ring header`
     frame: SERVICE / MESSAGE / CASE    the annotated dump of a recorded frame
@@ -37,6 +38,7 @@ DOCUMENTS: Final = ("libqb-ipc", "votequorum", "quorum", "cmap", "cfg")
 
 _BLOCK: Final = re.compile(r"(<!-- (\w+)(?:: ([^\n]*?))? -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
 _ROW: Final = re.compile(r"^\|[^|]*\|[^|]*\| `([^`|]*)` \|(.*)\|$")
+_NO_MEANING: Final = "?"
 _PER_LINE: Final = 16
 _MANY_ZEROS: Final = 512
 """Zeros that are counted and not shown, although something follows them."""
@@ -74,9 +76,7 @@ def _layout_table(subject: str, old: str) -> Iterator[str]:
         if not row.name:
             yield f"| {row.offset} | {row.size} bytes | | padding |"
             continue
-        meaning = meanings.get(row.name)
-        if not meaning:
-            raise Drift(f"{subject}: the field `{row.name}` has no meaning")
+        meaning = meanings.get(row.name) or _NO_MEANING
         yield f"| {row.offset} | {row.type} | `{row.name}` | {meaning} |"
 
 
@@ -245,6 +245,16 @@ def missing() -> list[str]:
     ]
 
 
+def without_meaning(text: str) -> list[str]:
+    """The fields in a document's tables that have no meaning yet."""
+    return [
+        f"{subject}: the field `{row[1]}` has no meaning"
+        for _, _, subject, table, _ in _BLOCK.findall(text)
+        for line in table.splitlines()
+        if (row := _ROW.match(line)) and row[2].strip() == _NO_MEANING
+    ]
+
+
 def path(name: str) -> Path:
     """Where a document is."""
     return DIRECTORY / f"{name}.md"
@@ -260,6 +270,7 @@ def main(arguments: list[str]) -> None:
         except (Drift, KeyError) as problem:
             complaints.append(f"{name}.md: {problem}")
             continue
+        complaints += [f"{name}.md: {field}" for field in without_meaning(new)]
         if new != text and "--check" in arguments:
             complaints.append(f"{name}.md has drifted: run python -m protocol_specs.generate")
         elif new != text:

@@ -17,6 +17,7 @@ from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
 from votequorum_ipc.cli import json_values, links, script, serve
+from votequorum_ipc.cli.app import COMMANDS
 from votequorum_ipc.cli.change_text import print_change
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.types import (
@@ -185,6 +186,11 @@ def test_changes_are_accepted_in_the_documented_order_by_a_fresh_cluster() -> No
                 assert done.stdout == text, done.stderr
         finally:
             cluster.kill()
+
+
+def test_every_subcommand_is_in_the_table_of_commands() -> None:
+    table = TEXT[TEXT.index("| command |") :].partition("\n\n")[0]
+    assert [name for name in COMMANDS if not re.search(rf"`{name}\b", table)] == []
 
 
 def test_the_names_of_other_nodes_and_all_words_are_documented() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol_specs import generate
-from protocol_specs.generate import DOCUMENTS, Drift, path, written
+from protocol_specs.generate import DOCUMENTS, Drift, path, without_meaning, written
 from protocol_specs.layouts import Row, pieces, rows, size
 from votequorum_ipc.wire import SERVICES, Layout
 from votequorum_ipc.wire.setup import offset_of
@@ -53,8 +53,22 @@ def test_a_changed_table_is_noticed_and_mended(tmp_path: Path, monkeypatch: pyte
 def test_a_field_without_a_meaning_is_an_error() -> None:
     block = "<!-- layout: quorum / getquorate response -->\n{}<!-- /layout -->"
     assert "if so" in written(block.format("| | | `quorate` | if so |\n"))
-    with pytest.raises(Drift, match="quorate"):
-        written(block.format(""))
+    assert without_meaning(written(block.format("| | | `quorate` | if so |\n"))) == []
+    [complaint] = without_meaning(written(block.format("")))
+    assert "quorum / getquorate response: the field `quorate` has no meaning" in complaint
+
+
+def test_a_field_without_a_meaning_fails_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DOCUMENTS:
+        (tmp_path / f"{name}.md").write_text(path(name).read_text())
+    monkeypatch.setattr(generate, "DIRECTORY", tmp_path)
+    document = tmp_path / "quorum.md"
+    row = next(line for line in document.read_text().splitlines() if "| `quorate` |" in line)
+    empty = row[: row.index("| `quorate` |")] + "| `quorate` | |"
+    document.write_text(document.read_text().replace(row, empty))
+    for arguments in ([], ["--check"]):
+        with pytest.raises(SystemExit, match="the field `quorate` has no meaning"):
+            generate.main(arguments)
 
 
 @pytest.mark.parametrize("text", ["layout: quorum / nothing", "layout: quorum", "nonsense: x"])
