@@ -1,8 +1,8 @@
 """One name for one thing: a name that two modules of the package define means the same in both.
 
 The names come from the source: classes, functions, constants and types that a module defines at its top
-level. A name with an underscore belongs to its module alone. But a private constant must not have the same
-value in two modules, as it would then be one fact written twice.
+level, without type variables. A name with an underscore belongs to its module alone. But a private constant
+must not have the same value in two modules, as it would then be one fact written twice.
 
 `votequorum_ipc.blocking` is left out: it has the names of what it mirrors, and another test compares the two.
 """
@@ -32,7 +32,6 @@ PARALLEL: Mapping[str, str] = {
     "TRACKSTOP": "as TRACKSTART",
     "TRACKSTOP_RESPONSE": "as TRACKSTART",
     "command": "each subcommand's; cli.common.Subcommands looks it up",
-    "T": "a type variable",
 }
 """Names that several modules define on purpose, and why."""
 
@@ -68,6 +67,8 @@ def shared(modules: Mapping[str, Definitions]) -> dict[str, list[str]]:
     where = collections.defaultdict(set)
     for module, definitions in modules.items():
         for name, value in definitions:
+            if value.startswith("TypeVar("):
+                continue
             if not name.startswith("_"):
                 where[name, ""].add(module)
             elif name.isupper() and not name.startswith("__"):

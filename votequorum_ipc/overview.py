@@ -38,10 +38,10 @@ from .watch import watch_quorum
 HandleT = TypeVar("HandleT", bound=Handle[Any])
 T = TypeVar("T")
 
-SERVICES: Final = ("quorum", "cfg", "stats")
+SOURCES: Final = ("quorum", "cfg", "stats")
 """What can fail on its own: quorum (with votequorum and the node list), cfg, and cmap's statistics."""
 
-SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
 """How long a question may take, by default."""
 
 _SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 1.0}
@@ -70,9 +70,9 @@ class Overview:
     """This node's links to every other configured node; None where cfg could not tell."""
     statistics: Statistics | None
     errors: dict[str, CsError]
-    """For each of `SERVICES` that failed, why."""
+    """For each of `SOURCES` that failed, why."""
     seconds: dict[str, float]
-    """How long each of `SERVICES` took."""
+    """How long each of `SOURCES` took."""
 
     @property
     def status(self) -> ClusterStatus | None:
@@ -111,7 +111,7 @@ class Observer:
         self,
         address: str | os.PathLike[str] | None = None,
         *,
-        seconds: float = SECONDS,
+        seconds: float = ANSWER_SECONDS,
         server_uids: Collection[int] | None = None,
     ) -> None:
         """`seconds` is how long all services together may take; `address` leads to all of them.

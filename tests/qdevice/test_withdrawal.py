@@ -124,7 +124,7 @@ async def test_a_daemon_that_does_not_answer_is_not_said_to_have_given_the_vote_
 async def test_whatever_becomes_of_master_wins_the_vote_is_withdrawn(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, failing: Failing
 ) -> None:
-    monkeypatch.setattr(withdrawal, "SECONDS", 0.1)
+    monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
     async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
         await device.cast(True)
         monkeypatch.setattr(Votequorum, "qdevice_master_wins", failing)
@@ -135,7 +135,7 @@ async def test_whatever_becomes_of_master_wins_the_vote_is_withdrawn(
 async def test_a_vote_that_is_not_given_back_is_said_to_count_on(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(withdrawal, "SECONDS", 0.1)
+    monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
     async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
         await device.cast(True)
         monkeypatch.setattr(Votequorum, "qdevice_unregister", hanging)

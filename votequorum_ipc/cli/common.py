@@ -78,13 +78,20 @@ def _check_address(_context: click.Context, _option: click.Parameter, address: s
     return address
 
 
-timeout_option: Final = click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    help="Give up, with exit code 1, when there is no answer within SECONDS.",
-)
-"""`--timeout`, for what asks one question: the parameter `timeout`."""
+DEFAULT_TIMEOUT: Final = 10.0
+"""Seconds in which corosync has to answer a command that only asks."""
+
+
+def timeout_option(default: float | None = None) -> Callable[[FunctionT], FunctionT]:
+    """`--timeout` for a command that asks one question: the parameter `timeout`; None waits without limit."""
+    return click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=Seconds(0, min_open=True),
+        default=default,
+        show_default=default is not None,
+        help="Give up, with exit code 1, when there is no answer within SECONDS.",
+    )
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:

@@ -10,24 +10,23 @@ import click
 from ..errors import NotSupported
 from ..overview import Observer, Overview
 from ..types import ClusterStatus, Link
-from .common import Seconds, options, print_json, printable, run_without_loop, utc_now
+from .common import (
+    DEFAULT_TIMEOUT,
+    options,
+    print_json,
+    printable,
+    run_without_loop,
+    timeout_option,
+    utc_now,
+)
 from .json_values import link_json
 
 ONE_IS_DOWN: Final = 2
 """The exit code when a link is not connected."""
 
-_TIMEOUT: Final = 10.0
-
 
 @click.command("links")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    default=_TIMEOUT,
-    show_default=True,
-    help="Give up, with exit code 1, when there is no answer within SECONDS.",
-)
+@timeout_option(DEFAULT_TIMEOUT)
 @options
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:

@@ -32,7 +32,7 @@ _WORDS = (
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the device that runs leaves its last vote; /run/votequorum-ipc for root.",
 )
-@timeout_option
+@timeout_option()
 @options
 def command(state_dir: Path | None, timeout: float | None, as_json: bool, address: str | None) -> None:
     """Show this node's quorum device: its name, flags and votes, its last vote and the reason for it.

@@ -14,27 +14,27 @@ import click
 
 from ..follow import cluster_status
 from ..types import ClusterStatus, QuorumType
-from .common import FAILED, Seconds, options, print_json, run, utc_now, within
+from .common import (
+    DEFAULT_TIMEOUT,
+    FAILED,
+    options,
+    print_json,
+    run,
+    timeout_option,
+    utc_now,
+    within,
+)
 from .json_values import status_json
 
 NOT_QUORATE: Final = 2
 """The exit code for a node without quorum, as corosync-quorumtool has it."""
-
-_TIMEOUT: Final = 10.0
 
 _RESOLVE_SECONDS: Final = 1.0
 """How long name servers may take, for all members together."""
 
 
 @click.command("status")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=Seconds(0, min_open=True),
-    default=_TIMEOUT,
-    show_default=True,
-    help="Give up, with exit code 1, when there is no answer within SECONDS.",
-)
+@timeout_option(DEFAULT_TIMEOUT)
 @options
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:

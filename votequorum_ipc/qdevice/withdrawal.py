@@ -26,7 +26,7 @@ from ..ipc.handshake import nothing_listens
 from ..retry import retry
 from ..votequorum import Votequorum
 
-SECONDS: Final = 1.0
+STEP_SECONDS: Final = 1.0
 """What one step may take, whatever is cancelled meanwhile."""
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ async def withdraw(
 ) -> tuple[str, ...]:
     """Take back what corosync holds for a device; give what could not be taken back, a sentence for each.
 
-    Shielded from cancellation; takes at most `SECONDS` for each step.
+    Shielded from cancellation; takes at most `STEP_SECONDS` for each step.
     """
     steps = (_MASTER_WINS, _VOTE) if master_wins else (_VOTE,)
     left = [sentence for step in steps if (sentence := await _take_back(step, votequorum, name, address))]
@@ -65,8 +65,8 @@ async def withdraw(
 
 async def _take_back(step: _Step, votequorum: Votequorum, name: str, address: Address) -> str:
     """Carry a step out; an empty text, or what stays behind and why."""
-    why = f"nobody answered for {SECONDS:g} s"
-    deadline = trio.current_time() + SECONDS
+    why = f"nobody answered for {STEP_SECONDS:g} s"
+    deadline = trio.current_time() + STEP_SECONDS
     with trio.CancelScope(shield=True, deadline=deadline):
         try:
             await _call(step, votequorum, name, address, deadline)
