@@ -6,7 +6,6 @@ chance, so that nodes which were refused at the same time do not come back at th
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -30,7 +29,9 @@ class Backoff:
         """The length of the next pause."""
         full = min(self._next, self._most)
         self._next = full * 2
-        return full * random.uniform(0.5, 1)
+        from random import uniform  # which imports a lot, for programs that never pause
+
+        return full * uniform(0.5, 1)
 
 
 async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) -> T:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from pathlib import Path
 from typing import Final
 
 from ..errors import CsError, Library, error_from_errno
 from ..sockets import KNOWN_SERVICES, SOCKET_DIRECTORIES
 from .address import Address
+from .identity import proc_text
 
 _LISTENS: Final = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON in linux/net.h)."""
@@ -82,7 +82,7 @@ def _listening() -> set[str]:
     """The names where something listens as corosync would, in this network namespace; none without /proc."""
     names = set()
     try:
-        lines = Path("/proc/thread-self/net/unix").read_text(errors="replace").splitlines()[1:]
+        lines = proc_text("/proc/thread-self/net/unix").splitlines()[1:]
     except OSError:
         return set()
     for line in lines:
@@ -98,7 +98,7 @@ def _listening() -> set[str]:
 def _shares_network_with_the_first_process() -> bool | None:
     """None where that is not to be seen."""
     try:
-        return Path("/proc/1/ns/net").samefile("/proc/thread-self/ns/net")
+        return os.path.samefile("/proc/1/ns/net", "/proc/thread-self/ns/net")  # noqa: PTH121
     except OSError:
         return None
 
@@ -149,7 +149,7 @@ def _who_we_are() -> str:
 def _outside(number: int, table: str) -> int:
     """What a uid or gid of this user namespace is in the one around it; itself where /proc does not tell."""
     try:
-        lines = Path(f"/proc/self/{table}").read_text().splitlines()
+        lines = proc_text(f"/proc/self/{table}").splitlines()
     except OSError:
         return number
     for inside, outside, count in (map(int, line.split()) for line in lines):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Collection
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..errors import Security
@@ -105,13 +104,19 @@ def _name_of(uid: int) -> str:
 
 def _overflow_uid() -> int:
     try:
-        return int(Path("/proc/sys/kernel/overflowuid").read_text())
+        return int(proc_text("/proc/sys/kernel/overflowuid"))
     except (OSError, ValueError):
         return _DEFAULT_OVERFLOW_UID
 
 
 def _maps_all_users() -> bool:
     try:
-        return Path("/proc/self/uid_map").read_text().split() == _ALL_UIDS
+        return proc_text("/proc/self/uid_map").split() == _ALL_UIDS
     except OSError:
         return False
+
+
+def proc_text(path: str) -> str:
+    """A file of /proc. Raises `OSError`."""
+    with open(path, errors="replace") as file:  # noqa: PTH123 - pathlib would slow the import down
+        return file.read()

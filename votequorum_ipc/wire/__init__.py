@@ -6,16 +6,28 @@ has a module: `setup` (libqb's own), `votequorum`, `quorum`, `cmap` and `cfg`. `
 
 from __future__ import annotations
 
-from . import cfg, cmap, quorum, setup, votequorum
+from typing import TYPE_CHECKING, Any
+
 from .layout import Kind, Layout, message_id, reply_error
 
-SERVICES: dict[str, tuple[Layout, ...]] = {
-    "setup": (setup.CONNECTION_REQUEST, setup.CONNECTION_RESPONSE),
-    "votequorum": votequorum.MESSAGES,
-    "quorum": quorum.MESSAGES,
-    "cmap": cmap.MESSAGES,
-    "cfg": cfg.MESSAGES,
-}
-"""Each service's messages; "setup" is what every connection begins with."""
+if TYPE_CHECKING:
+    SERVICES: dict[str, tuple[Layout, ...]]
+    """Each service's messages; "setup" is what every connection begins with."""
 
 __all__ = ["SERVICES", "Kind", "Layout", "message_id", "reply_error"]
+
+
+def __getattr__(name: str) -> Any:
+    # Few programs speak to every service, and declaring a service's messages takes time.
+    if name != "SERVICES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import cfg, cmap, quorum, setup, votequorum
+
+    globals()[name] = {
+        "setup": (setup.CONNECTION_REQUEST, setup.CONNECTION_RESPONSE),
+        "votequorum": votequorum.MESSAGES,
+        "quorum": quorum.MESSAGES,
+        "cmap": cmap.MESSAGES,
+        "cfg": cfg.MESSAGES,
+    }
+    return globals()[name]
