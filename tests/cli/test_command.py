@@ -129,6 +129,30 @@ def test_a_subcommand_loads_no_other_ones_and_json_no_tables() -> None:
     assert python(code).stdout.splitlines()[-1] == "set()"
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["status --json", "status", "setexpected 1", "setvotes 1 1", "qdevice status", "qdevice unregister"],
+)
+def test_a_command_that_asks_once_imports_no_event_loop(words: str) -> None:
+    code = (
+        "import sys; from votequorum_ipc.cli import main\n"
+        f"sys.argv[1:] = {[*words.split(), '--address', '@nothing-listens-here']}\n"
+        "try: main()\n"
+        "except SystemExit: print({'trio', 'asyncio'} & {*sys.modules})"
+    )
+    assert python(code).stdout.splitlines()[-1] == "set()"
+
+
+def test_garbage_is_collected_again_once_a_command_runs() -> None:
+    code = (
+        "import gc, sys; from votequorum_ipc.cli import main\n"
+        "sys.argv[1:] = ['status', '--address', '@nothing-listens-here']\n"
+        "try: main()\n"
+        "except SystemExit: print(gc.isenabled())"
+    )
+    assert python(code).stdout == "True\n"
+
+
 def test_the_version_is_the_librarys() -> None:
     assert without_daemon("--version").stdout == f"votequorum-ipc, version {library.__version__}\n"
 

@@ -76,7 +76,7 @@ async def test_without_a_provider_there_is_no_votequorum_and_quorum_is_free(
 ) -> None:
     daemon = start_daemon(Config(provider=None))
     with daemon.namespace():
-        with pytest.raises(Library, match="corosync is running, but without the service 'votequorum'"):
+        with pytest.raises(Library, match="corosync runs, but without votequorum"):
             await Votequorum.initialize()
         async with await Quorum.initialize() as quorum:
             assert quorum.quorum_type == QuorumType.FREE

@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,8 @@ from tests.client.test_refusals import NOBODY
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.daemon import Daemon
-from votequorum_ipc import Library, Votequorum
+from votequorum_ipc import Library
+from votequorum_ipc.ipc import connect
 
 ASK = """
 import sys
@@ -61,7 +61,7 @@ def ask(daemon: Daemon, *wrapper: str, arguments: str = "", before: str = "") ->
 async def test_a_corosync_without_a_provider_is_not_called_stopped(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(provider=None))
     with daemon.namespace(), pytest.raises(Library) as caught:
-        await Votequorum.initialize()
+        await connect("votequorum")
     assert re.match(
         r"corosync is running, but without the service 'votequorum': quorum, cmap, cfg can be reached.*"
         r"set 'provider: corosync_votequorum'",
@@ -130,9 +130,9 @@ async def test_what_is_not_known_of_the_network_is_not_said(
 
 
 def test_without_proc_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(path: Path, **options: str) -> str:
+    def missing(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(diagnosis, "proc_text", missing)
     assert diagnosis._listening() == set()
     assert diagnosis._outside(7, "uid_map") == 7

@@ -176,10 +176,10 @@ def test_a_program_with_more_rights_than_its_user_does_not_believe_that_user(
 def test_where_proc_is_missing_the_overflow_uid_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(path: Path) -> str:
+    def missing(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(identity, "proc_text", missing)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     assert identity.is_unmapped(NOBODY)
     with pytest.raises(Security, match="its user is unknown"):

@@ -7,6 +7,7 @@ read; `tables` and `change_text` are what people read.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -23,6 +24,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    # Imports make no garbage, and each collection would look through all that they have made so far.
+    gc.disable()
     from .app import app
 
     try:

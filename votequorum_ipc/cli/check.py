@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,7 @@ from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report
 from ..check.remedies import Remedy, remedies
 from ..cluster import ClusterConfig, ConfigurationError, effective_rules
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
-from .common import print_json, printable, run
+from .common import print_json, printable, run_without_loop
 
 _UNREADABLE: Final = 1
 _USAGE: Final = 64
@@ -108,7 +107,7 @@ def _read(file: Path, device: str | None) -> Subject:
 def _running(address: str | None, device: str | None) -> Subject:
     from .check_running import running_configuration
 
-    text = run(partial(running_configuration, address), as_json=False)
+    text = run_without_loop(running_configuration(address), as_json=False)
     try:
         return _subject("the running cluster", parse_corosync_conf(text), device)
     except ConfigurationError as error:

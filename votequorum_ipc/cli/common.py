@@ -1,12 +1,17 @@
-"""What subcommands share: options, running, and how failures reach people and programs."""
+"""What subcommands share: options, running, and how failures reach people and programs.
+
+Strategy: a command that asks once runs in the calling thread (`run_without_loop`). One that follows or serves
+runs under trio, which takes three times as long to import as everything that `status --json` needs.
+"""
 
 from __future__ import annotations
 
-import datetime
+import gc
 import json
 import math
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from importlib import import_module
 from typing import Any, Final, NoReturn, TypeVar
@@ -38,6 +43,9 @@ class Subcommands(click.Group):
         if cmd_name not in self._modules:
             return None
         command: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
+        # See `main`, which stops collections until the imports are done.
+        gc.freeze()
+        gc.enable()
         return command
 
 
@@ -105,26 +113,22 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
         fail(error, as_json=as_json)
 
 
-def run_without_loop(main: Coroutine[Any, Any, T], *, as_json: bool) -> T:
-    """Run `main` in this thread, without an event loop; a `CsError` ends the command as in `run`."""
-    from ..ipc.blocking_backend import run_blocking
+def run_without_loop(main: Coroutine[Any, Any, T], *, as_json: bool, timeout: float | None = None) -> T:
+    """Run `main` in this thread, without an event loop; a `CsError` ends the command as in `run`.
+
+    So does a `main` that takes longer than `timeout` seconds.
+    """
+    from ..ipc import blocking_backend
 
     try:
-        return run_blocking(main)
+        with blocking_backend.BACKEND.move_on_after(math.inf if timeout is None else timeout):
+            return blocking_backend.run_blocking(main)
+        raise Timeout(
+            f"corosync has not answered for {timeout:g} s: is it stopped, or waiting for other nodes or a "
+            "quorum device? Its log tells; try again, or with more time"
+        )
     except CsError as error:
         fail(error, as_json=as_json)
-
-
-async def within(seconds: float | None, main: Callable[[], Awaitable[T]]) -> T:
-    """What `main` gives. Raises `Timeout` when it takes longer; None: it may take as long as it likes."""
-    import trio
-
-    with trio.move_on_after(math.inf if seconds is None else seconds):
-        return await main()
-    raise Timeout(
-        f"corosync has not answered for {seconds:g} s: is it stopped, or waiting for other nodes or a quorum "
-        "device? Its log tells; try again, or with more time"
-    )
 
 
 async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
@@ -168,8 +172,8 @@ def print_json(value: Any) -> None:
 
 def utc_now() -> str:
     """The time, as JSON output has it."""
-    now = datetime.datetime.now(datetime.UTC)
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 10**6:03}Z"
 
 
 def printable(text: str) -> str:

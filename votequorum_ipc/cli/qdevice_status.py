@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 from ..qdevice.record import Record, read_record, runtime_directory
 from ..types import DEVICE_FLAGS, InfoFlags, NodeInfo
 from ..votequorum import Votequorum
-from .common import options, print_json, printable, run, timeout_option, utc_now, within
+from .common import options, print_json, printable, run_without_loop, timeout_option, utc_now
 from .json_values import flag_names, ring_json
 from .votes import on_votequorum
 
@@ -39,7 +38,7 @@ def command(state_dir: Path | None, timeout: float | None, as_json: bool, addres
 
     The last vote is known while `votequorum-ipc qdevice run` runs on this node.
     """
-    info = run(partial(within, timeout, partial(_own_info, address)), as_json=as_json)
+    info = run_without_loop(_own_info(address), as_json=as_json, timeout=timeout)
     directory = state_dir or runtime_directory()
     name = info.qdevice_name if InfoFlags.QDEVICE_REGISTERED in info.flags else ""
     record = read_record(directory, name, address) if name and directory else None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import click
 
 from ..errors import InvalidParam, NotExist
 from ..types import InfoFlags
 from ..votequorum import Votequorum
-from .common import done, options, run
+from .common import done, options, run_without_loop
 from .votes import on_votequorum
 
 
@@ -27,7 +25,7 @@ def command(name: str | None, as_json: bool, address: str | None) -> None:
         names.append(await _registered(votequorum, name))
         await votequorum.qdevice_unregister(names[0])
 
-    run(partial(on_votequorum, address, unregister), as_json=as_json)
+    run_without_loop(on_votequorum(address, unregister), as_json=as_json)
     done(f"Unregistered: {names[0]}", {"unregistered": names[0]}, as_json=as_json)
 
 

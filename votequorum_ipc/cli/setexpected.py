@@ -8,7 +8,7 @@ import click
 
 from ..errors import InvalidParam
 from ..votequorum import Votequorum
-from .common import done, options, run
+from .common import done, options, run_without_loop
 from .votes import MOST_VOTES, on_votequorum
 
 
@@ -20,7 +20,7 @@ def command(expected_votes: int, as_json: bool, address: str | None) -> None:
 
     Refused when N is below the votes present, or when the cluster would lose quorum by it.
     """
-    run(partial(on_votequorum, address, partial(_set, expected_votes)), as_json=as_json)
+    run_without_loop(on_votequorum(address, partial(_set, expected_votes)), as_json=as_json)
     done(f"Expected votes: {expected_votes}", {"expected_votes": expected_votes}, as_json=as_json)
 
 

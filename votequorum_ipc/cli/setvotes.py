@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .common import done, options, run
+from .common import done, options, run_without_loop
 from .votes import MOST_VOTES, on_votequorum
 
 _MOST_NODEID = 2**32 - 1
@@ -19,8 +19,8 @@ def command(node_id: int, votes: int, as_json: bool, address: str | None) -> Non
 
     Refused for a node that is unknown, and when the cluster would lose quorum by it.
     """
-    run(
-        lambda: on_votequorum(address, lambda votequorum: votequorum.setvotes(node_id, votes)),
+    run_without_loop(
+        on_votequorum(address, lambda votequorum: votequorum.setvotes(node_id, votes)),
         as_json=as_json,
     )
     done(f"Votes of node {node_id}: {votes}", {"node_id": node_id, "votes": votes}, as_json=as_json)

@@ -7,23 +7,13 @@ import socket
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import click
 
 from ..follow import cluster_status
 from ..types import ClusterStatus, QuorumType
-from .common import (
-    DEFAULT_TIMEOUT,
-    FAILED,
-    options,
-    print_json,
-    run,
-    timeout_option,
-    utc_now,
-    within,
-)
+from .common import DEFAULT_TIMEOUT, FAILED, options, print_json, run_without_loop, timeout_option, utc_now
 from .json_values import status_json
 
 NOT_QUORATE: Final = 2
@@ -39,7 +29,7 @@ _RESOLVE_SECONDS: Final = 1.0
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:
     """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if that cannot be known."""
-    status = run(partial(within, timeout, partial(cluster_status, address)), as_json=as_json)
+    status = run_without_loop(cluster_status(address), as_json=as_json, timeout=timeout)
     if as_json:
         print_json({"time": utc_now(), **status_json(status)})
     else:

@@ -17,10 +17,14 @@ docs/quorum-devices.md.
 
 from __future__ import annotations
 
-from .commands import Command, Commands, Outcome
-from .device import QuorumDevice, View
-from .run import Ballot, Vote, run_qdevice
-from .schedule import Timeouts
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .commands import Command, Commands, Outcome
+    from .device import QuorumDevice, View
+    from .run import Ballot, Vote, run_qdevice
+    from .schedule import Timeouts
 
 __all__ = [
     "Ballot",
@@ -33,3 +37,26 @@ __all__ = [
     "Vote",
     "run_qdevice",
 ]
+
+_HOMES: Final = {
+    "Ballot": "run",
+    "Command": "commands",
+    "Commands": "commands",
+    "Outcome": "commands",
+    "QuorumDevice": "device",
+    "Timeouts": "schedule",
+    "View": "device",
+    "Vote": "run",
+    "run_qdevice": "run",
+}
+"""Names, and the modules that have them. They bring trio, which whoever reads a record does not need."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

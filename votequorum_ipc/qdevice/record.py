@@ -19,11 +19,13 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import Busy
 from ..types import RingId
-from .run import Ballot
+
+if TYPE_CHECKING:
+    from .run import Ballot
 
 _MOST_BYTES: Final = 65536
 _MOST_REASON: Final = 4096
