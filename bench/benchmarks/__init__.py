@@ -7,3 +7,4 @@ from . import connections as connections
 from . import codec as codec
 from . import starting as starting
 from . import embedded as embedded
+from . import watching as watching

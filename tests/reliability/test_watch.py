@@ -380,6 +380,23 @@ async def test_a_watcher_has_three_connections_and_asks_as_often_as_there_are_me
 # --- with the embedded daemon ---
 
 
+async def test_a_view_of_16_members_costs_20_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, requests = Connection._prepared, 0
+
+    def counted(connection: Connection, *args: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        return prepared(connection, *args)
+
+    async with simulated_cluster(16) as cluster, watch_quorum(cluster.address(1)) as watcher:
+        await anext(watcher)
+        monkeypatch.setattr(Connection, "_prepared", counted)
+        cluster.reform(1)
+        view = await anext(watcher)
+    assert [type(change) for change in view.changes] == [MembershipChanged]
+    assert (len(view.members), requests) == (16, 16 + 4)
+
+
 async def test_a_view_taken_late_has_the_state_of_now_and_everything_that_led_there() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
