@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ import trio
 
 from tests.client.support import MANY_VOTES, give_many_votes, nothing_left
 from tests.real.daemon import Daemon
+from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import CsError, Library, Quorum, Votequorum, watch_quorum
-from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.testing import simulated_cluster, simulated_cluster_in_process
 from votequorum_ipc.types import Connected
 
 
@@ -58,6 +60,43 @@ async def is_refused(limit: contextlib.AbstractContextManager[None]) -> bool:
                 return (await handle.getinfo()).node_id != 1
         except Library as error:
             return "Too many open files" in str(error)
+
+
+FIRST_CALLS = """
+import sys, {loop}
+from tests.reliability.test_descriptors import room_for
+from votequorum_ipc import CsError, cluster_status, watch_quorum
+
+async def status(address):
+    return (await cluster_status(address)).quorate
+
+async def watch(address):
+    async with watch_quorum(address) as watcher:
+        return (await anext(watcher)).state.name
+
+async def main(address):
+    for call in (status, watch):
+        with room_for(0):
+            try:
+                print(await call(address))
+            except CsError as error:
+                print(type(error).__name__, error)
+    print(await status(address), await watch(address))
+
+{run}(main{argument})
+"""
+"""The first calls of a process, without a descriptor to import what they need; then again with enough."""
+
+
+@pytest.mark.parametrize("loop", ["trio", "asyncio"])
+def test_first_calls_without_descriptors_are_cs_errors_and_later_ones_work(loop: str) -> None:
+    with simulated_cluster_in_process(1) as cluster:
+        argument = {"trio": ", sys.argv[1]", "asyncio": "(sys.argv[1])"}[loop]
+        code = FIRST_CALLS.format(loop=loop, run=f"{loop}.run", argument=argument)
+        argv = [sys.executable, "-c", code, cluster.address()]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    refused = f"Library the {loop} backend cannot be imported: Too many open files"
+    assert (done.stdout.splitlines(), done.stderr) == ([refused, refused, "True QUORATE"], "")
 
 
 async def test_a_descriptor_to_poll_that_cannot_be_had_is_an_error_and_the_handle_good(

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from ..errors import error_from_errno
+
 T = TypeVar("T")
 
 INFINITY: Final = float("inf")
@@ -142,12 +144,20 @@ _loaded: dict[str, Backend] = {}
 
 
 def current() -> Backend:
-    """The backend of the caller. Raises `RuntimeError` where none runs, and says what to use."""
+    """The backend of the caller.
+
+    Raises `RuntimeError` where none runs, and says what to use. The first call imports the backend: it raises
+    `Library` when no descriptors are left for that; a later call tries again.
+    """
     name = _running()
     if name is None:
         raise RuntimeError(NO_LOOP)
     if name not in _loaded:
-        _loaded[name] = importlib.import_module(f".{name}_backend", __package__).BACKEND
+        try:
+            _loaded[name] = importlib.import_module(f".{name}_backend", __package__).BACKEND
+        except OSError as error:
+            text = f"the {name} backend cannot be imported: {error.strerror}"
+            raise error_from_errno(error.errno or 0, text) from error
     return _loaded[name]
 
 
