@@ -254,6 +254,19 @@ def test_a_ring_outside_of_shared_memory_is_not_opened(path: str) -> None:
         Ring.open(path, MESSAGE_SIZE)
 
 
+def test_a_data_file_in_another_directory_than_the_header_is_not_opened(stem: str) -> None:
+    """It would be another connection's, to write requests into and to remove."""
+    ring = Ring.create(stem, MESSAGE_SIZE)
+    with tempfile.TemporaryDirectory(prefix="qb-test-", dir="/dev/shm") as elsewhere:
+        foreign = shutil.copy(stem + "-data", elsewhere)
+        with Path(stem + "-header").open("r+b") as header:
+            header.seek(offset_of(RING_HEADER, "data_path"))
+            header.write(os.fsencode(foreign) + b"\0")
+        with pytest.raises(MessageError, match="data_path"):
+            Ring.open(stem, MESSAGE_SIZE)
+    ring.close()
+
+
 @pytest.mark.parametrize("data_path", [b"/etc/passwd\0", b"\0", b"x" * 4096])
 def test_a_data_file_outside_of_shared_memory_is_not_opened(stem: str, data_path: bytes) -> None:
     ring = Ring.create(stem, MESSAGE_SIZE)

@@ -111,6 +111,8 @@ class Ring:
                 header = _memory(descriptor, _HEADER_FILE_SIZE, trusted=trusted, has_counts=True)
             undo.callback(header.close)
             data_path = checked_path(_text_at(header, _DATA_PATH), "data_path")
+            if data_path.rpartition("/")[0] != header_path.rpartition("/")[0]:
+                raise MessageError(f"{data_path!r} is not beside {header_path!r}", field="data_path")
             with open_shared_file(data_path, words * WORD) as descriptor:
                 data = _memory(descriptor, words * WORD, trusted=trusted)
             undo.callback(data.close)
