@@ -84,6 +84,8 @@ class Follower:
         self._members: tuple[int, ...] = ()
         self._quorate = False
         self._announced = 0
+        self._drains = False
+        """Whether `drain` has begun and not come to its end."""
         self._synchronising: set[type[Handle[Any]]] = set()
         """The services that have announced a membership, and not yet its quorum."""
         self._takers: dict[type, Callable[[Any], None]] = {
@@ -182,6 +184,10 @@ class Follower:
 
         Raises the error of a connection that has ended, after everything that was announced before.
         """
+        if self._drains:
+            # A signal handler raised in here last time, perhaps just after an announcement was taken.
+            raise Library("an exception interrupted the reading of announcements: connect again")
+        self._drains = True
         before = self._announced
         lost: CsError | None = None
         for handle in self._handles():
@@ -193,6 +199,7 @@ class Follower:
                 lost = lost or error
         for node_id, name in self._nodelist.renamed():
             self._change(NameChanged(node_id, name))
+        self._drains = False
         if lost is not None:
             raise lost
         return self._announced > before

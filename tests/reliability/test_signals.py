@@ -17,8 +17,9 @@ import pytest
 
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE
-from votequorum_ipc import Library, NodelistNotification, NotExist, Timeout, TrackFlags
-from votequorum_ipc.blocking import Votequorum
+from votequorum_ipc import Library, NodelistNotification, NotExist, QuorumState, Timeout, TrackFlags
+from votequorum_ipc.blocking import Votequorum, watch_quorum
+from votequorum_ipc.testing import simulated_cluster_in_process
 
 UNKNOWN = 99
 
@@ -86,3 +87,26 @@ def test_no_event_goes_to_an_interrupted_wait(daemon: Daemon) -> None:
         if not was_raised:
             break
     assert place > 20
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_watcher_whose_question_was_interrupted_knows_quorum_when_it_is_asked_again() -> None:
+    with (
+        simulated_cluster_in_process(nodes=3) as cluster,
+        watch_quorum(cluster.address(1), patience=DEADLINE) as watcher,
+    ):
+        watcher.current()
+        for place in itertools.count(1, 7):  # odd and even in turn
+            if place % 2:
+                cluster.partition({1}, {2, 3})
+            else:
+                cluster.heal()
+            was_raised = raises(watcher.current, place)
+            view = watcher.current()
+            if isinstance(view.error, Library):
+                # The exception has cost the connection: that is unknown once, and then asked anew.
+                view = watcher.current()
+            assert view.state is (QuorumState.NOT_QUORATE if place % 2 else QuorumState.QUORATE)
+            if not was_raised:
+                break
+    assert place > 300
