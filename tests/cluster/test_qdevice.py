@@ -15,6 +15,7 @@ from votequorum_ipc.cluster import (
     Response,
     ServiceKind,
     SetVotes,
+    configuration,
 )
 from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.types import (
@@ -94,6 +95,13 @@ def test_a_poll_makes_the_device_alive_and_its_vote_count_on_that_node() -> None
     assert InfoFlags.QDEVICE_ALIVE in flags
     assert InfoFlags.QDEVICE_CAST_VOTE in flags
     assert (info(cluster, 1).total_votes, info(cluster, 2).total_votes) == (3, 2)
+
+
+def test_a_device_that_a_reload_replaces_by_two_node_still_counts_as_a_third_member_where_it_votes() -> None:
+    cluster = pair()
+    live_device(cluster, 1)
+    cluster.reload(configuration(2, {"two_node": True}))
+    assert [info(cluster, nodeid).quorum for nodeid in (1, 2)] == [2, 1]
 
 
 def test_the_device_saves_the_node_that_it_votes_for() -> None:

@@ -116,6 +116,13 @@ def test_setexpected_can_make_a_minority_quorate() -> None:
     assert quorate(cluster) == {1, 2}
 
 
+def test_setvotes_can_give_a_node_most_of_the_votes() -> None:
+    """The new quorum, and whether it can be reached, follow from the votes then present."""
+    cluster = cluster_of(3)
+    assert error(cluster, 1, SetVotes(1, 100)) is CsErrorCode.OK
+    assert (info(cluster, 2).total_votes, info(cluster, 2).quorum) == (102, 52)
+
+
 def test_setexpected_below_the_votes_present_is_refused() -> None:
     assert error(cluster_of(3), 1, SetExpected(2)) is CsErrorCode.INVALID_PARAM
 

@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 PLAN: Final[Mapping[str, tuple[str, ...]]] = {
+    "follow.py": (
+        "tests/reliability/test_watch_timing.py",
+        "tests/reliability/test_follow.py",
+        "tests/reliability/test_watch.py",
+    ),
+    "watch.py": (
+        "tests/reliability/test_watch_timing.py",
+        "tests/reliability/test_watch.py",
+    ),
     "ipc/exchange.py": (
         "tests/ipc",
         "tests/client",

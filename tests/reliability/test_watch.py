@@ -26,7 +26,9 @@ from votequorum_ipc import (
     Cmap,
     Connected,
     CsError,
+    DeviceChanged,
     ExpectedVotesChanged,
+    InfoFlags,
     InvalidParam,
     Library,
     Lost,
@@ -34,6 +36,7 @@ from votequorum_ipc import (
     MessageError,
     NameChanged,
     NodeState,
+    NodeVotesChanged,
     NotExist,
     QueueFull,
     Quorum,
@@ -42,9 +45,11 @@ from votequorum_ipc import (
     QuorumType,
     QuorumView,
     QuorumWatcher,
+    RingId,
     Timeout,
     TryAgain,
     Votequorum,
+    VotesChanged,
     cluster_status,
     watch,
     watch_quorum,
@@ -52,7 +57,7 @@ from votequorum_ipc import (
 from votequorum_ipc.follow import Follower
 from votequorum_ipc.ipc import exchange
 from votequorum_ipc.ipc.connection import Connection
-from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.testing import DeviceConfig, simulated_cluster
 
 QUORATE, NOT_QUORATE, UNKNOWN = QuorumState.QUORATE, QuorumState.NOT_QUORATE, QuorumState.UNKNOWN
 
@@ -412,6 +417,53 @@ async def test_a_view_taken_late_has_the_state_of_now_and_everything_that_led_th
         assert left == [(2, 3), ()] * 3 + [(2, 3)]
         cluster.kill(1)
         assert (await watcher.current()).state is UNKNOWN
+
+
+async def test_votes_that_are_not_announced_are_found_by_the_next_question() -> None:
+    async with simulated_cluster(3, expected_votes=9) as cluster, watch_quorum(cluster.address(1)) as watcher:
+        assert (await anext(watcher)).state is NOT_QUORATE
+        other = await cluster.connect(2)
+        await other.setvotes(2, 2)
+        view = await watcher.current()
+        assert view.info
+        assert view.changes == (NodeVotesChanged(2, 2), VotesChanged(view.info))
+        assert (view.info.node_votes, view.info.total_votes) == (1, 4)
+
+
+async def test_a_device_is_told_of_where_it_registers_votes_and_goes() -> None:
+    device = DeviceConfig(votes=1)
+    async with simulated_cluster(2, device=device) as cluster, watch_quorum(cluster.address(1)) as watcher:
+        first = await anext(watcher)
+        assert first.changes == (Connected(),)
+        other = await cluster.connect(2)
+        registered = InfoFlags.QDEVICE_REGISTERED
+        voting = registered | InfoFlags.QDEVICE_ALIVE | InfoFlags.QDEVICE_CAST_VOTE
+        told: list[Change] = []
+        await other.qdevice_register("D")
+        told += (await watcher.current()).changes
+        await other.qdevice_poll("D", True, first.ring_id or RingId(0, 0))
+        told += (await watcher.current()).changes
+        await other.qdevice_unregister("D")
+        told += (await watcher.current()).changes
+        devices = [(change.node_id, change.flags) for change in told if isinstance(change, DeviceChanged)]
+        assert devices == [(2, registered), (2, voting), (2, InfoFlags(0))]
+        assert len(told) == len(devices)
+
+
+async def test_only_a_member_that_was_never_seen_before_brings_its_votes_as_a_change() -> None:
+    async with simulated_cluster(4) as cluster:
+        cluster.kill(4)
+        async with watch_quorum(cluster.address(1)) as watcher:
+            await anext(watcher)
+            kinds = []
+            for change in (cluster.up, cluster.kill, cluster.up):
+                change(4)
+                kinds.append([type(change) for change in (await anext(watcher)).changes])
+    assert kinds == [
+        [MembershipChanged, NodeVotesChanged, VotesChanged],
+        [MembershipChanged, VotesChanged],
+        [MembershipChanged, VotesChanged],
+    ]
 
 
 async def test_current_gives_a_view_also_where_nothing_has_changed() -> None:
