@@ -350,3 +350,28 @@ async def test_a_task_group_that_fails_leaves_the_connection_good(elsewhere: Els
                 await group_that_fails(connection)
             assert [type(error) for error in caught.value.exceptions] == [LookupError]
             assert number_in(await connection.request(request(AT_ONCE, number))) == number
+
+
+@every_way(without=ASYNCIO_ONLY)
+async def test_a_call_cancelled_just_after_its_answer_is_undone_while_another_task_waits(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await connect("held", address=elsewhere.address) as connection:
+        drives = asyncio.create_task(connection.next_event())
+        await settled()
+        made = asyncio.create_task(connection.request(request(LATER), undo=lambda _: request(AT_ONCE, 77)))
+        await settled()
+        wake = connection._exchange._wake
+
+        def wake_and_cancel(waiter: Any) -> None:
+            wake(waiter)
+            if waiter is not connection._waiting.driver:
+                made.cancel()
+
+        monkeypatch.setattr(connection._exchange, "_wake", wake_and_cancel)
+        await eventually_async(lambda: elsewhere.service.held != [])
+        elsewhere.do(elsewhere.service.answer)
+        await asyncio.wait([made])
+        assert made.cancelled()
+        await eventually_async(lambda: (AT_ONCE, 77) in elsewhere.service.came)
+        drives.cancel()

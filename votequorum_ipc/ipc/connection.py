@@ -128,6 +128,8 @@ class Connection:
             await (self._drive(call) if waiting.driver is None else self._wait(call))
         except BaseException:
             exchange.abandon(call)
+            # What undoes it, if it was answered in the moment in which it was cancelled.
+            self._send_unless_driven()
             raise
         if call.error is not None:
             raise call.error
