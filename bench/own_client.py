@@ -1,6 +1,6 @@
 """Our client as a side: a program such as a user would write. See `rivals/c_client.c` for the commands.
 
-It runs under trio, with `--asyncio` under asyncio, and with `--blocking` without an event loop.
+It runs under trio, or with `--asyncio` under asyncio. `blocking_client` is the program without an event loop.
 
 Besides those: `tasks:K N` makes N calls from K tasks on one connection and gives the one time for all of
 them. It waits for commands with the event loop standing still, which is as good as no work at all: nothing
@@ -20,7 +20,6 @@ import trio
 
 from bench.answering import answer, commands
 from votequorum_ipc import ExpectedVotesNotification, TrackFlags, Votequorum
-from votequorum_ipc.ipc.blocking_backend import run_blocking
 from votequorum_ipc.wire import votequorum as wire
 
 _handles: list[Votequorum] = []
@@ -153,7 +152,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if "--asyncio" in sys.argv:
         asyncio.run(_main())
-    elif "--blocking" in sys.argv:
-        run_blocking(_main())
     else:
         trio.run(_main)

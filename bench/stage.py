@@ -39,6 +39,8 @@ FLOOR: Final = ("rings", "rings, trio")
 
 _PYTHON_SIDES: Final = {
     "ours": "bench.own_client",
+    "asyncio": "bench.own_client --asyncio",
+    "blocking": "bench.blocking_client",
     "ctypes": "bench.rivals.ctypes_client",
     "rings": "bench.floor",
     "rings, trio": "bench.floor --trio",

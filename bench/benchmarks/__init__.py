@@ -4,6 +4,7 @@
 from . import calls as calls
 from . import events as events
 from . import connections as connections
+from . import ways as ways
 from . import codec as codec
 from . import starting as starting
 from . import embedded as embedded

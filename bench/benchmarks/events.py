@@ -44,18 +44,23 @@ def event(stage: Stage) -> Iterator[Result]:
         watcher = others["C"]
         watcher.ask("prepare")
         given = stage.alternate(
-            {name: functools.partial(_latencies, side, watcher, count) for name, side in sides.items()},
+            {name: functools.partial(latencies, side, watcher, count) for name, side in sides.items()},
         )
-    complete = [each for each in zip(*given.values(), strict=True) if all(each)]
-    if not complete:
-        raise LeftOutError("the instant of no notification could be told: the machine is too busy")
-    rounds = dict(zip(given, map(list, zip(*complete, strict=True)), strict=True))
+    rounds = complete_rounds(given)
     for key, column in (("event.notification", 0), ("event.change", 1)):
         figures = {name: [[pair[column] for pair in one] for one in each] for name, each in rounds.items()}
         yield ratio(key, of_rounds(figures, statistics.median), "us")
 
 
-def _latencies(side: Side, watcher: Side, count: int) -> list[tuple[int, int]]:
+def complete_rounds(given: dict[str, list[list[tuple[int, int]]]]) -> dict[str, list[list[tuple[int, int]]]]:
+    """The rounds in which each side has figures. Raises `LeftOutError` where there are none."""
+    complete = [each for each in zip(*given.values(), strict=True) if all(each)]
+    if not complete:
+        raise LeftOutError("the instant of no notification could be told: the machine is too busy")
+    return dict(zip(given, map(list, zip(*complete, strict=True)), strict=True))
+
+
+def latencies(side: Side, watcher: Side, count: int) -> list[tuple[int, int]]:
     """Nanoseconds from the notification, and from its cause, to a side, where the former is certain."""
     side.ask("subscribe")
     watcher.ask("subscribe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import statistics
@@ -9,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from ..measure import absolute, of_rounds
+from ..measure import absolute, of_rounds, ratio
 from ..registry import benchmark
 from ..rows import LeftOutError, Result, Row, at_most
 from ..side import ROOT, Side
@@ -70,6 +71,37 @@ def command(stage: Stage) -> Iterator[Result]:
         )
     yield absolute("command.time", of_rounds(given, lambda one: one[0], scale=1e-6), "ms")
     yield absolute("command.memory", of_rounds(given, lambda one: one[1], scale=1 / 1024), "MiB")
+
+
+_PASS = "python -c pass"
+
+_STARTED = {
+    "start.json": ["-m", "votequorum_ipc", "status", "--json"],
+    "start.text": ["-m", "votequorum_ipc", "status"],
+    "start.blocking": ["-c", "from votequorum_ipc.blocking import Votequorum"],
+    "start.construct": ["-c", "import construct"],
+    "start.click": ["-c", "import construct, click"],
+}
+
+
+@benchmark(
+    Row("start.json", "votequorum-ipc status --json, against python -c pass", "x", at_most(8), against=_PASS),
+    Row("start.text", "votequorum-ipc status, against the same", "x", at_most(11), against=_PASS),
+    Row("start.blocking", "import of the blocking side, against the same", "x", at_most(5), against=_PASS),
+    Row("start.construct", "import construct alone, against the same", "x", against=_PASS),
+    Row("start.click", "import construct, click, against the same", "x", against=_PASS),
+)
+def start(stage: Stage) -> Iterator[Result]:
+    """Whole processes that ask once and end, against a process that does nothing."""
+    launcher = [sys.executable, "-m", "bench.launcher"]
+    with contextlib.ExitStack() as stack:
+        asks = {}
+        for name, argv in {**_STARTED, _PASS: ["-c", "pass"]}.items():
+            side = stack.enter_context(stage.corosync.start(name, [*launcher, sys.executable, *argv]))
+            asks[name] = functools.partial(side.ask, "run", 1)
+        rounds = of_rounds(stage.alternate(asks), lambda one: one[0], scale=1e-6)
+    for name in _STARTED:
+        yield ratio(name, {"ours": rounds[name], _PASS: rounds[_PASS]}, "ms", against=_PASS)
 
 
 def _run(side: Side) -> list[int]:

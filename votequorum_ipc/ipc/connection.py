@@ -218,7 +218,7 @@ class Connection:
         here, or belongs to another thread or process.
         """
         await self._checkpoint_if_cancelled()
-        if self.queued_events():
+        if self._has_event():
             # Before an event is taken: a cancelled call must not take one with it.
             await self._backend.checkpoint()
             event = self.next_event_nowait()
@@ -240,12 +240,16 @@ class Connection:
 
     def next_event_nowait(self) -> bytes | None:
         """The next event if one is here, else None. Raises as `next_event` does."""
-        ours = self._closed is None and get_ident() == self._thread
-        if not (ours and self._exchange.events) and not self.queued_events():
+        if not self._has_event():
             return None
         event = self._exchange.take_event()
         self._note_readiness()
         return event
+
+    def _has_event(self) -> bool:
+        """Whether an event is here. Looks for more only where none is, and raises as `queued_events` does."""
+        ours = self._closed is None and get_ident() == self._thread
+        return bool(ours and self._exchange.events) or self.queued_events() > 0
 
     def queued_events(self) -> int:
         """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
@@ -353,7 +357,8 @@ class Connection:
         try:
             # A turn for the others, and time for the daemon.
             await self._backend.give_way()
-            exchange.send()
+            if exchange.unsent:
+                exchange.send()
             exchange.receive()
             if not waiter.ready and exchange.unanswered and not waiting.parked:
                 self._spin.until_ready(waiter, exchange)
@@ -372,10 +377,10 @@ class Connection:
     def _look(self) -> None:
         """Take everything that has come, and send what waited for room."""
         # Edges are taken off before anything is looked at: one that comes later wakes the next wait.
-        setup_socket = self._socket.fileno()
-        hung_up = any(
-            descriptor == setup_socket and edges & _HANG_UP for descriptor, edges in self._epoll.poll(0)
-        )
+        hung_up = False
+        for descriptor, edges in self._epoll.poll(0):
+            if edges & _HANG_UP and descriptor == self._socket.fileno():
+                hung_up = True
         self._exchange.receive()
         if hung_up and self._exchange.error is None:
             self._exchange.fail(Library(f"the daemon closed the connection: {ENDED}"))

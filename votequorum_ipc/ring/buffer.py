@@ -195,7 +195,11 @@ class Ring:
         used = (write_pt - read_pt) % count
         if not used:
             raise MessageError("it announces a chunk, and the ring is empty", field="ring header.posted_sem")
-        size, magic = _CHUNK.unpack(self._circular(read_pt * WORD, _HEADER_SIZE))
+        start = read_pt * WORD
+        if read_pt + 1 < count:
+            size, magic = self._data.load_two(start)
+        else:
+            size, magic = self._data.load(start), self._data.load(0)
         if magic != CHUNK_COMMITTED:
             raise MessageError(f"{magic:#x} instead of {CHUNK_COMMITTED:#x}", field="chunk.magic")
         taken = chunk_words(size)

@@ -11,7 +11,7 @@ compiled, with every name and number taken from the declaration. For the quorum 
         if id != 3: raise wrong_id(id)
         if size != 48 + 8 * node_list_entries: raise wrong_count(size, locals())
         if node_list_entries > 386: raise too_many_node_list(node_list_entries)
-        return record(error, quorate, context, read_node_list(data, 48, node_list_entries))
+        return new(record, (error, quorate, context, read_node_list(data, 48, node_list_entries)))
 
 What a value looks like is not decided here: `read_...` and `write_...` are those of the field types. They are
 compiled because construct's interpreter takes some twenty times longer. A property test holds the two equal.
@@ -66,7 +66,11 @@ class _Shape:
 def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> Callable[[bytes], Any]:
     """A function from bytes to a `record`. It raises `MessageError` for what is not this message."""
     shape = _Shape(title, declaration)
-    scope: dict[str, Any] = {"record": record, "unpack": shape.struct.unpack_from} | _errors(shape, id_)
+    scope: dict[str, Any] = {
+        "record": record,
+        "new": tuple.__new__,
+        "unpack": shape.struct.unpack_from,
+    } | _errors(shape, id_)
     values: dict[str, str] = {}
     for name, field in shape.named():
         values[name] = name
@@ -92,7 +96,8 @@ def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> C
         f"    if id != {id_}: raise wrong_id(id)",
         f"    if size {'<' if open_end else '!='} {' + '.join(sizes)}: raise wrong_count(size, locals())",
         *limits,
-        f"    return record({', '.join(values[name] for name in record._fields)})",
+        # Without the named tuple's own `__new__`, which is a function in Python.
+        f"    return new(record, ({''.join(values[name] + ', ' for name in record._fields)}))",
     ]
     return _compile(lines, f"<{title}: derived decode>", scope)
 

@@ -99,6 +99,7 @@ class Layout:
 
 
 _RESPONSE_HEADER_STRUCT = struct.Struct("=" + struct_format(c.Struct(*RESPONSE_HEADER)))
+_unpack_response_header = _RESPONSE_HEADER_STRUCT.unpack_from
 
 
 def reply_error(data: bytes) -> int:
@@ -106,13 +107,17 @@ def reply_error(data: bytes) -> int:
 
     It counts before the id: what the daemon did not accept is answered with a bare header of id 0.
     """
-    if len(data) < _RESPONSE_HEADER_STRUCT.size:
-        size = _RESPONSE_HEADER_STRUCT.size
-        raise MessageError(f"{len(data)} bytes cannot hold a header of {size}", field="response.size")
-    _, size, error = _RESPONSE_HEADER_STRUCT.unpack_from(data)
+    try:
+        _, size, error = _unpack_response_header(data)
+    except struct.error:
+        needed = _RESPONSE_HEADER_STRUCT.size
+        raise MessageError(
+            f"{len(data)} bytes cannot hold a header of {needed}", field="response.size"
+        ) from None
     if size != len(data):
         raise MessageError(f"says {size}, but {len(data)} bytes are there", field="response.size")
-    return int(error)
+    code: int = error
+    return code
 
 
 _MESSAGE_ID_STRUCT = struct.Struct("=" + struct_format(REQUEST_HEADER[0]))
