@@ -67,7 +67,7 @@ def as_model(config: Config) -> ClusterConfig:
                 node.nodeid,
                 1 if node.votes is None else node.votes,
                 node.name or f"node{node.nodeid}",
-                (node.address,),
+                (node.address, node.second_address) if node.second_link else (node.address,),
             )
             for node in config.nodes
         ),

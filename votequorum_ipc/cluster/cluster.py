@@ -144,15 +144,19 @@ class Cluster:
 
         Nodes that are down belong to groups as well, for when they start.
         """
-        named = [nodeid for group in groups for nodeid in group]
-        self._check_ids(named)
-        if len(set(named)) != len(named):
-            raise ValueError("a node is in two groups")
+        self.check_groups(*groups)
         self._segment = dict.fromkeys(self.config.nodeids, len(groups))
         for number, group in enumerate(groups):
             self._segment.update(dict.fromkeys(group, number))
         self._reshape()
         return self._take()
+
+    def check_groups(self, *groups: Collection[int]) -> None:
+        """Raise `ValueError` for groups that `partition` does not take."""
+        named = [nodeid for group in groups for nodeid in group]
+        self._check_ids(named)
+        if len(set(named)) != len(named):
+            raise ValueError("a node is in two groups")
 
     def heal(self) -> Outputs:
         """Repair the network: every node hears every other."""
@@ -193,6 +197,16 @@ class Cluster:
         for membership in self._memberships():
             self._settle(membership)
         return self._take()
+
+    def reconfigure(self, nodeid: int, config: ClusterConfig) -> Outputs:
+        """One node that is up reads a configuration of its own, as after a write to its cmap.
+
+        Raises `ConfigurationError` for numbers that corosync cannot hold. The next `reload` ends it.
+        """
+        node = self.node(nodeid)
+        check_ranges(config)
+        node.reload(config)
+        return self._finish(nodeid)
 
     def cancel_wait_for_all(self, nodeid: int) -> Outputs:
         """The operator tells the partition of a node to wait no longer (cmap's cancel_wait_for_all)."""

@@ -88,6 +88,8 @@ class ServerConnection:
         self.credentials = credentials
         self.max_msg_size = transport.max_msg_size
         self.closed = False
+        self.counts: collections.Counter[str] = collections.Counter()
+        """Messages so far: "requests", "responses" and "dispatched", which are events."""
         self._setup = setup
         self._transport = transport
         self._process = process
@@ -115,6 +117,7 @@ class ServerConnection:
         """Send the response to the oldest unanswered request, now or when there is room."""
         if self.closed:
             return
+        self.counts["responses"] += 1
         try:
             self._responses.put(message)
         except CsError as error:
@@ -124,6 +127,7 @@ class ServerConnection:
         """Send an event, now or when there is room; the client is dropped when it makes none."""
         if self.closed:
             return
+        self.counts["dispatched"] += 1
         try:
             self._events.put(message)
         except CsError as error:
@@ -220,6 +224,7 @@ class ServerConnection:
             answered += 1
             if _is_farewell(request):
                 raise Library("it takes its leave")
+            self.counts["requests"] += 1
             self._process(self, request)
         return answered
 

@@ -7,6 +7,7 @@ clock does. The services of the nodes stand on top of this, and `Simulation` on 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -44,6 +45,8 @@ class Engine:
         self._on_change = on_change
         self._receivers: dict[Conn, Callable[[Output], None]] = {}
         self._happened = trio.Event()
+        self._alarms: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._alarms_made = itertools.count()
         self._kept_since: float | None = None
         """When the clock was last read; None outside of `keep_time`."""
 
@@ -77,16 +80,42 @@ class Engine:
         self._on_change()
         self._happened.set()
 
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass, and deliver what comes of it. Raises ValueError for a negative time."""
+        self._catch_up()
+        self._let_pass(seconds)
+        self._on_change()
+        self._happened.set()
+
+    def now(self) -> float:
+        """The cluster's time in seconds, at this moment."""
+        self._catch_up()
+        return self.model.now
+
+    def set_alarm(self, seconds: float, action: Callable[[], None]) -> int:
+        """Have something done when that much of the cluster's time has passed. The number is for
+        `cancel_alarm`."""
+        number = next(self._alarms_made)
+        self._alarms[number] = self.now() + seconds, action
+        self._happened.set()
+        return number
+
+    def cancel_alarm(self, number: int) -> None:
+        """Not any more. Nothing happens where it has gone off."""
+        self._alarms.pop(number, None)
+
     async def keep_time(self) -> None:
         """Let the cluster's time pass as the clock does, until cancelled."""
         self._kept_since = trio.current_time()
         try:
             while True:
-                deadline = self.model.next_deadline()
+                deadlines = [deadline for deadline, _ in self._alarms.values()]
+                if (deadline := self.model.next_deadline()) is not None:
+                    deadlines.append(deadline)
                 self._happened = trio.Event()
-                with trio.move_on_after(float("inf") if deadline is None else deadline - self.model.now):
+                with trio.move_on_after(min(deadlines, default=float("inf")) - self.model.now):
                     await self._happened.wait()
-                self.apply(self.model.advance, 0)
+                self.advance(0)
         finally:
             self._kept_since = None
 
@@ -101,7 +130,19 @@ class Engine:
         if self._kept_since is not None:
             now = trio.current_time()
             passed, self._kept_since = now - self._kept_since, now
-            self._deliver(self.model.advance(passed))
+            self._let_pass(passed)
+
+    def _let_pass(self, seconds: float) -> None:
+        """Advance the model, and do what alarms are due for, each at its own time."""
+        end = self.model.now + seconds
+        while self._alarms:
+            number, (deadline, action) = min(self._alarms.items(), key=lambda item: item[1][0])
+            if deadline > end:
+                break
+            self._deliver(self.model.advance(max(0.0, deadline - self.model.now)))
+            if self._alarms.pop(number, None):
+                action()
+        self._deliver(self.model.advance(max(0.0, end - self.model.now) if seconds >= 0 else seconds))
 
     def _deliver(self, outputs: Outputs) -> None:
         for conn, output in outputs:

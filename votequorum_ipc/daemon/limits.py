@@ -32,3 +32,6 @@ MAX_HANDLES: Final = 256
 
 BACKLOG: Final = 128
 """Connections that the kernel holds until they are accepted."""
+
+MAX_KEYS: Final = 10_000
+"""Keys that clients of cmap may add to a node's. The next one is refused with NO_MEMORY."""

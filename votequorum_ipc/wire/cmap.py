@@ -164,7 +164,7 @@ MESSAGES = (
 
 # --- The bytes of a value ---
 
-_NUMBERS: Final = {
+NUMBERS: Final = {
     ValueType.INT8: struct.Struct("=b"),
     ValueType.UINT8: struct.Struct("=B"),
     ValueType.INT16: struct.Struct("=h"),
@@ -176,6 +176,7 @@ _NUMBERS: Final = {
     ValueType.FLOAT: struct.Struct("=f"),
     ValueType.DOUBLE: struct.Struct("=d"),
 }
+"""The types whose values have a fixed size."""
 
 
 def decode_value(type_: int, raw: bytes) -> Value:
@@ -188,7 +189,7 @@ def decode_value(type_: int, raw: bytes) -> Value:
         return raw
     if kind is ValueType.STRING:
         return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    number = _NUMBERS[kind]
+    number = NUMBERS[kind]
     if len(raw) != number.size:
         raise MessageError(f"{len(raw)} bytes for a value of {number.size}", field="cmap value.value_len")
     value: int | float = number.unpack(raw)[0]
@@ -205,6 +206,6 @@ def encode_value(kind: ValueType, value: Value) -> bytes:
             return value
         if kind is ValueType.STRING and isinstance(value, str):
             return encode_text(value, "cmap value") + b"\0"
-        return _NUMBERS[kind].pack(value)
+        return NUMBERS[kind].pack(value)
     except (KeyError, struct.error) as error:
         raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error

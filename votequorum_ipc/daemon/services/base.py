@@ -5,16 +5,91 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from ... import cluster
-from ...types import QuorumEvent, TrackFlags, VotequorumEvent
+from ...types import QuorumEvent, RingId, TrackFlags, VotequorumEvent
 from ...wire import Layout
 from ..connection import ServerConnection
 from ..engine import Engine
+from ..network import SimulatedNetwork
 from ..service import Handler, Service
+from .clients import Clients
+from .icmap import READ_ONLY, READ_ONLY_WITH_VOTEQUORUM, Icmap
+from .keys import CmapKeys, Members, configured, runtime
+from .knet import Links
+from .stats import NodeStatistics
 
 Notification = VotequorumEvent | QuorumEvent
+
+
+class Operator(Protocol):
+    """What clients of a node can ask to be done to the cluster; `Simulation` does it."""
+
+    network: SimulatedNetwork
+
+    def kill(self, *nodeids: int) -> None:
+        """Crash nodes."""
+
+    def leave(self, *nodeids: int) -> None:
+        """Shut nodes down."""
+
+    def reload_from_file(self) -> None:
+        """Every node that is up reads its file again. Raises ValueError or OSError where it cannot."""
+
+
+class LocalNode:
+    """What the services of one node share, from the node's start to its end."""
+
+    def __init__(self, engine: Engine, nodeid: int, transport: str, operator: Operator) -> None:
+        """`transport` is what cmap says of `system.qb_ipc_type`."""
+        self.engine = engine
+        self.nodeid = nodeid
+        self.operator = operator
+        self.clients = Clients()
+        self.links = Links(nodeid, operator.network)
+        self.statistics = NodeStatistics(lambda: engine.model.now, self.links, self.clients)
+        self.icmap = Icmap(self._derive)
+        self._transport = transport
+        self._members = Members(self.config)
+        self._read: cluster.ClusterConfig | None = None
+        self._configured: CmapKeys = {}
+        self._ring_id: RingId | None = None
+        self._take_in_config()
+
+    @property
+    def config(self) -> cluster.ClusterConfig:
+        """The configuration that is in force."""
+        return self.engine.model.config
+
+    def changed(self) -> None:
+        """Something has changed in the cluster; the node is up. The services are told after this."""
+        self._take_in_config()
+        model = self.engine.model
+        node = model.node(self.nodeid)
+        if self._ring_id != node.ring_id:
+            self._ring_id = node.ring_id
+            members = frozenset(node.members)
+            self._members.update(members)
+            self.links.update(model.now, members)
+            self.statistics.update(members)
+        self.icmap.outdate()
+
+    def _take_in_config(self) -> None:
+        if self._read is self.config:
+            return
+        self._read = self.config
+        self._configured = configured(self.config, self.nodeid, self._transport)
+        self._members.read(self.config)
+        self.links.read(self.engine.model.now, self.config)
+        self.statistics.read(self.config.nodeids)
+        self.icmap.read_only = READ_ONLY
+        if self.config.provider:
+            self.icmap.read_only |= READ_ONLY_WITH_VOTEQUORUM
+
+    def _derive(self) -> CmapKeys:
+        values = self.engine.model.node(self.nodeid).runtime
+        return self._configured | self._members.keys() | runtime(values)
 
 
 class NodeService(Service):
@@ -23,11 +98,16 @@ class NodeService(Service):
     waits_for_sync: ClassVar[bool] = True
     """Whether it leaves requests unread while the node's membership changes (exec/ipc_glue.c)."""
 
-    def __init__(self, engine: Engine, nodeid: int, transport: str) -> None:
-        """`transport` is what cmap says of `system.qb_ipc_type`."""
-        self.engine = engine
-        self.nodeid = nodeid
-        self.transport = transport
+    def __init__(self, local: LocalNode) -> None:
+        self.local = local
+        self.engine = local.engine
+        self.nodeid = local.nodeid
+
+    def connected(self, client: ServerConnection) -> None:
+        self.local.clients.add(self.name, client)
+
+    def disconnected(self, client: ServerConnection) -> None:
+        self.local.clients.remove(client)
 
     @property
     def node(self) -> cluster.NodeModel:
@@ -39,10 +119,6 @@ class NodeService(Service):
         """The configuration that is in force."""
         return self.engine.model.config
 
-    def reaches(self, nodeid: int) -> bool:
-        """Whether the network carries messages between this node and another that is up."""
-        return any({self.nodeid, nodeid} <= set(group) for group in self.engine.model.partitions())
-
     def changed(self) -> None:
         """Something has changed in the cluster; the node is up."""
 
@@ -52,14 +128,16 @@ class ModelService(NodeService, abc.ABC):
 
     kind: ClassVar[cluster.ServiceKind]
 
-    def __init__(self, engine: Engine, nodeid: int, transport: str) -> None:
-        super().__init__(engine, nodeid, transport)
+    def __init__(self, local: LocalNode) -> None:
+        super().__init__(local)
         self._conns: dict[ServerConnection, cluster.Conn] = {}
 
     def connected(self, client: ServerConnection) -> None:
+        super().connected(client)
         self._conns[client] = self.engine.attach(self.nodeid, self.kind, partial(self._deliver, client))
 
     def disconnected(self, client: ServerConnection) -> None:
+        super().disconnected(client)
         conn = self._conns.pop(client, None)
         if conn is not None:
             self.engine.detach(conn)

@@ -1,33 +1,39 @@
-"""The cmap service: a node's keys, to read, iterate over and follow; one can be written, to end wait_for_all.
+"""The cmap service: both maps of a node, to read, iterate over, write and follow.
 
-Strategy: the keys are what the configuration says, and what the model shows; they are put together when
-somebody asks, and kept until the next input to the cluster. Nothing is told when a key changes: after each
-input they are compared with the ones before, if a client tracks any. Source: exec/cmap.c and
-exec/icmap.c of corosync 3.1.7.
+Strategy: a client is on one of two maps, which answer the same questions; what a node's keys are, and who may
+change them, is `icmap`'s and `stats`' affair. votequorum watches what clients write below `quorum.`, as in
+corosync. Source: exec/cmap.c and exec/votequorum.c (`votequorum_refresh_config`) of corosync 3.1.7.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
+from ...cluster import ConfigurationError
 from ...errors import CsErrorCode
 from ...types import ALL_TRACK_TYPES, TrackType, ValueType
 from ...wire import cmap as wire
 from ..connection import ServerConnection
-from ..engine import Engine
 from ..limits import MAX_HANDLES
 from ..service import Route, routes
-from .base import NodeService
-from .keys import CmapKeys, Key, Members, configured, runtime
+from .base import LocalNode, NodeService
+from .icmap import Icmap
+from .keys import Key, rewritten
+from .stats import CLEAR, IPCS, NodeStatistics
 
 CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
 """The key that an operator sets to 1 (votequorum(5))."""
 
 _KNOWN_BITS: Final = int(ALL_TRACK_TYPES)
 """A number: the complement of all flags of an enumeration has none of the bits that are no flag."""
+
+_COMES_AND_GOES: Final = TrackType.ADD | TrackType.DELETE
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,16 +43,51 @@ class _Tracker:
     key: str
     kinds: TrackType
     number: int
+    before: Key | None = None
+    """A statistic's value when the client was last told."""
+
+    def rank(self) -> tuple[bool, int]:
+        """Trackers of the key itself are told first, then the longest prefixes (libqb's trie.c)."""
+        return TrackType.PREFIX in self.kinds, -len(self.key)
 
     def follows(self, key: str, change: TrackType) -> bool:
         matches = key.startswith(self.key) if TrackType.PREFIX in self.kinds else key == self.key
         return matches and change in self.kinds
 
 
-@dataclass
-class _State:
-    """What a client has open."""
+class _Map(Protocol):
+    """What both maps can do."""
 
+    def get(self, name: str) -> Key | None: ...
+    def names(self, prefix: str = "") -> Iterator[str]: ...
+    def set(self, name: str, type_: int, raw: bytes) -> CsErrorCode: ...
+    def delete(self, name: str) -> CsErrorCode: ...
+    def adjust_int(self, name: str, step: int) -> CsErrorCode: ...
+
+
+class _StatsMap:
+    """The statistics, of which clients can only set `stats.clear.`."""
+
+    def __init__(self, statistics: NodeStatistics) -> None:
+        self.get = statistics.get
+        self.names = statistics.names
+        self._clear = statistics.clear
+
+    def set(self, name: str, type_: int, raw: bytes) -> CsErrorCode:
+        return self._clear(name) if name.startswith(CLEAR) else CsErrorCode.ACCESS
+
+    def delete(self, name: str) -> CsErrorCode:
+        return CsErrorCode.NOT_SUPPORTED if name.startswith(CLEAR) else CsErrorCode.ACCESS
+
+    def adjust_int(self, name: str, step: int) -> CsErrorCode:
+        return self.delete(name)
+
+
+@dataclass
+class _Client:
+    """What a client has open, and which map it is on."""
+
+    map: _Map
     iterators: dict[int, Iterator[str]] = field(default_factory=dict)
     trackers: dict[int, _Tracker] = field(default_factory=dict)
     handles: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -60,50 +101,85 @@ class CmapService(NodeService):
 
     name = "cmap"
 
-    def __init__(self, engine: Engine, nodeid: int, transport: str) -> None:
-        super().__init__(engine, nodeid, transport)
-        self._read = self.config
-        self._configured = configured(self._read, nodeid, transport)
-        self._members = Members(self.config)
-        self._clients: dict[ServerConnection, _State] = {}
-        self._known: CmapKeys | None = None
-        """The keys since the last change, if anybody has asked for them."""
-
-    def keys(self) -> CmapKeys:
-        """All current keys, in cmap's order."""
-        if self._known is None:
-            now = self._configured | self._members.keys() | runtime(self.node.runtime)
-            self._known = dict(sorted(now.items()))
-        return self._known
+    def __init__(self, local: LocalNode) -> None:
+        super().__init__(local)
+        self._icmap: Icmap = local.icmap
+        self._stats = _StatsMap(local.statistics)
+        self._clients: dict[ServerConnection, _Client] = {}
+        self._link_names: frozenset[str] = frozenset()
+        local.clients.watchers.append(self._client_came_or_went)
 
     def connected(self, client: ServerConnection) -> None:
-        self._clients[client] = _State()
+        super().connected(client)
+        self._clients[client] = _Client(self._icmap)
 
     def disconnected(self, client: ServerConnection) -> None:
+        super().disconnected(client)
         self._clients.pop(client, None)
+        self._watch()
 
     # --- following changes ---
 
     def changed(self) -> None:
-        if self._read is not self.config:
-            self._read = self.config
-            self._configured = configured(self._read, self.nodeid, self.transport)
-            self._members.read(self._read)
-        self._members.update(self.node.members)
-        before, self._known = self._known, None
-        if before is None or not any(state.trackers for state in self._clients.values()):
-            return
-        now = self.keys()
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                self._tell(key, before.get(key), now.get(key))
+        for client, state in list(self._clients.items()):
+            if state.map is self._stats:
+                for tracker in list(state.trackers.values()):
+                    self._look_at_statistic(client, tracker)
+        self._look_for_links()
+
+    def _watch(self) -> None:
+        """Have keys worked out at each change only while somebody follows them."""
+        followed = any(state.map is self._icmap and state.trackers for state in self._clients.values())
+        self._icmap.watchers[:] = [self._tell] if followed else []
 
     def _tell(self, key: str, old: Key | None, new: Key | None) -> None:
         change = TrackType.ADD if old is None else TrackType.DELETE if new is None else TrackType.MODIFY
+        self._notify(self._icmap, key, change, old, new)
+
+    def _notify(self, of: _Map, key: str, change: TrackType, old: Key | None, new: Key | None) -> None:
         for client, state in list(self._clients.items()):
-            for tracker in list(state.trackers.values()):
-                if tracker.follows(key, change):
-                    client.notify(_notification(tracker.number, key, change, old, new))
+            if state.map is of:
+                latest_first = reversed(state.trackers.values())
+                for tracker in sorted(latest_first, key=_Tracker.rank):
+                    if tracker.follows(key, change):
+                        client.notify(_notification(tracker.number, key, change, old, new))
+
+    def _look_at_statistic(self, client: ServerConnection, tracker: _Tracker) -> None:
+        """Tell of one statistic that is another than before; corosync looks once a second."""
+        if TrackType.PREFIX in tracker.kinds:
+            return
+        key = self._stats.get(tracker.key)
+        if key is not None and key != tracker.before:
+            tracker.before = key
+            # corosync sends the new value in the old one's place as well.
+            client.notify(_notification(tracker.number, tracker.key, TrackType.MODIFY, key, key))
+
+    def _client_came_or_went(self, name: str, here: bool) -> None:
+        if self._followed_statistics():
+            change = TrackType.ADD if here else TrackType.DELETE
+            for word in sorted(IPCS):
+                self._tell_of_statistic(f"{name}.{word}", change)
+
+    def _look_for_links(self) -> None:
+        """Tell of links that a reload has brought or taken."""
+        if not self._followed_statistics():
+            return
+        before, now = self._link_names, frozenset(self._stats.names("stats.knet.node"))
+        self._link_names = now
+        for key in sorted(now - before):
+            self._tell_of_statistic(key, TrackType.ADD)
+        for key in sorted(before - now):
+            self._notify(self._stats, key, TrackType.DELETE, _GONE, _GONE)
+
+    def _tell_of_statistic(self, key: str, change: TrackType) -> None:
+        value = self._stats.get(key)
+        self._notify(self._stats, key, change, value, value)
+
+    def _followed_statistics(self) -> bool:
+        return any(
+            state.map is self._stats and any(each.kinds & _COMES_AND_GOES for each in state.trackers.values())
+            for state in self._clients.values()
+        )
 
     def _track_add(self, client: ServerConnection, request: Any) -> None:
         state, error, handle = self._clients[client], CsErrorCode.OK, 0
@@ -111,24 +187,35 @@ class CmapService(NodeService):
             error = CsErrorCode.INVALID_PARAM
         elif state.full():
             error = CsErrorCode.NO_RESOURCES
+        elif state.map is self._stats and not _can_follow_statistics(request.track_type):
+            error = CsErrorCode.NOT_SUPPORTED
         else:
             handle = next(state.handles)
-            kinds = TrackType(request.track_type)
-            state.trackers[handle] = _Tracker(request.key_name, kinds, request.track_inst_handle)
-            # What its first change will be compared with.
-            self.keys()
+            self._follow(state, handle, request)
         client.respond(wire.TRACK_ADD_RESPONSE.encode(error=error, track_handle=handle))
+
+    def _follow(self, state: _Client, handle: int, request: Any) -> None:
+        # What the first change will be compared with.
+        before = state.map.get(request.key_name)
+        if state.map is self._stats and not self._followed_statistics():
+            self._link_names = frozenset(self._stats.names("stats.knet.node"))
+        kinds = TrackType(request.track_type)
+        state.trackers[handle] = _Tracker(request.key_name, kinds, request.track_inst_handle, before)
+        self._watch()
 
     def _track_delete(self, client: ServerConnection, request: Any) -> None:
         tracker = self._clients[client].trackers.pop(request.track_handle, None)
         error = CsErrorCode.OK if tracker else CsErrorCode.BAD_HANDLE
         number = tracker.number if tracker else 0
+        self._watch()
         client.respond(wire.TRACK_DELETE_RESPONSE.encode(error=error, track_inst_handle=number))
 
     # --- reading ---
 
     def _get(self, client: ServerConnection, request: Any) -> None:
-        key = self.keys().get(request.key_name)
+        # Let the time pass that has passed: some statistics depend on it.
+        self.engine.now()
+        key = self._clients[client].map.get(request.key_name)
         room = request.value_len
         error = CsErrorCode.OK
         if wire.GET_RESPONSE.least_size + room > client.max_msg_size:
@@ -151,20 +238,21 @@ class CmapService(NodeService):
             error = CsErrorCode.NO_RESOURCES
         else:
             handle = next(state.handles)
-            names = [name for name in self.keys() if name.startswith(request.prefix)]
-            state.iterators[handle] = iter(names)
+            state.iterators[handle] = iter([*state.map.names(request.prefix)])
         client.respond(wire.ITER_INIT_RESPONSE.encode(error=error, iter_handle=handle))
 
     def _iter_next(self, client: ServerConnection, request: Any) -> None:
-        iterator = self._clients[client].iterators.get(request.iter_handle)
-        keys = self.keys()
-        name = next((name for name in iterator or () if name in keys), None)
-        if name is None:
+        state = self._clients[client]
+        iterator = state.iterators.get(request.iter_handle)
+        for name in iterator or ():
+            if (key := state.map.get(name)) is not None:
+                response = wire.ITER_NEXT_RESPONSE.encode(
+                    key_name=name, value_len=len(key.raw), type=key.type
+                )
+                break
+        else:
             error = CsErrorCode.BAD_HANDLE if iterator is None else CsErrorCode.NO_SECTIONS
             response = wire.ITER_NEXT_RESPONSE.encode(error=error, key_name="", value_len=0, type=0)
-        else:
-            type_, raw = keys[name]
-            response = wire.ITER_NEXT_RESPONSE.encode(key_name=name, value_len=len(raw), type=type_)
         client.respond(response)
 
     def _iter_finalize(self, client: ServerConnection, request: Any) -> None:
@@ -174,30 +262,61 @@ class CmapService(NodeService):
 
     def _set_current_map(self, client: ServerConnection, request: Any) -> None:
         state, error = self._clients[client], CsErrorCode.OK
+        maps: dict[int, _Map] = {wire.MAP_DEFAULT: self._icmap, wire.MAP_STATS: self._stats}
         if state.iterators or state.trackers:
             error = CsErrorCode.BUSY
-        elif request.map != wire.MAP_DEFAULT:
+        elif request.map not in maps:
             error = CsErrorCode.NOT_EXIST
+        else:
+            state.map = maps[request.map]
         client.respond(wire.SET_CURRENT_MAP_RESPONSE.encode(error=error))
 
     # --- writing ---
 
     def _set(self, client: ServerConnection, request: Any) -> None:
-        error = CsErrorCode.ACCESS
-        if request.key_name == CANCEL_WAIT_FOR_ALL:
-            error = CsErrorCode.OK
-            # votequorum acts on any number above 0, and puts it back to 0 itself.
-            self._configured[CANCEL_WAIT_FOR_ALL] = Key.of(ValueType.UINT8, 0)
-            self.changed()
-            if request.type == ValueType.UINT8 and any(request.value):
-                self.engine.apply(self.engine.model.cancel_wait_for_all, self.nodeid)
+        error = self._write(
+            request.key_name,
+            lambda: self._clients[client].map.set(request.key_name, request.type, request.value),
+        )
         client.respond(wire.SET_RESPONSE.encode(error=error))
 
     def _delete(self, client: ServerConnection, request: Any) -> None:
-        client.respond(wire.DELETE_RESPONSE.encode(error=CsErrorCode.ACCESS))
+        error = self._write(request.key_name, lambda: self._clients[client].map.delete(request.key_name))
+        client.respond(wire.DELETE_RESPONSE.encode(error=error))
 
     def _adjust_int(self, client: ServerConnection, request: Any) -> None:
-        client.respond(wire.ADJUST_INT_RESPONSE.encode(error=CsErrorCode.ACCESS))
+        error = self._write(
+            request.key_name,
+            lambda: self._clients[client].map.adjust_int(request.key_name, request.step),
+        )
+        client.respond(wire.ADJUST_INT_RESPONSE.encode(error=error))
+
+    def _write(self, name: str, write: Callable[[], CsErrorCode]) -> CsErrorCode:
+        before = self._icmap.get(name)
+        error = write()
+        if name.startswith("quorum.") and self._icmap.get(name) != before and self.config.provider:
+            self._refresh_votequorum(name, before)
+        return error
+
+    def _refresh_votequorum(self, name: str, before: Key | None) -> None:
+        """votequorum reads what a client has written.
+
+        A key that is deleted is still there when votequorum looks, as corosync's map tells of a deletion
+        before it carries it out. So that has no effect until something else below `quorum.` changes.
+        """
+        if name == CANCEL_WAIT_FOR_ALL and self._icmap.number(name, ValueType.UINT8):
+            # votequorum acts on any number above 0, and puts it back to 0 itself.
+            self._icmap.put(name, Key.of(ValueType.UINT8, 0))
+            self.engine.apply(self.engine.model.cancel_wait_for_all, self.nodeid)
+            return
+
+        def read(key: str) -> Key | None:
+            return self._icmap.get(key) or (before if key == name else None)
+
+        try:
+            self.engine.apply(self.engine.model.reconfigure, self.nodeid, rewritten(self.config, read))
+        except ConfigurationError as error:
+            _log.warning("node %d: %s: %s", self.nodeid, name, error)
 
     routes: ClassVar[dict[int, Route]] = routes(
         (wire.SET, _set),
@@ -211,6 +330,15 @@ class CmapService(NodeService):
         (wire.TRACK_DELETE, _track_delete),
         (wire.SET_CURRENT_MAP, _set_current_map),
     )
+
+
+def _can_follow_statistics(kinds: int) -> bool:
+    """Of a prefix only that keys come and go is told, both together (`stats_map_track_add`)."""
+    return not kinds & TrackType.PREFIX or kinds & int(_COMES_AND_GOES) == int(_COMES_AND_GOES)
+
+
+_GONE: Final = Key.of(ValueType.UINT64, 0)
+"""Stands for the value of a statistic that is gone."""
 
 
 def _notification(number: int, key: str, change: TrackType, old: Key | None, new: Key | None) -> bytes:

@@ -7,12 +7,14 @@ cmap_keys(7); the types are `main_config_parser_cb`'s in exec/coroparse.c of cor
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ... import cluster
 from ...cluster.config import DEFAULT_LAST_MAN_STANDING_WINDOW, MAX_UINT32
 from ...types import Value, ValueType
-from ...wire.cmap import encode_value
+from ...wire.cmap import NUMBERS, encode_value
 
 _LOOPBACK: Final = ipaddress.IPv4Address("127.0.0.0")
 _LOOPBACK_NODES: Final = 1 << 24
@@ -136,11 +138,11 @@ class Members:
         """Take in a configuration, the first or a changed one."""
         self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
 
-    def update(self, present: tuple[int, ...]) -> None:
+    def update(self, present: frozenset[int]) -> None:
         """Take in the current membership."""
-        for nodeid in set(present) - self._present:
+        for nodeid in present - self._present:
             self._joins[nodeid] = self._joins.get(nodeid, 0) + 1
-        self._present = frozenset(present)
+        self._present = present
 
     def keys(self) -> CmapKeys:
         """The current keys."""
@@ -162,3 +164,35 @@ def runtime(values: dict[str, cluster.RuntimeValue]) -> CmapKeys:
         name: Key.of(type_, value & (0xFF if type_ is ValueType.UINT8 else MAX_UINT32))
         for name, (type_, value) in values.items()
     }
+
+
+def rewritten(config: cluster.ClusterConfig, keys: Callable[[str], Key | None]) -> cluster.ClusterConfig:
+    """A configuration as one node reads it from its keys: `quorum.` as written there, the rest as it is.
+
+    A key of another type than corosync's counts as missing (`votequorum_readconfig`).
+    """
+
+    def number(name: str, type_: ValueType) -> int | None:
+        key = keys(name)
+        return int(NUMBERS[type_].unpack(key.raw)[0]) if key and key.type is type_ else None
+
+    def setting(name: str, usual: int) -> int:
+        value = number(f"quorum.device.{name}", ValueType.UINT32)
+        return usual if value is None else value
+
+    model = keys("quorum.device.model")
+    device = None
+    if model is not None and model.type is ValueType.STRING and model.raw != b"\0":
+        usual = cluster.DeviceConfig()
+        device = cluster.DeviceConfig(
+            model=model.raw[:-1].decode("utf-8", "surrogateescape"),
+            votes=number("quorum.device.votes", ValueType.UINT32),
+            timeout=setting("timeout", usual.timeout),
+            sync_timeout=setting("sync_timeout", usual.sync_timeout),
+        )
+    return replace(
+        config,
+        expected_votes=number("quorum.expected_votes", ValueType.UINT32),
+        two_node=bool(number("quorum.two_node", ValueType.UINT8)),
+        device=device,
+    )
