@@ -480,6 +480,10 @@ def test_whatever_a_client_sends_is_answered_once_or_ends_it(service: str, trans
     holds()
 
 
+def has_node(cluster: SimulatedCluster) -> bool:
+    return 1 in cluster.model.nodes
+
+
 async def _send_all(service: str, transport: Transport, sent: list[bytes]) -> None:
     async with simulated_cluster(3, transport=transport) as cluster:
         honest = await cluster.connect(1)
@@ -490,8 +494,12 @@ async def _send_all(service: str, transport: Transport, sent: list[bytes]) -> No
                         answer = await connection.request(request)
                     assert struct.unpack_from("=8xi", answer)[0] == len(answer)
             except CsError:
-                # Only a farewell ends a connection whose requests are whole.
-                assert any(request[:4] == struct.pack("=i", -3) for request in sent)
+                # Only a farewell ends a connection whose requests are whole, or the end of the node.
+                assert any(request[:4] == struct.pack("=i", -3) for request in sent) or not has_node(cluster)
+        if not has_node(cluster):
+            assert service == "cfg", "no other service is asked to end a node"
+            cluster.up(1)
+            honest = await cluster.connect(1)
         cluster.partition({1}, {2, 3})
         cluster.heal()
         await is_served(honest)
