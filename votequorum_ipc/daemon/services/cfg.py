@@ -96,7 +96,13 @@ class CfgService(NodeService):
                 "interface_status": _filled(statuses),
             },
         )
-        client.respond(wire.RINGSTATUSGET_RESPONSE.encode(interface_count=len(names), interfaces=interfaces))
+        response = wire.RINGSTATUSGET_RESPONSE.encode(interface_count=len(names), interfaces=interfaces)
+        if len(response) > client.max_msg_size:
+            # corosync loses an answer that is too large for the client's ring.
+            response = wire.RINGSTATUSGET_RESPONSE.encode(
+                error=CsErrorCode.NO_MEMORY, interface_count=0, interfaces=b""
+            )
+        client.respond(response)
 
     def _ring_status(self, number: int) -> str:
         """A character for each node, by node id: its link's bits, or n for this node."""
