@@ -74,7 +74,8 @@ def comparable(status: Shape) -> Shape:
         }
         for member in status["members"]
     ]
-    shape = {key: value for key, value in status.items() if key not in ("time", "quorum_type")}
+    shown_by_both = ("provider", "nodes", "node_id", "ring_id", "quorate", "votequorum", "members", "qdevice")
+    shape = {key: status[key] for key in shown_by_both}
     return {**shape, "votequorum": {**status["votequorum"], "flags": own_flags}, "members": members}
 
 
