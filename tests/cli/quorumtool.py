@@ -32,9 +32,13 @@ def shown(daemon: Daemon, *options: str) -> str:
     return str(result.stdout)
 
 
+OURS_ALONE = ("Date:", "Reason:", "Margin:")
+"""Lines of a status that differ, or that corosync-quorumtool does not have."""
+
+
 def words(text: str) -> list[list[str]]:
-    """The lines of a status as lists of words, without the date: what must be the same for people."""
-    return [line.split() for line in text.rstrip().splitlines() if not line.startswith("Date:")]
+    """The lines of a status that must be the same for people, as lists of words."""
+    return [line.split() for line in text.rstrip().splitlines() if not line.startswith(OURS_ALONE)]
 
 
 def figures(daemon: Daemon) -> Shape:
