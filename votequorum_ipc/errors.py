@@ -1,7 +1,7 @@
 """Every failure is a `CsError`, with one subclass for each `cs_error_t` of corosync's corotypes.h.
 
 A caller writes `except TryAgain` where C compares with CS_ERR_TRY_AGAIN. Names and numbers are those of
-corotypes.h without the prefix. `error_from_code` turns what a daemon answered into the class,
+corotypes.h without the prefix. `error_from_code` turns a daemon's answer into the exception.
 `error_from_errno` does what libqb's clients do with a negative errno.
 """
 
@@ -117,7 +117,7 @@ class Access(CsError):
 
 
 class NotExist(CsError):
-    """What was asked for does not exist (CS_ERR_NOT_EXIST)."""
+    """It does not exist (CS_ERR_NOT_EXIST)."""
 
     code = CsErrorCode.NOT_EXIST
 
@@ -177,7 +177,7 @@ class FailedOperation(CsError):
 
 
 class MessageError(CsError):
-    """A message is malformed, or speaks of a ring that is gone (CS_ERR_MESSAGE_ERROR).
+    """A message is malformed, or names a ring that is gone (CS_ERR_MESSAGE_ERROR).
 
     `field` names what is wrong when the message came from the other end and could not be decoded, such
     as "getinfo response.size"; it is None when the daemon itself answered with this code, as it does to
@@ -248,7 +248,7 @@ def error_from_code(code: int, message: str = "") -> CsError:
     try:
         cls = ERROR_CLASSES[CsErrorCode(code)]
     except (ValueError, KeyError):
-        return MessageError(f"{code} is no cs_error_t that reports a failure", field="error")
+        return MessageError(f"{code} is not a cs_error_t that reports a failure", field="error")
     return cls(message)
 
 
@@ -279,7 +279,7 @@ _BY_ERRNO: dict[int, CsErrorCode] = {
 
 
 def error_from_errno(number: int, message: str = "") -> CsError:
-    """The exception a C client would report for a positive errno; what has no code of its own is `Library`.
+    """The exception that a C client would report for a positive errno. An errno without a code is `Library`.
 
     Source: `qb_to_cs_error` in corosync's common_lib/error_conversion.c.
     """

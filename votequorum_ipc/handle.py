@@ -1,4 +1,4 @@
-"""What `Votequorum`, `Quorum` and `Cmap` have in common: calls, events, dispatch and the end of a handle.
+"""What all clients have in common: calls, events, dispatch and the end of a handle.
 
 Strategy: a handle is a connection plus two tables, one that turns an event's id into a value and one that
 explains an error in the words of the call. Events are decoded when they are consumed, whether by `events`,
@@ -106,14 +106,14 @@ class Handle(Generic[EventT]):
     def events(self) -> AsyncIterator[EventT]:
         """The events in order, from `trackstart` on: `async for event in handle.events()`.
 
-        Never ends by itself. Raises `BadOperation` when `trackstart` was not called before, as it would wait
-        for ever; `Library` when the daemon is gone, after everything it delivered before; `BadHandle` when
+        Never ends by itself. Raises `BadOperation` if `trackstart` was not called, since it would wait for
+        ever; `Library` when the daemon is gone, after everything that it delivered before; `BadHandle` when
         the handle is finalized; `MessageError` for an event that cannot be decoded, which is then skipped;
-        `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` gathered here, which has ended the
+        `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` was queued here, which has ended the
         connection.
 
         Events are fetched while a task of this process waits on this handle, for an event or an answer.
-        Otherwise they wait in the daemon: in a ring of 12 KiB first, and then in its memory.
+        Otherwise they wait in the daemon: first in a ring of 12 KiB, then in its memory.
         """
         return _Events(self)
 
@@ -130,14 +130,14 @@ class Handle(Generic[EventT]):
         """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
 
         `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
-        counts and is dropped. Returns when another task finalizes the handle while this one waits. Raises
+        counts, and is dropped. Returns when another task finalizes the handle while this one waits. Raises
         `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a callback finalized the
         handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and what a callback raises.
         """
         try:
             flags = DispatchFlags(flags)
         except ValueError:
-            raise InvalidParam(f"{flags!r} is none of DispatchFlags") from None
+            raise InvalidParam(f"{flags!r} is not one of DispatchFlags") from None
         waits = flags in (DispatchFlags.ONE, DispatchFlags.BLOCKING)
         once = flags in (DispatchFlags.ONE, DispatchFlags.ONE_NONBLOCKING)
         while True:
@@ -180,10 +180,10 @@ class Handle(Generic[EventT]):
         return decode(raw)
 
     def fileno(self) -> int:
-        """A descriptor that polls readable while an event waits, as `votequorum_fd_get` gives.
+        """A descriptor that polls readable while an event waits, like that of `votequorum_fd_get`.
 
         For other event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is also
-        readable when the daemon is gone, and may be once more right after an event was taken. Read nothing
+        readable when the daemon is gone, and may be readable once more right after an event was taken. Read nothing
         from it. Raises `BadHandle` when the handle was finalized.
         """
         return self._connection.fileno()

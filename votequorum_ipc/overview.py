@@ -174,7 +174,7 @@ class _Asking:
             self.errors[service] = error
 
     async def ask(self, service: str, question: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer of a service; None, and its error, where there is none in time."""
+        """A service's answer; None, with its error noted, if no answer comes in time."""
         share = max(self._deadline - current_time(), 0) * _SHARES[service]
         error: CsError = Timeout(f"{service} has not answered for {share:.1f} s")
         with move_on_after(share):

@@ -34,15 +34,15 @@ _HINTS: Final = {
 class Quorum(Handle[QuorumEvent]):
     """A handle on the quorum service of the daemon on this machine.
 
-    Any number of tasks may call at once. Every call can be cancelled and leaves the handle good. Each raises,
-    besides what it lists itself: `Library` when the daemon is gone, `BadHandle` when the handle was
+    Any number of tasks may call at once. Cancelling a call leaves the handle usable. Each call raises,
+    besides what it lists: `Library` when the daemon is gone, `BadHandle` when the handle was
     finalized, `MessageError` for an answer that cannot be decoded.
     """
 
     STARTS_EVENTS = "trackstart"
 
     quorum_type: QuorumType
-    """Whether the daemon has a quorum provider (`SET`) or takes itself for quorate always (`FREE`)."""
+    """Whether the daemon has a quorum provider (`SET`) or always calls itself quorate (`FREE`)."""
 
     @classmethod
     async def initialize(
@@ -57,8 +57,8 @@ class Quorum(Handle[QuorumEvent]):
         """Connect to the service (quorum_initialize(3), quorum_model_initialize(3)).
 
         The callbacks, plain or async functions of one event, are what `dispatch` calls: `quorum_notify` with
-        a `QuorumV0Notification` or a `QuorumV1Notification` as the model has it, `nodelist_notify` with model
-        1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others,
+        a `QuorumV0Notification` or a `QuorumV1Notification`, depending on the model; `nodelist_notify` with
+        model 1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others,
         and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may not use
         it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
         `InvalidParam` for another model or one that the daemon does not know.
@@ -97,15 +97,15 @@ class Quorum(Handle[QuorumEvent]):
     async def trackstart(self, flags: TrackFlags = TrackFlags.CHANGES) -> None:
         """Have events sent (quorum_trackstart(3)).
 
-        With CURRENT or CHANGES the state of now is sent first: with model 1 a node list, then a quorum
-        notification; with model 0 the latter alone. Raises `Exist` when this handle tracks already; the
-        state of now is sent all the same.
+        With CURRENT or CHANGES the current state is sent first: with model 1 a node list, then a quorum
+        notification; with model 0 the latter alone. Raises `Exist` if this handle already tracks; the
+        current state is sent anyway.
         """
         self._events_started = True
         await self._call(wire.TRACKSTART, wire.TRACKSTART_RESPONSE, track_flags=flags)
 
     async def trackstop(self) -> None:
-        """Have no more events sent (quorum_trackstop(3)). No error, either, when nothing was tracked."""
+        """Have no more events sent (quorum_trackstop(3)). Not an error if nothing was tracked."""
         await self._call(wire.TRACKSTOP, wire.TRACKSTOP_RESPONSE)
 
 

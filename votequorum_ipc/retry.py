@@ -1,7 +1,7 @@
-"""Trying again, for callers who ask for it: `TryAgain` is never hidden otherwise.
+"""Trying again, for callers who ask for it. Nothing else in this library hides `TryAgain`.
 
-Strategy: pauses double from one attempt to the next, up to a limit, and each is shortened by up to a half by
-chance, so that nodes which were refused at the same time do not come back at the same time.
+Strategy: pauses double from one attempt to the next, up to a limit. Each is shortened at random by up to a half,
+so that nodes which were refused at the same moment do not all return at the same moment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_PAUSE: Final = 1.0
 
 
 class Backoff:
-    """Pauses in seconds: each twice the one before, up to `most`, less up to a half by chance."""
+    """Pauses in seconds: each twice the one before, up to `most`, shortened at random by up to a half."""
 
     def __init__(self, first: float = FIRST_PAUSE, most: float = LONGEST_PAUSE) -> None:
         self._next = first
@@ -35,12 +35,12 @@ class Backoff:
 
 
 async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) -> T:
-    """Make a call, and again as long as the daemon answers `TryAgain`.
+    """Make a call, and repeat it as long as the daemon answers `TryAgain`.
 
     `deadline` is on the clock of the event loop: `deadline=trio.current_time() + 30` under trio,
     `deadline=asyncio.get_running_loop().time() + 30` under asyncio. At least one attempt is made. `TryAgain`
-    is raised when the next attempt would come after the deadline. A call that is under way is not cut short:
-    use a cancel scope or `asyncio.timeout` against a daemon that hangs. Raises whatever else the call does.
+    is raised when the next attempt would come after the deadline. A call in progress is not cut short: use a
+    cancel scope or `asyncio.timeout` against a daemon that hangs. Raises whatever else the call raises.
     """
     backoff = Backoff()
     too_late = current_time() > deadline

@@ -38,8 +38,8 @@ class NodeState(enum.IntEnum):
 class OpenFlag(enum.IntFlag):
     """Flags that keep bits without a name, and do not remember them.
 
-    `enum` keeps every combination that it has seen for ever. That is bounded for known bits. The others are
-    the other end's choice, 4 billion of them, and would be 400 bytes each.
+    `enum` keeps every combination that it has ever seen. Known bits bound their number. Unknown bits do not: the
+    other end chooses among 4 billion combinations, and each would take 400 bytes.
     """
 
     @classmethod
@@ -81,9 +81,9 @@ class TrackFlags(OpenFlag):
     """What `trackstart` asks for (CS_TRACK_* in corotypes.h)."""
 
     CURRENT = 1
-    """The state of now, once."""
+    """The current state, once."""
     CHANGES = 2
-    """The state of now, then each change."""
+    """The current state, then each change."""
     CHANGES_ONLY = 4
     """Each change from now on."""
 
@@ -94,11 +94,11 @@ class DispatchFlags(enum.IntEnum):
     ONE = 1
     """One event; waits for it."""
     ALL = 2
-    """All events that are here now; waits for none."""
+    """All events that have arrived; does not wait."""
     BLOCKING = 3
     """Every event, until the handle is finalized or the daemon goes."""
     ONE_NONBLOCKING = 4
-    """One event, or `TryAgain` when none is here."""
+    """One event, or `TryAgain` if none has arrived."""
 
 
 class QuorumType(enum.IntEnum):
@@ -347,7 +347,7 @@ class QuorumV1Notification:
 class QuorumNodelistNotification:
     """quorum, model 1: a new membership, and who joined and left by it (message 7).
 
-    The one that `trackstart` sends for the state of now has empty `joined` and `left`.
+    The one that `trackstart` sends for the current state has empty `joined` and `left`.
     """
 
     ring_id: RingId
@@ -639,7 +639,7 @@ class TotemStatistics(NamedTuple):
     continuous_gather: int
     """Attempts to form a membership since the last success."""
     firewall_enabled_or_nic_failure: int
-    """1 when so many failed that corosync suspects the network."""
+    """1 when enough failed that corosync suspects the network."""
 
     @property
     def token_losses(self) -> int:

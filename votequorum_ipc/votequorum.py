@@ -82,7 +82,7 @@ _HINTS: Final = {
     (
         "qdevice_poll",
         CsErrorCode.MESSAGE_ERROR,
-    ): "{ring_id} is not the ring id of now; the last node list notification has it",
+    ): "{ring_id} is not the current ring id; the last node list notification has it",
     ("qdevice_master_wins", CsErrorCode.ACCESS): _MAY_NOT,
     ("qdevice_master_wins", CsErrorCode.NOT_EXIST): _NO_DEVICE,
     ("qdevice_master_wins", CsErrorCode.INVALID_PARAM): _OTHER_DEVICE,
@@ -201,8 +201,8 @@ class Votequorum(Handle[VotequorumEvent]):
     async def trackstart(self, context: int = 0, flags: TrackFlags = TrackFlags.CHANGES) -> None:
         """Have events sent (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
 
-        With CURRENT or CHANGES the state of now is sent first: a node list, then a quorum notification.
-        Raises `Exist` when this handle tracks already; the state of now is sent all the same.
+        With CURRENT or CHANGES the current state is sent first: a node list, then a quorum notification.
+        Raises `Exist` if this handle already tracks; the current state is sent anyway.
         """
         if isinstance(context, TrackFlags):
             raise InvalidParam(f"the context comes first: trackstart(flags=TrackFlags.{context.name})")

@@ -1,10 +1,10 @@
 """Quorum for as long as a program runs: `async with watch_quorum() as watcher`.
 
-Strategy: nothing runs between calls. Whoever asks takes what the daemon has reported since, and has it asked
-for its state now (`follow`). When the daemon is lost, the state is unknown at once. The next question looks
-for it again, after pauses that grow, and follows it anew from the state that it has then.
+Strategy: nothing runs between calls. A call takes what the daemon has reported since the last one, and asks the
+daemon for its current state (`follow`). When the daemon is lost, the state is unknown at once. The next call
+looks for the daemon again, with growing pauses, and follows it from the state that it has then.
 
-"Not quorate" is what a daemon says; "unknown" is that nobody can say anything. They differ.
+"Not quorate" is what a daemon says; "unknown" means that no daemon says anything. They differ.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
     def _asking(self) -> Iterator[None]:
         self._check_open()
         if self._asked:
-            raise Busy("another task is asking this watcher: give each task a watcher of its own")
+            raise Busy("another task is asking this watcher: give each task its own watcher")
         self._asked = True
         try:
             yield
@@ -140,7 +140,7 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
                 await self._follower.wait(self._patience)
 
     async def _status(self) -> ClusterStatus | None:
-        """The status now; None, and `_error`, where nobody can tell."""
+        """The current status; None, with `_error` set, if it is unknown."""
         error: CsError
         try:
             with move_on_after(self._patience):

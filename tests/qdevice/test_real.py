@@ -306,7 +306,7 @@ async def test_corosync_itself_refuses_a_vote_about_a_ring_that_has_just_gone(pa
         await voter.cast(True, view)
         pair.partition([1], [2])
         await eventually_async(lambda: len(log_times(pair[1], begun)) > before)
-        with pytest.raises(MessageError, match="is not the ring id of now"):
+        with pytest.raises(MessageError, match="is not the current ring id"):
             await raw.qdevice_poll("device", True, view.ring_id)
         await voter.changed()
         with pytest.raises(MessageError, match="membership has changed"):

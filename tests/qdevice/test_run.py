@@ -329,7 +329,7 @@ async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_o
         while device._votequorum.connection.next_event_nowait() is not None:
             """The node list is lost."""
         assert device.ring_id == view.ring_id
-        with pytest.raises(MessageError, match="is not the ring id of now"):
+        with pytest.raises(MessageError, match="is not the current ring id"):
             await device.cast(True, view)
         assert device.ring_id != view.ring_id
         await device.cast(True, await device.next_view())

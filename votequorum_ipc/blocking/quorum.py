@@ -64,9 +64,9 @@ class Quorum(Handle[QuorumEvent]):
     def trackstart(self, flags: TrackFlags = TrackFlags.CHANGES, *, timeout: float | None = None) -> None:
         """Have events sent (quorum_trackstart(3)).
 
-        With CURRENT or CHANGES the state of now is sent first: with model 1 a node list, then a quorum
-        notification; with model 0 the latter alone. Raises `Exist` when this handle tracks already; the
-        state of now is sent all the same.
+        With CURRENT or CHANGES the current state is sent first: with model 1 a node list, then a quorum
+        notification; with model 0 the latter alone. Raises `Exist` if this handle already tracks; the
+        current state is sent anyway.
         """
         call(self._handle.trackstart(flags), timeout)
 

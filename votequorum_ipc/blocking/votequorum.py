@@ -98,8 +98,8 @@ class Votequorum(Handle[VotequorumEvent]):
     ) -> None:
         """Have events sent (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
 
-        With CURRENT or CHANGES the state of now is sent first: a node list, then a quorum notification.
-        Raises `Exist` when this handle tracks already; the state of now is sent all the same.
+        With CURRENT or CHANGES the current state is sent first: a node list, then a quorum notification.
+        Raises `Exist` if this handle already tracks; the current state is sent anyway.
         """
         call(self._handle.trackstart(context, flags), timeout)
 
