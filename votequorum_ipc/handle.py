@@ -183,8 +183,8 @@ class Handle(Generic[EventT]):
         """A descriptor that polls readable while an event waits, like that of `votequorum_fd_get`.
 
         For other event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is also
-        readable when the daemon is gone, and may be readable once more right after an event was taken. Read nothing
-        from it. Raises `BadHandle` when the handle was finalized.
+        readable when the daemon is gone, and may be readable once more right after an event was taken. Read
+        nothing from it. Raises `BadHandle` when the handle was finalized.
         """
         return self._connection.fileno()
 

@@ -58,9 +58,9 @@ class Quorum(Handle[QuorumEvent]):
 
         The callbacks, plain or async functions of one event, are what `dispatch` calls: `quorum_notify` with
         a `QuorumV0Notification` or a `QuorumV1Notification`, depending on the model; `nodelist_notify` with
-        model 1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others,
-        and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may not use
-        it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
+        model 1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for
+        others, and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may
+        not use it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
         `InvalidParam` for another model or one that the daemon does not know.
         """
         if model not in (wire.MODEL_V0, wire.MODEL_V1):

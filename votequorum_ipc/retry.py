@@ -1,7 +1,7 @@
 """Trying again, for callers who ask for it. Nothing else in this library hides `TryAgain`.
 
-Strategy: pauses double from one attempt to the next, up to a limit. Each is shortened at random by up to a half,
-so that nodes which were refused at the same moment do not all return at the same moment.
+Strategy: pauses double from one attempt to the next, up to a limit. Each is shortened at random by up to a
+half, so that nodes which were refused at the same moment do not all return at the same moment.
 """
 
 from __future__ import annotations

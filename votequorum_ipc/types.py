@@ -38,8 +38,8 @@ class NodeState(enum.IntEnum):
 class OpenFlag(enum.IntFlag):
     """Flags that keep bits without a name, and do not remember them.
 
-    `enum` keeps every combination that it has ever seen. Known bits bound their number. Unknown bits do not: the
-    other end chooses among 4 billion combinations, and each would take 400 bytes.
+    `enum` keeps every combination that it has ever seen. Known bits bound their number. Unknown bits do not:
+    the other end chooses among 4 billion combinations, and each would take 400 bytes.
     """
 
     @classmethod

@@ -1,8 +1,8 @@
 """Quorum for as long as a program runs: `async with watch_quorum() as watcher`.
 
-Strategy: nothing runs between calls. A call takes what the daemon has reported since the last one, and asks the
-daemon for its current state (`follow`). When the daemon is lost, the state is unknown at once. The next call
-looks for the daemon again, with growing pauses, and follows it from the state that it has then.
+Strategy: nothing runs between calls. A call takes what the daemon has reported since the last one, and asks
+the daemon for its current state (`follow`). When the daemon is lost, the state is unknown at once. The next
+call looks for the daemon again, with growing pauses, and follows it from the state that it has then.
 
 "Not quorate" is what a daemon says; "unknown" means that no daemon says anything. They differ.
 """

@@ -145,7 +145,7 @@ def test_a_handle_belongs_to_its_thread(vq: Votequorum) -> None:
     thread = threading.Thread(target=call)
     thread.start()
     thread.join()
-    assert [str(error).partition(": ")[2] for error in errors] == ["each needs one of its own"] * 3
+    assert [str(error).partition(": ")[2] for error in errors] == ["each thread needs its own"] * 3
 
 
 def test_threads_with_a_handle_each_do_not_disturb_one_another(daemon: Daemon) -> None:

@@ -1,11 +1,11 @@
 """Waiting under asyncio, and under loops that keep its rules, such as uvloop.
 
-Strategy: a parked task waits for a future. The one that drives a connection waits for the connection's epoll
-descriptor, which stays registered with the loop from one wait to the next: an edge while nobody waits takes
-the registration back. asyncio cancels by throwing CancelledError once, also into a task that was woken and
-has not run yet; so nothing here counts on a wait's having ended well.
+Strategy: a parked task waits for a future. The task that drives a connection waits for the connection's epoll
+descriptor, which stays registered with the loop from one wait to the next. An edge while no task waits
+removes the registration. asyncio cancels by throwing CancelledError once, and does so even to a task that was
+woken and has not run yet. So nothing here assumes that a wait that was satisfied also returns.
 
-A scope that is shielded waits again when it is cancelled, and raises CancelledError at its end.
+In a shielded scope, a cancelled wait is repeated, and CancelledError is raised at the end of the scope.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class _Scope:
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("asyncio cancels tasks only, and this is none: await it in a task")
+            raise RuntimeError(
+                "asyncio can cancel a task only, and this runs outside one: await it in a task"
+            )
         self._task = task
         self.cancelling = task.cancelling()
         """Cancellations of the task that are not this scope's."""
@@ -82,7 +84,7 @@ _scopes: weakref.WeakKeyDictionary[asyncio.Task[Any], _Scope] = weakref.WeakKeyD
 
 
 def _put_off(error: asyncio.CancelledError) -> bool:
-    """Whether a shield holds this cancellation back, which is to be raised at the shield's end."""
+    """Whether a shield holds this cancellation back, to be raised at the end of the shield."""
     task = asyncio.current_task()
     scope = None if task is None else _scopes.get(task)
     inside = []
@@ -98,7 +100,7 @@ def _put_off(error: asyncio.CancelledError) -> bool:
 
 
 async def _wait(future: asyncio.Future[None], again: Callable[[], asyncio.Future[None]]) -> None:
-    """Wait for a future; where a shield holds a cancellation back, for another one from `again`."""
+    """Wait for a future; if a shield holds a cancellation back, wait for another one from `again`."""
     while True:
         try:
             await future

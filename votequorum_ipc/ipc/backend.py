@@ -51,13 +51,13 @@ class Edges(Protocol):
     """One connection's epoll descriptor, for the one task that drives the connection."""
 
     async def wait(self, seconds: float | None) -> None:
-        """Return after an edge, an `interrupt`, or so many seconds. May also return without a reason."""
+        """Return after an edge, an `interrupt`, or `seconds`. May also return without a reason."""
 
     def interrupt(self) -> None:
         """Let the task that waits here return. Called only while there is one."""
 
     def close(self) -> None:
-        """The descriptor is about to be closed; nobody waits on it."""
+        """The descriptor is about to be closed; no task waits on it."""
 
 
 class Watched(Protocol):
@@ -89,13 +89,13 @@ class Backend(Protocol):
         """Seconds on the loop's clock."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds."""
+        """Wait for that many seconds."""
 
     async def checkpoint(self) -> None:
         """Let other tasks run, and be cancelled if that is due."""
 
     async def checkpoint_if_cancelled(self) -> None:
-        """Be cancelled if that is due. Raises `RuntimeError` outside of the backend's own loop."""
+        """Be cancelled if that is due. Raises `RuntimeError` outside the backend's own loop."""
 
     async def give_way(self) -> None:
         """Let other tasks run. trio cancels no task here; asyncio may."""
@@ -190,7 +190,7 @@ def current_time() -> float:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait for so many seconds."""
+    """Wait for that many seconds."""
     await current().sleep(seconds)
 
 
@@ -200,7 +200,7 @@ async def checkpoint() -> None:
 
 
 def move_on_after(seconds: float, *, shield: bool = False) -> Scope:
-    """End a block after so many seconds: `with move_on_after(2) as scope: ...`, as in trio.
+    """End a block after that many seconds: `with move_on_after(2) as scope: ...`, as in trio.
 
     `scope.cancelled_caught` then says whether it was ended. Scopes nest. A cancellation that comes from
     elsewhere is never swallowed. With `shield`, the block's waits are not cut short by one: trio delivers it

@@ -1,8 +1,8 @@
 """Waiting in the calling thread, without an event loop.
 
-Strategy: a coroutine that waits through this backend never gives way: where others would, it blocks in
-`poll`. So one `send` runs it to its end. A deadline bounds each `poll`; when it has passed, `DeadlinePassed`
-goes up through the coroutine to the scope that it belongs to, as a cancellation does under trio.
+Strategy: a coroutine that waits through this backend never yields: it blocks in `poll` instead. So one `send`
+runs it to its end. A deadline bounds each `poll`. When the deadline has passed, `DeadlinePassed` goes up
+through the coroutine to the scope that it belongs to, as a cancellation does under trio.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _block(poll: Callable[..., Any], seconds: float = INFINITY) -> None:
-    """`poll`, for at most so many seconds and not beyond the deadline."""
+    """`poll`, for at most `seconds` and not beyond the deadline."""
     scope: _Scope | None = BLOCKING.scope
     left = INFINITY if scope is None else scope.deadline - time.monotonic()
     if left <= 0:
@@ -93,7 +93,7 @@ class _Edges:
         _block(self._poll, INFINITY if seconds is None else seconds)
 
     def interrupt(self) -> None:
-        """Nobody else runs in this thread while it waits."""
+        """No other task runs in this thread while it waits."""
 
     def close(self) -> None:
         """Nothing is registered."""
@@ -122,7 +122,7 @@ class BlockingBackend:
             raise DeadlinePassed
 
     async def give_way(self) -> None:
-        """There is nobody to give way to."""
+        """There is no other task."""
 
     def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
         return _Scope(seconds, shield)
@@ -138,7 +138,7 @@ class BlockingBackend:
         raise Busy("this handle is in a call already, which a signal handler interrupted: one call at a time")
 
     def unpark(self, waiter: Any) -> None:
-        """Nobody is parked."""
+        """No task is ever parked."""
 
     async def wait_for_any(self, connections: Sequence[Watched]) -> None:
         poller = select.poll()
@@ -151,7 +151,7 @@ class BlockingBackend:
         return function(*args)
 
     def closing(self, descriptor: Any) -> None:
-        """Nobody waits."""
+        """No task waits."""
 
 
 def _wait_for(sock: HasDescriptor, events: int) -> None:

@@ -1,13 +1,14 @@
-"""A connection to a libqb service, shared by any number of tasks, with no task or thread of its own.
+"""A connection to a libqb service, shared by any number of tasks. It starts no task and no thread.
 
-Strategy: of the tasks that wait, for a response or for an event, one drives. It gives the others a turn to
-put their requests beside its own, sends them together, looks for the response, for a few microseconds without
-waiting where that has paid off, and then waits for an edge of the connection's epoll descriptor. Whatever has
-come goes to whoever waits for it. When the driver has what it wanted, or is cancelled, another waiting task
-takes over. So a response wakes its caller directly, and nothing runs when nobody waits.
+Strategy: one of the waiting tasks drives, that is, does the I/O for all of them. It gives the others a turn
+to add their requests, sends all requests together, and looks for its response: first for a few microseconds
+without waiting, where that has paid off, then by waiting for an edge of the connection's epoll descriptor.
+Each response and event that arrives goes to the task that waits for it. When the driver has what it wanted,
+or is cancelled, another waiting task takes over. So a response wakes its caller directly, and nothing runs
+while no task waits.
 
-It belongs to the thread that made it, and to the process: another thread's calls are refused, and after a
-fork the child's copy is dead, frees what it inherited, and leaves everything that is shared alone.
+A connection belongs to the thread and to the process that made it. It refuses calls from other threads. After
+a fork the child's copy is dead: it frees what it inherited, and touches nothing that is shared.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ _HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 class Connection:
     """An open connection to a libqb service: `request`, `next_event`, `aclose`. Made by `connect`.
 
-    An async context manager. Any number of tasks may use it at once, all of them in the thread that made it:
-    elsewhere each method raises `BadHandle`, and so does it in a child that this process forks. Events that
-    nobody takes are kept up to `EVENT_LIMIT`.
+    An async context manager. Any number of tasks may use it at once, all in the thread that made it. In
+    another thread, and in a forked child, each method raises `BadHandle`. Events that no task takes are kept
+    up to `EVENT_LIMIT`.
     """
 
     def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll, backend: Backend) -> None:
@@ -124,7 +125,7 @@ class Connection:
         try:
             exchange.unsent.append(call)
             self._send_unless_driven()
-            # Where nobody else waits it drives at once, as `_wait` would have it do.
+            # With no other task waiting it drives at once, as it would from `_wait`.
             await (self._drive(call) if waiting.driver is None else self._wait(call))
         except BaseException:
             exchange.abandon(call)
@@ -298,10 +299,10 @@ class Connection:
         return self._readiness.fileno()
 
     async def aclose(self) -> None:
-        """End the connection and free everything. Whoever waits on it gets `BadHandle`. Always frees, also
-        when cancelled; doing it again does nothing. Raises `BadHandle` in another thread than its own.
+        """End the connection and free everything. Tasks that wait on it get `BadHandle`. Always frees, even
+        if cancelled; a second call does nothing. Raises `BadHandle` in another thread than its own.
 
-        Where the daemon's process has died, its files in /dev/shm are removed, as libqb's client does.
+        If the daemon's process has died, its files in /dev/shm are removed, as libqb's client does.
         """
         if self._closed is None:
             self._check_ours()
@@ -325,7 +326,7 @@ class Connection:
             self._forgotten()
 
     def _forgotten(self) -> None:
-        """Warn of this connection, which nobody has closed, and free everything."""
+        """Warn that this connection was not closed, and free everything."""
         try:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:
@@ -375,8 +376,8 @@ class Connection:
                 waiting.wake_next_driver()
 
     def _look(self) -> None:
-        """Take everything that has come, and send what waited for room."""
-        # Edges are taken off before anything is looked at: one that comes later wakes the next wait.
+        """Take everything that has arrived, and send what waited for room."""
+        # Edges are taken before anything is looked at: an edge that comes later ends the next wait.
         hung_up = False
         for descriptor, edges in self._epoll.poll(0):
             if edges & _HANG_UP and descriptor == self._socket.fileno():
@@ -397,8 +398,8 @@ class Connection:
     def _delay_for_later(self) -> float | None:
         """Seconds after which to look for a response that no edge will announce; None when one will.
 
-        No edge will when the daemon has read every request's byte. It answers before it reads the byte, so a
-        response that is here by now has an edge that waits to be seen; one that is not comes later.
+        No edge will once the daemon has read every request's byte. It answers before it reads the byte. So a
+        response that has arrived by now has an edge that is still to be seen; any other comes later.
         """
         if not self._exchange.unanswered:
             self._later_delay = _LATER_FIRST_DELAY
@@ -427,7 +428,7 @@ class Connection:
     def check_thread(self) -> None:
         """Raises `BadHandle` in another thread than the connection's own."""
         if self._closed is None and get_ident() != self._thread:
-            raise BadHandle(f"{self!r} belongs to another thread: each needs one of its own")
+            raise BadHandle(f"{self!r} belongs to another thread: each thread needs its own")
 
     def _check_ours(self) -> None:
         if self._closed is not None:
@@ -469,7 +470,7 @@ class Connection:
         if self._closed is not None:
             return
         self._closed = BadHandle("this handle was finalized")
-        # This wakes everybody, so that nobody waits on the descriptors that are closed next.
+        # This wakes every task, so that none waits on the descriptors that are closed next.
         self._exchange.fail(self._closed)
         self._waiting.close()
         self._epoll.close()
@@ -483,8 +484,8 @@ class Connection:
     def _disown(self) -> None:
         """In a forked child: free the copies of the parent's descriptors and mappings, and nothing else.
 
-        Nobody is woken and no event loop told. trio's own descriptors are shared with the parent as well, so
-        a child that went on with its parent's run would disturb it.
+        No task is woken, and no event loop is told. trio's own descriptors are shared with the parent too, so
+        a child that continued its parent's run would disturb it.
         """
         self._closed = BadHandle(f"{self!r} belongs to the process that made it, of which this is a fork")
         self._exchange.error = self._closed
@@ -527,7 +528,7 @@ atexit.register(_end_all)
 
 
 async def wait_for_any(connections: Sequence[Connection], seconds: float = INFINITY) -> bool:
-    """Wait until one of these connections has an event or has ended; False when none has in so many seconds.
+    """Wait until one of these connections has an event or has ended; False if none has within `seconds`.
 
     Takes no event: ask each connection afterwards. Needs no descriptors, and leaves nothing running.
     """
@@ -552,13 +553,13 @@ async def connect(
     `max_msg_size` is what to ask for, in bytes; the server may grant more, and `Connection.max_msg_size`
     says what it granted. `address` is None for the service's own name, "@name" for another abstract socket,
     a path for one in the file system, or a connected stream socket, which then belongs to the connection.
-    `server_uids` are the users whose server is believed. Left out, these are root and the caller's own
-    effective uid where `address` is None, and all users at an address that the caller gives.
+    `server_uids` are the users whose server is accepted. By default these are root and the
+    caller's effective uid if `address` is None, and all users at an address that the caller gives.
 
     Raises `Library` when nothing listens there, `Access` when this user may not use it, `Security` when the
     server's user is not believed (nothing that it sent was used then), `TryAgain` while
     the daemon starts, `NotSupported` for a transport that is unknown here, `MessageError` when the other
-    end speaks something else, and other `CsError` as the server refuses.
+    end speaks another protocol, and other `CsError`s when the server refuses.
     """
     check_platform()
     if not service or not 0 < max_msg_size < 1 << 32:

@@ -1,15 +1,16 @@
 """The socket transport: a datagram a message, and a small control block in shared memory.
 
-Strategy: requests and responses share one pair of connected datagram sockets, events have another; the setup
-socket only tells when the server is gone. The control block counts what was sent and not yet received. To a
-connected datagram socket the kernel lets nobody but its peer send (EPERM for all others), and ours are
-connected before they have a name.
+Strategy: requests and responses share one pair of connected datagram sockets; events have another. The setup
+socket only tells when the server is gone. The control block counts messages that were sent and not yet
+received. Only its peer can send to a connected datagram socket (others get EPERM), and ours are connected
+before they have a name.
 
-For each message that came, the kernel takes one off its count, as an atomic operation on that word alone.
-The server counts a message after it has sent it, so that a count may be -1 for a moment, as with libqb's
-client. The count of requests is not raised for each: nobody else touches it while no request is unanswered,
-so it is set then, for the first request, and left alone for those behind it. The server, which takes it for
-its queue's length, then reads those one by one. Too high a count would make it wait in vain.
+For each message that arrived, the kernel subtracts one from its count, as an atomic operation on that word
+alone. The server counts a message after it has sent it, so a count may be -1 for a moment, as with libqb's
+client. The count of requests is not raised for each request. While no request is unanswered, no other process
+touches it. So it is set then, for the first request, and left alone for those that follow. The server takes
+the count for the length of its queue, and reads the others one by one. Too high a count would make it wait in
+vain.
 
 Sources: libqb's lib/ipc_socket.c; `protocol_specs/libqb-ipc.md`.
 """
@@ -133,7 +134,7 @@ class SocketTransport:
         """This transport has none."""
 
     def answered_later(self) -> bool:
-        # Each response comes with an edge of its own.
+        # Each response comes with its own edge.
         return False
 
     def hang_up(self) -> None:
@@ -147,7 +148,7 @@ class SocketTransport:
     def close(self, *, server_gone: bool) -> None:
         self.disown()
         # libqb's client removes the control file and, if nothing else is there, the directory whether or not
-        # the server lives; nobody opens them again.
+        # the server lives; they are not opened again.
         remove_shared(self._control_path)
 
 

@@ -4,7 +4,7 @@ Strategy: an errno says little, but the system around the caller often shows the
 in this network namespace tells a stopped corosync from one without the service. The namespaces of this
 process tell a container that does not share what corosync needs shared. Whether the server still holds its
 end of the setup socket tells a /dev/shm that is not the server's from one that is. What /proc does not show
-here is left out of the answer, or becomes an "if". All of this runs only after a failure.
+here is left out of the answer, or becomes an "if". This runs only after a failure.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def refusal(service: str, where: str, number: int) -> CsError:
         text = f"corosync has no file descriptors left for a connection on {where}"
     else:
         name = errno.errorcode.get(number)
-        why = f"{name} ({os.strerror(number)})" if name else f"error {number}, which is none of Linux's"
+        why = f"{name} ({os.strerror(number)})" if name else f"error {number}, which Linux does not have"
         text = f"{where} refused the connection to {service!r}: {why}"
     return error_from_errno(number, text)
 
@@ -170,6 +170,6 @@ def shared_memory_missing(setup: socket.socket, path: str) -> CsError:
         return Library(f"the daemon ended this connection at once, and its shared memory is gone: {path}")
     return Library(
         f"the daemon is running, but its shared memory is not in this process's /dev/shm: there is no "
-        f"{path}. In a container or a mount namespace of its own, this program needs the daemon's /dev/shm "
+        f"{path}. In a container or its own mount namespace, this program needs the daemon's /dev/shm "
         f"(with containers, share the host's IPC namespace, or mount its /dev/shm)"
     )

@@ -1,4 +1,4 @@
-"""What is under way on a connection: calls and events, moved between the transport and whoever waits.
+"""The calls and events of a connection, moved between the transport and the tasks that wait.
 
 Strategy: pure bookkeeping; nothing here waits or knows of an event loop. Calls are sent in order, as far
 ahead as their responses will find room, and are answered in order. Kinds of call differ in this:
@@ -10,9 +10,10 @@ ahead as their responses will find room, and are answered in order. Kinds of cal
 | `one_way`: the service does not answer it | is done | none comes |
 | unwanted: cancelled, or made only for its effect | | is dropped, or undone if the call says how |
 
-Events are taken from the daemon whenever anybody looks, and kept here in order: what finds no room in a
-client's ring corosync keeps in memory of its own, without a limit, and tries again 20 times a second. Here
-they are kept up to a limit: who lets more gather has lost touch, and is told so, after what was kept.
+Events are taken from the daemon whenever a task looks, and kept here in order. If they stayed in the client's
+ring until it was full, corosync would keep the rest in its own memory, without a limit, and would try again
+20 times a second. Here they are kept up to a limit. A program that lets more gather gets an error, after the
+events that were kept.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from ..errors import CsError, Library, MessageError, QueueFull, TryAgain
 from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
 
 EVENT_LIMIT: Final = 8 << 20
-"""Bytes of memory that the events of one connection may take which nobody has taken yet: those of about
-35,000 membership changes of three nodes."""
+"""Bytes of memory that one connection's queued events may take: those of about 35,000 membership changes of
+three nodes."""
 
 _EVENT_OVERHEAD: Final = 48
 """Bytes that a `bytes` object and its place in a queue take besides its content, in CPython."""
 
 LENGTH_CHECK_INTERVAL: Final = 200e-6
-"""Seconds for which the shared files' lengths are taken for granted. Each time costs 2 to 3 us, so that a
-connection that is busy all the time spends about a hundredth on it; one that is idle asks before each use."""
+"""Seconds between checks of the shared files' lengths. Each check takes 2 to 3 us, so a connection that is
+always busy spends about a hundredth of its time on them. An idle connection checks before each use."""
 
 
 Undo = Callable[[bytes], bytes | None]
-"""Given a response that nobody wants any more, the request that undoes what the daemon did; or None."""
+"""Given a response that is no longer wanted, the request that undoes what the daemon did; or None."""
 
 
 class Waiter:
@@ -98,9 +99,9 @@ class Exchange:
         self._check_lengths_at = 0.0
         self.event_waiters: collections.deque[EventWaiter] = collections.deque()
         self.news_waiters: dict[Waiter, None] = {}
-        """Those who wait until an event is here or the connection has ended, and take nothing."""
+        """Those that wait until an event is here or the connection has ended, and take nothing."""
         self.error: CsError | None = None
-        """Why this connection is of no more use."""
+        """Why this connection can no longer be used."""
         self._to_undo = 0
         """Unanswered calls that will be undone: nothing is sent before that."""
         self._transport = transport
@@ -113,7 +114,7 @@ class Exchange:
             self._guarded(self._send)
 
     def receive(self) -> None:
-        """Take everything that has come, and hand it to whoever waits for it."""
+        """Take everything that has arrived, and give it to the tasks that wait for it."""
         if self.error is None:
             self._guarded(self._receive)
 
@@ -124,12 +125,12 @@ class Exchange:
         return event
 
     def post(self, call: PendingCall) -> None:
-        """Queue a call whose response nobody waits for. It is not sent yet."""
+        """Queue a call whose response is not waited for. It is not sent yet."""
         call.wanted = False
         self.unsent.append(call)
 
     def abandon(self, call: PendingCall) -> None:
-        """The call's response is not wanted any more: its caller was cancelled."""
+        """The call's response is no longer wanted: its caller was cancelled."""
         call.wanted = False
         if call.ready:
             self._undo(call)
@@ -223,7 +224,7 @@ class Exchange:
                     self._room -= call.cost
 
     def _refuse_unsent(self) -> None:
-        # A call without a waiter stays: there is nobody to try it again.
+        # A call without a waiter stays: no caller could try it again.
         unwanted = [call for call in self.unsent if not call.wanted]
         refused = [call for call in self.unsent if call.wanted]
         self.unsent = collections.deque(unwanted)

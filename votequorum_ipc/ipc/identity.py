@@ -2,13 +2,13 @@
 
 Strategy: any user may listen on an abstract name while corosync is down, so a name proves nothing. The kernel
 attaches the sender's credentials to the setup response (SCM_CREDENTIALS), and only root can forge those. With
-`address=None` the caller wants corosync, which root runs, or a stand-in that the caller itself started:
-everybody else is refused before the response is read. An address that the caller gives is the caller's
+`address=None` the caller wants corosync, which root runs, or a stand-in that the caller itself started.
+Any other server is refused before its response is read. An address that the caller gives is the caller's
 choice, and is checked only against `server_uids`.
 
 In a user namespace the kernel shows every user that has no mapping there as the overflow uid (65534). That
-may be the host's root or anybody else, and so may a server whose message carries no credentials. Neither is
-believed unless `server_uids` contains 65534.
+may be the host's root or any other user. The same holds for a server whose message carries no credentials.
+Neither is believed unless `server_uids` contains 65534.
 """
 
 from __future__ import annotations

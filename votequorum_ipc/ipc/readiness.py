@@ -1,4 +1,4 @@
-"""One descriptor for other event loops that polls readable while an event waits, wherever it waits.
+"""One descriptor, for other event loops, that polls readable while an event waits.
 
 Strategy: an event is either still with the kernel, where the transport's event socket is readable, or already
 taken into this process, which an eventfd tells. An epoll descriptor over both is readable when either is.
@@ -16,7 +16,7 @@ from .backend import Backend
 
 
 class Readiness:
-    """The descriptor, and the eventfd behind it."""
+    """The descriptor, and the eventfd in it."""
 
     def __init__(self, event_socket: socket.socket, setup_socket: socket.socket) -> None:
         """`setup_socket` makes it readable at the connection's end. Raises `CsError` without descriptors."""
@@ -54,6 +54,6 @@ class Readiness:
         self.disown()
 
     def disown(self) -> None:
-        """Free the descriptors, and tell nobody."""
+        """Free the descriptors without telling the event loop."""
         self._epoll.close()
         os.close(self._held)

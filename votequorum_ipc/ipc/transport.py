@@ -1,9 +1,8 @@
 """What a connection needs of a transport, whichever it is. Nothing here or below it waits.
 
-Strategy: every method returns at once. The one thing to wait on is an epoll descriptor of the connection's
-own, in which a transport registers its sockets edge-triggered: an edge says "look again", and whoever waits
-looks at everything. That is what lets a shared-memory response wake a task, though the server sends no byte
-for it.
+Strategy: every method returns at once. A task waits only on the connection's epoll descriptor, in which a
+transport registers its sockets edge-triggered. An edge says "look again", and the waiting task looks at
+everything. So a response in shared memory can wake a task, though the server sends no byte for it.
 """
 
 from __future__ import annotations
@@ -40,23 +39,23 @@ class Transport(Protocol):
 
     @property
     def max_unanswered(self) -> int:
-        """How many requests may be unanswered, now."""
+        """How many requests may be unanswered at present."""
 
     @property
     def event_socket(self) -> socket.socket:
         """The socket that is readable while an event waits."""
 
     def check_lengths(self) -> None:
-        """Raises `MessageError` when a shared file was truncated, so that touching it would be a SIGBUS."""
+        """Raises `MessageError` if a shared file was truncated, so that touching it would be a SIGBUS."""
 
     def cost(self, response_size: int) -> int:
         """What a response of this many bytes takes of `response_room`."""
 
     def flow_control(self) -> int:
-        """The server's flow control level. Raises `Library` when the server has let go."""
+        """The server's flow control level. Raises `Library` if the server has unmapped its end."""
 
     def send(self, messages: Sequence[bytes]) -> int:
-        """Send requests, as many of them as there is room for now; how many that was."""
+        """Send as many of the requests as there is room for; return how many that was."""
 
     def expect_no_answer(self) -> None:
         """The first of the requests sent last, not counted so far, will not be answered."""

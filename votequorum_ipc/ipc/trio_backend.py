@@ -1,6 +1,6 @@
 """Waiting under trio.
 
-Strategy: where trio has the operation, it is used as it is, without a layer in between.
+Strategy: where trio has the operation, it is used directly.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class TrioBackend:
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
     def closing(self, descriptor: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # outside of a trio run nobody waits
+        with contextlib.suppress(RuntimeError):  # outside a trio run no task waits
             trio.lowlevel.notify_closing(descriptor)
 
 

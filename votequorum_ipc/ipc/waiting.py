@@ -1,4 +1,4 @@
-"""Who waits on a connection, and which of them drives it. Any number of tasks wait; one does the I/O for all.
+"""The tasks that wait on a connection, one of which drives it: does the I/O for all of them.
 
 A waiter is in one of these states. `Waiting` holds the first three, `Waiter.ready` is the last.
 
@@ -9,8 +9,8 @@ A waiter is in one of these states. `Waiting` holds the first three, `Waiter.rea
 | driving | `driver` | send, receive, wait for an edge | it stops, and wakes the next one in `parked` |
 | ready | its result is in the waiter | return to its caller | |
 
-Two rules keep every waiter served. Whoever stops driving wakes the next one. And whoever was woken and does
-not go on to drive, because it is ready or because it was cancelled, wakes the next one where nobody drives.
+Two rules keep every waiter served. A waiter that stops driving wakes the next one. And a waiter that was
+woken but does not drive, because it is ready or was cancelled, wakes the next one if no other waiter drives.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .exchange import Exchange, Waiter
 
 SPIN_LIMIT: Final = 50e-6
 """Seconds for which a task may look for its response without giving way to others: a round trip to a daemon
-on another CPU takes 20 to 45 us. It is halved each time that looking was in vain."""
+on another CPU takes 20 to 45 us. It is halved each time that looking found nothing."""
 
 SPIN_AGAIN_AFTER: Final = 100
-"""Calls after which looking is tried again in full when it was given up."""
+"""Calls after which the full time is tried again, once looking was given up."""
 
 
 class Waiting:
@@ -65,7 +65,7 @@ class Waiting:
             self._backend.unpark(waiter)
 
     def wake_next_driver(self) -> None:
-        """Where nobody drives, wake one that is parked."""
+        """Wake one that is parked, unless a waiter drives."""
         if self.driver is None and self.parked:
             self.wake(next(iter(self.parked)))
 
@@ -95,7 +95,7 @@ class Waiting:
 
 
 class Spin:
-    """Looks for a response for a moment without waiting, as long as that pays off.
+    """Looks for a response for a moment without waiting, while that pays off.
 
     On one CPU it never does: the daemon cannot run meanwhile.
     """
