@@ -21,7 +21,7 @@ class Quorum(Handle[QuorumEvent]):
 
     @property
     def quorum_type(self) -> QuorumType:
-        """Whether the daemon has a quorum provider (`SET`) or takes itself for quorate always (`FREE`)."""
+        """Whether the daemon has a quorum provider (`SET`) or always calls itself quorate (`FREE`)."""
         return self._handle.quorum_type
 
     @classmethod
@@ -38,10 +38,10 @@ class Quorum(Handle[QuorumEvent]):
         """Connect to the service (quorum_initialize(3), quorum_model_initialize(3)).
 
         The callbacks, functions of one event, are what `dispatch` calls: `quorum_notify` with
-        a `QuorumV0Notification` or a `QuorumV1Notification` as the model has it, `nodelist_notify` with model
-        1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for others,
-        and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may not use
-        it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
+        a `QuorumV0Notification` or a `QuorumV1Notification`, depending on the model; `nodelist_notify` with
+        model 1 only. `address` is None for corosync on this machine; see `votequorum_ipc.ipc.connect` for
+        others, and for `server_uids`. Raises `Library` when it is not running, `Access` when this user may
+        not use it, `Security` when another user's program answers in its place, `TryAgain` while it starts,
         `InvalidParam` for another model or one that the daemon does not know.
         """
         return cls(
@@ -71,5 +71,5 @@ class Quorum(Handle[QuorumEvent]):
         call(self._handle.trackstart(flags), timeout)
 
     def trackstop(self, *, timeout: float | None = None) -> None:
-        """Have no more events sent (quorum_trackstop(3)). No error, either, when nothing was tracked."""
+        """Have no more events sent (quorum_trackstop(3)). Not an error if nothing was tracked."""
         call(self._handle.trackstop(), timeout)

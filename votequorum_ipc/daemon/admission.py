@@ -1,6 +1,6 @@
 """Who may connect: the kernel names a client, a rule says who is allowed, and a limit says how many.
 
-Strategy: all listeners of a server share one `Admission`. It lets a client in, or answers it with an errno.
+Strategy: all listeners of a server share one `Admission`. It accepts a client, or answers it with an errno.
 corosync accepts root, the group of root, and any user or group listed under `uidgid`. Sources:
 `cs_ipcs_connection_accept` in corosync's exec/ipc_glue.c; `uidgid` in corosync.conf(5).
 """
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Credentials(NamedTuple):
-    """Who a client is, on the kernel's word. `pid` is 0 for one in a pid namespace unseen from here."""
+    """Who a client is, as the kernel says. `pid` is 0 if its pid namespace cannot be seen from here."""
 
     pid: int
     uid: int
@@ -47,17 +47,17 @@ class AccessRule:
 
 
 class Admission:
-    """The door of a server: one for all its listeners."""
+    """Decides who may connect: one for all listeners of a server."""
 
     def __init__(self, rule: AccessRule) -> None:
         self.rule = rule
         self.ready = True
-        """While False, clients are told to try again, as a starting corosync tells them."""
+        """While False, clients are told to try again, as by a corosync that is starting."""
         self.connections = 0
         """How many clients are connected, over all services."""
 
     def objection(self, client: Credentials, service: str) -> int:
-        """The errno that a client is turned away with; 0 for one that is let in."""
+        """The errno with which a client is refused; 0 for a client that is accepted."""
         if not self.ready:
             return errno.EAGAIN
         if self.connections >= MAX_CONNECTIONS:

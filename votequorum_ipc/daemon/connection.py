@@ -1,10 +1,9 @@
 """One client's connection: a task that answers its requests, and a way to send it events at any time.
 
-Strategy: nothing here waits but `run`, which waits for edges of the connection's epoll descriptor and answers
-what has come, at most a batch before other clients have their turn. Events go straight to the transport when
-they happen; what finds no room waits in an outbox, and is sent when the client has made room. While a
-response waits, no further request is read: so none is ever lost. Whatever a client breaks, its connection
-ends, and nobody else's.
+Strategy: only `run` waits. It waits for edges of the connection's epoll descriptor, and answers what has
+arrived, at most one batch before other clients have their turn. Events go to the transport as they happen.
+Those that find no room wait in an outbox until the client has made room. While a response waits for room, no
+further request is read, so no response is ever lost. Whatever a client breaks, only its own connection ends.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _FLOW_PAUSED: Final = 2
 
 _ROOM_FIRST_DELAY: Final = 0.001
 _ROOM_MAX_DELAY: Final = 0.1
-"""Seconds between looks for room that no edge will tell of: doubled from the first to the last."""
+"""Seconds between looks for room that no edge will announce: doubled from the first to the last."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class Outbox:
 
 
 class ServerConnection:
-    """A client that was let in. No method but `run` waits; once the client is gone they do nothing.
+    """A client that was accepted. Only `run` waits; once the client is gone, the methods do nothing.
 
     A service uses `respond`, `notify` and `close`, `credentials` (who the client is) and `max_msg_size`
     (bytes of the largest response that the client can take).
@@ -83,7 +82,7 @@ class ServerConnection:
         """Takes over the socket and the transport.
 
         `process` handles one request, `is_paused` says whether requests stay unread for now, and `on_close`
-        hears of the end.
+        is called at the end.
         """
         self.credentials = credentials
         self.max_msg_size = transport.max_msg_size
@@ -124,7 +123,7 @@ class ServerConnection:
             self._end(error)
 
     def notify(self, message: bytes) -> None:
-        """Send an event, now or when there is room; the client is dropped when it makes none."""
+        """Send an event, now or when there is room; a client that makes no room is dropped."""
         if self.closed:
             return
         self.counts["dispatched"] += 1
@@ -134,13 +133,13 @@ class ServerConnection:
             self._end(error)
         else:
             if (self._events or self._transport.needs_room()) and not self._watches_room:
-                # The task has to learn what it waits for now: room for the event, or for its doorbell alone.
+                # The task must learn what it now waits for: room for the event, or for its doorbell alone.
                 self.wake()
 
     def wake(self) -> None:
-        """Have the task look again, though nothing has come."""
+        """Have the task look again, though nothing has arrived."""
         with contextlib.suppress(RuntimeError):
-            # Outside of a trio run there is nobody to wake.
+            # Outside a trio run there is no task to wake.
             trio.lowlevel.notify_closing(self._epoll)
 
     def close(self) -> None:
@@ -254,7 +253,7 @@ class ServerConnection:
             self._take_edges()
 
     def _must_poll(self) -> bool:
-        """Whether something waits for room of which no edge will tell."""
+        """Whether something waits for room that no edge will announce."""
         waiting = (self._responses, True), (self._events, False)
         return any(box and self._transport.must_poll(response=response) for box, response in waiting)
 

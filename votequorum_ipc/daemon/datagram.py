@@ -1,12 +1,12 @@
 """The socket transport, as the server has it: a datagram a message, and a small control file.
 
-Strategy: we bind a socket for requests, over which responses go out as well, and one for events; the client
-binds their other ends once it has our names, so ours are connected when there is something to send. The setup
-socket only tells when the client is gone. Of the control file we use the flow control levels alone: the
-counts beside them are for a server that reads no more than was announced, and clients never look at them.
+Strategy: we bind one socket for requests and responses, and one for events. The client binds the other ends
+once it has our names, so ours are connected when there is something to send. The setup socket only tells when
+the client is gone. In the control file we use the flow control levels only. The counts beside them are for a
+server that reads no more than was announced, and clients never look at them.
 
-Trust: anybody on the machine may send to an abstract address, so the kernel is asked of each request whether
-the client's user sent it.
+Trust: any user of the machine may send to an abstract address. So for each request the kernel is asked
+whether the client's user sent it.
 
 Source: libqb's lib/ipc_socket.c.
 """
@@ -46,7 +46,7 @@ class ServerDatagram:
         self._connected: set[socket.socket] = set()
         self._has_asked = False
         self._may_have_more = False
-        """Whether strangers' messages took all the time that there was for the client's."""
+        """Whether strangers' messages used up the client's turn."""
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             directory = Directory(client, setup.fileno())
@@ -130,7 +130,7 @@ class ServerDatagram:
         return True
 
     def _connect(self, sock: socket.socket, way: str) -> bool:
-        """Connect to the client's end; False if that is not there, as may be before its first request."""
+        """Connect to the client's end; False if it does not exist yet, as before its first request."""
         if sock not in self._connected:
             try:
                 sock.connect(abstract(f"{self._base}-{way}"))

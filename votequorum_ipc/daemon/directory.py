@@ -1,8 +1,8 @@
 """A connection's directory in /dev/shm: named as libqb names it, filled by us, then handed to the client.
 
-The client becomes its owner, as C clients expect, and may do to it what it likes: so everything is made
-before it is handed over, and nothing is removed by following a path that may have been replaced since.
-Source: `handle_new_connection` and `remove_tempdir` in libqb's lib/ipc_setup.c.
+The client becomes its owner, as C clients expect, and can then change it at will. So everything is created
+before the directory is handed over, and nothing is removed by following a path that may have been replaced
+since. Source: `handle_new_connection` and `remove_tempdir` in libqb's lib/ipc_setup.c.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Directory:
     """`/dev/shm/qb-<server pid>-<client pid>-<descriptor>-<random>`, until `remove`."""
 
     def __init__(self, client: Credentials, descriptor: int) -> None:
-        """Make it, for us alone as yet. Raises OSError."""
+        """Make it, at first accessible to us alone. Raises OSError."""
         self.path = tempfile.mkdtemp(
             prefix=f"qb-{os.getpid()}-{client.pid}-{descriptor}-",
             dir=SHM_DIRECTORY,
@@ -41,7 +41,7 @@ class Directory:
             try:
                 self._change_owner()
             except PermissionError:
-                # A server without privileges may give nothing away, but root may open it all as it is.
+                # A server without privileges cannot change the owner, but root can open the files anyway.
                 if uid != 0:
                     raise
 
@@ -52,7 +52,7 @@ class Directory:
         os.chown(self.path, *self._owner, follow_symlinks=False)
 
     def remove(self, names: list[str]) -> None:
-        """Remove these files, and the directory unless the client keeps something of its own there."""
+        """Remove these files, and the directory too unless the client has put something into it."""
         with contextlib.suppress(OSError):
             directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

@@ -1,4 +1,4 @@
-"""The model of a cluster at work: clients put requests to it, get its outputs, and see time pass.
+"""Runs the model of a cluster: takes clients' requests, delivers outputs, and lets time pass.
 
 Strategy: every change of the cluster goes through `apply`, which hands the model's outputs to the clients
 before it returns. Nothing runs by itself: time passes when `advance` says so or, within `keep_time`, as the
@@ -35,7 +35,7 @@ _READS = (GetInfo, GetQuorate, GetType, ModelGetType)
 
 
 class Engine:
-    """A model, and those who wait for its outputs."""
+    """A model, and the clients that receive its outputs."""
 
     def __init__(
         self, config: ClusterConfig, on_change: Callable[[], None], latency: Latency | None = None
@@ -48,7 +48,7 @@ class Engine:
         self._alarms: dict[int, tuple[float, Callable[[], None]]] = {}
         self._alarms_made = itertools.count()
         self._kept_since: float | None = None
-        """When the clock was last read; None outside of `keep_time`."""
+        """When the clock was last read; None outside `keep_time`."""
 
     # --- clients ---
 
@@ -120,13 +120,13 @@ class Engine:
             self._kept_since = None
 
     async def settled(self) -> None:
-        """Wait until no multicast is under way and no node is shutting down. Somebody has to `keep_time`."""
+        """Wait until no multicast is under way and no node is shutting down, while `keep_time` runs."""
         await trio.lowlevel.checkpoint()
         while not self.model.is_settled:
             await self._happened.wait()
 
     def _catch_up(self) -> None:
-        """Within `keep_time`, let the time pass that has passed since the last input."""
+        """Within `keep_time`, advance the model by the time since the last input."""
         if self._kept_since is not None:
             now = trio.current_time()
             passed, self._kept_since = now - self._kept_since, now

@@ -1,8 +1,8 @@
-"""The server's part of setting a connection up: one request in, one response out, on the client's say-so.
+"""The server's part of setting up a connection: one request in, one response out.
 
-Strategy: the kernel vouches for the client with the request itself (SO_PASSCRED), and it is asked nothing
-else. A refusal is a response with a negative errno and nothing behind it. Sources:
-libqb's lib/ipc_setup.c (`process_auth`, `handle_new_connection`).
+Strategy: the kernel attaches the client's credentials to the request (SO_PASSCRED), and nothing else
+identifies the client. A refusal is a response with a negative errno and no further content. Sources: libqb's
+lib/ipc_setup.c (`process_auth`, `handle_new_connection`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REQUEST_SIZE = CONNECTION_REQUEST.least_size
 async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
     """Who the client is, and the size of messages it gets.
 
-    Raises `Library` when it goes away, `MessageError` when it says something else.
+    Raises `Library` if it disconnects, `MessageError` if it sends anything else.
     """
     received = bytearray()
     client: Credentials | None = None
@@ -66,7 +66,7 @@ def accepted(transport: ServerTransport) -> bytes:
 
 
 def refused(errno: int) -> bytes:
-    """The response that turns a client away, for a positive errno."""
+    """The response that refuses a client, for a positive errno."""
     numbers = dict.fromkeys(("connection_type", "max_msg_size", "connection"), 0)
     texts = dict.fromkeys(("request", "response", "event"), "")
     return CONNECTION_RESPONSE.encode(error=-errno, **numbers, **texts)

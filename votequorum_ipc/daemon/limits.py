@@ -1,4 +1,4 @@
-"""What one client, and all of them together, may take. Each limit is met by refusing or dropping a client."""
+"""What one client, and all clients together, may use. A client that exceeds a limit is refused or dropped."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_CONNECTIONS: Final = 512
 """Clients of one server, over all its services. The next one is refused with EMFILE."""
 
 MAX_HANDSHAKES: Final = 64
-"""Clients of one listener that have connected and not said what they want. The next one drops the oldest."""
+"""Clients of one listener that have connected and sent no request yet. One more drops the oldest."""
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""How long a client may take to say what it wants."""
+"""Seconds that a client has to send its connection request."""
 
 MAX_BATCH: Final = 50
 """Requests of one client that are answered before the others have their turn (libqb's MAX_RECV_MSGS); and

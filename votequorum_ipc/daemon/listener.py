@@ -1,10 +1,10 @@
-"""A service at an address: accepts clients, lets them in or turns them away, and knows those it has.
+"""A service at an address: accepts or refuses clients, and knows those that are connected.
 
-Strategy: the socket listens from the moment the listener is made, so that nobody who connects afterwards is
-refused; `run` is the task that accepts. Each client has a task of its own, first for the handshake, then for
-its connection. `close` ends everything at once, without waiting for any task. A child that this process forks
-has its copies of the sockets closed, since one open copy would keep the address and all clients waiting.
-Sources: libqb's lib/ipc_setup.c (`qb_ipcs_us_publish`, `qb_ipcs_us_connection_acceptor`).
+Strategy: the socket listens as soon as the listener is made, so a client can connect right
+away. The task `run` accepts. Each client has its own task, first for the handshake, then for its
+connection. `close` ends everything at once, without waiting for any task. In a forked child the copies of the
+sockets are closed, since one open copy would hold the address and keep all clients waiting. Sources: libqb's
+lib/ipc_setup.c (`qb_ipcs_us_publish`, `qb_ipcs_us_connection_acceptor`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .transport import ServerTransport
 
 _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _NO_DESCRIPTORS_PAUSE: Final = 0.1
-"""Seconds until the next try to accept when the system has nothing left to do it with."""
+"""Seconds until the next attempt to accept when the system has no descriptors or memory left."""
 
 _IN_USE: Final = (
     "is in use: is corosync, or another of these servers, running? End that one, or take names that are "
@@ -63,7 +63,7 @@ class Listener:
         self._admission = admission
         self._make_transport = make_transport
         self._clients: dict[ServerConnection, bool] = {}
-        """The clients that were let in, and whether the service knows of them yet."""
+        """The clients that were accepted, and whether the service knows of them yet."""
         self._handshakes: dict[trio.CancelScope, None] = {}
         self._accepted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         target, where = locate(service.name, address)
@@ -95,7 +95,7 @@ class Listener:
             client.close()
 
     def _disown(self) -> None:
-        """In a forked child: close the copies, and have the parent's things outlive whatever ends here."""
+        """In a forked child: close the copies, and leave what is the parent's alone."""
         self.closed = True
         for client in self._clients:
             client.disown()
@@ -136,7 +136,7 @@ class Listener:
             try:
                 connection = await self._shake_hands(sock)
             except (CsError, OSError) as error:
-                _log.debug("%s: a client was not let in: %s", self.service.name, error)
+                _log.debug("%s: a client was refused: %s", self.service.name, error)
             finally:
                 del self._handshakes[scope]
             if connection is not None:
@@ -197,7 +197,7 @@ class Listener:
         return connection
 
     def _introduce(self, connection: ServerConnection) -> None:
-        """Tell the service of a client that has the setup response: events may follow it, not precede it."""
+        """Tell the service of a client once it has the setup response: no event may come before that."""
         if not connection.closed:
             self._clients[connection] = True
             self.service.connected(connection)
@@ -235,7 +235,7 @@ def _bound(target: bytes | str, where: str) -> socket.socket:
             _clear_away(target, where)
         sock.bind(target)
         if isinstance(target, str):
-            # The kernel's word on who a client is decides, not the file's mode; libqb does the same.
+            # The kernel says who a client is, and that decides, not the file's mode; libqb does the same.
             Path(target).chmod(0o777)
         sock.listen(BACKLOG)
     except OSError as error:

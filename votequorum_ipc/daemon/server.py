@@ -24,7 +24,7 @@ TRANSPORTS: dict[TransportName, MakeTransport] = {"shm": ServerShm, "socket": Se
 
 
 class Server:
-    """Made by `open_server`. Nothing of it waits: services come and go at once."""
+    """Made by `open_server`. No method waits: services come and go at once."""
 
     def __init__(self, nursery: trio.Nursery, transport: TransportName, access: AccessRule) -> None:
         """Not public: use `open_server`."""
@@ -45,7 +45,7 @@ class Server:
         return listener
 
     def withdraw(self, listener: Listener) -> None:
-        """Offer a service no longer, and end its connections."""
+        """Withdraw a service, and end its connections."""
         self._listeners.remove(listener)
         listener.close()
 
@@ -61,9 +61,9 @@ async def open_server(
     transport: TransportName = "shm",
     access: AccessRule | None = None,
 ) -> AsyncIterator[Server]:
-    """A server without services yet, for as long as the block. What fails in the block is raised as it is.
+    """A server without services yet, for as long as the block. What the block raises is raised unchanged.
 
-    `access` says who may connect; root and the own user if left out.
+    `access` says who may connect; by default root and the server's own user.
     """
     with collapse_exception_group():
         async with trio.open_nursery() as nursery:

@@ -1,8 +1,8 @@
-"""A service: a table of the requests it knows, and what it does for each.
+"""A service: a table of the requests it knows, with a handler for each.
 
 Strategy: a service is one module with one class. Its table leads from a message's id to the layout that
-decodes it and the function that handles it. What does not decode, and what is not in the table, is answered
-here as corosync answers it, so that a handler sees only well-formed requests.
+decodes it and the function that handles it. A message that does not decode, or is not in the table, is
+answered here as corosync answers it, so a handler sees only well-formed requests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..wire.setup import REFUSAL
 from .connection import ServerConnection
 
 REFUSED = REFUSAL.encode(error=CsErrorCode.INVALID_PARAM)
-"""The answer to what is no request of the service (corosync's `cs_ipcs_msg_process`)."""
+"""The answer to a message that is not a request of the service (corosync's `cs_ipcs_msg_process`)."""
 
 
 Handler = Callable[[Any, ServerConnection, Any], None]
@@ -36,7 +36,7 @@ def routes(*pairs: tuple[Layout, Handler]) -> dict[int, Route]:
 
 
 class Service:
-    """The base of all services, and by itself one that knows no request."""
+    """The base of all services; by itself, a service that knows no request."""
 
     name: ClassVar[str]
     """As in its socket's name and in the names of its rings."""
@@ -47,7 +47,7 @@ class Service:
     """Whether requests wait unread, as while corosync synchronises. Call `Listener.wake` when it changes."""
 
     def connected(self, client: ServerConnection) -> None:
-        """A client has been let in and has its setup response. Events may be sent to it from here on."""
+        """A client was accepted and has its setup response. Events may be sent to it from now on."""
 
     def disconnected(self, client: ServerConnection) -> None:
         """A client that was `connected` is gone."""

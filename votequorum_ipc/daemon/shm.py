@@ -1,13 +1,13 @@
 """The shared-memory transport, as the server has it: three rings of ours, the setup socket as a doorbell.
 
-Strategy: the client's byte for a request is read only after the response is in its ring, and one byte for
-each: what this frees in the client's socket buffer is what wakes the client (see `votequorum_ipc.ipc.shm`).
-After reading bytes the ring is looked at once more, so that a client whose bytes and requests do not match
-hurts itself alone. For each event a byte goes out; the client's taking it frees our buffer, and so tells us
-that the ring has room again. For room in the response ring there is no such sign.
+Strategy: the client sends one byte for each request. We read it only after the response is in the ring: that
+frees space in the client's socket buffer, which wakes the client (see `votequorum_ipc.ipc.shm`). After
+reading bytes we look at the ring once more, so a client whose bytes and requests do not match harms only
+itself. For each event we send a byte. When the client takes it, space in our buffer is freed, which tells us
+that the ring has room again. Nothing announces room in the response ring.
 
-Trust: the rings are the client's to write and even to truncate. They are opened without trust, so that
-whatever a client does to them is a `MessageError` here.
+Trust: the client can write to the rings and even truncate them. They are opened as untrusted, so whatever a
+client does to them is a `MessageError` here.
 
 Sources: libqb's lib/ipc_shm.c and lib/ipcs.c.
 """

@@ -188,7 +188,7 @@ class Simulation:
                 self._publish(key, Key.of(ValueType.UINT8, 0))
 
     def cancel_wait_for_all(self, nodeid: int) -> None:
-        """The operator tells the partition of a node to wait for all no longer."""
+        """The operator cancels wait_for_all for the partition of a node."""
         self._engine.apply(self.model.cancel_wait_for_all, nodeid)
 
     def advance(self, seconds: float) -> None:
@@ -260,7 +260,7 @@ class Simulation:
             self.server.withdraw(listener)
 
     def close(self) -> None:
-        """Take all nodes from the clients' sight."""
+        """Withdraw the services of all nodes."""
         while self._served:
             self._withdraw(self._served.popitem()[1])
 
@@ -286,8 +286,8 @@ async def open_simulation(
     """A simulated cluster for as long as the block; its nodes are down at first: `simulation.up(1, 2, 3)`.
 
     `address` says where the services of a node are. `latency` is how long multicasts take; without it they
-    arrive at once. Raises `ConfigurationError` where corosync would not
-    start, and what fails in the block as it is.
+    arrive at once. Raises `ConfigurationError` if corosync would not start
+    with it. What the block raises is raised unchanged.
     """
     async with open_server(transport=transport, access=access) as server:
         simulation = Simulation(server, config, address, latency)

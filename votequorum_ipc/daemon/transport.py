@@ -1,8 +1,8 @@
 """What a served connection needs of a transport, whichever it is. Nothing here or below it waits.
 
 Strategy: as at the client's end, every method returns at once, and all waiting is for edges of one epoll
-descriptor: an edge says "look again". A transport registers its sockets there, for room to write only while
-something waits for room: else every message that a client takes would wake us.
+descriptor. An edge says "look again". A transport registers its sockets there. It asks for room to write only
+while something waits for room; otherwise every message that a client takes would wake us.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class ServerTransport(Protocol):
         """Have room to write noticed, or no longer."""
 
     def check(self) -> None:
-        """Raises `MessageError` where the client has broken what both share."""
+        """Raises `MessageError` if the client has broken the shared memory."""
 
     def receive(self) -> bytes | None:
-        """The next request, if one is here. Raises `MessageError` for what can be none."""
+        """The next request, if one is here. Raises `MessageError` for anything that cannot be a request."""
 
     def respond(self, message: bytes) -> bool:
         """Send a response; False when there is no room now. Raises `Library` when the client is gone."""
@@ -51,19 +51,20 @@ class ServerTransport(Protocol):
         """Send an event; False when there is no room now. Raises `Library` when the client is gone."""
 
     def settle(self, answered: int) -> bool:
-        """Take and send the doorbells that are due, `answered` requests on; whether to look again at once.
+        """Take and send the doorbells that are due after `answered` requests; whether to look again at once.
 
         Raises `Library` when the client is gone.
         """
 
     def discard(self) -> bool:
-        """Throw away what arrived though no request did; whether there was any. Raises as `settle` does."""
+        """Throw away bytes that arrived without a request; whether there were any. Raises as `settle`
+        does."""
 
     def needs_room(self) -> bool:
         """Whether a doorbell waits for room."""
 
     def must_poll(self, *, response: bool) -> bool:
-        """Whether no edge will tell of room for the message that waits: a response, or else an event."""
+        """Whether no edge will announce room for the message that waits: a response, or else an event."""
 
     def set_flow_control(self, level: int) -> None:
         """Tell the client whether its requests are read."""

@@ -1,8 +1,8 @@
 """libqb's ring buffer in shared memory, the semaphore that counts its chunks, and the files behind both.
 
 No sockets, no waiting. From the top down: `buffer` has the ring's rules, `semaphore` its counts, `memory` the
-two ways to touch a shared file, `files` how such a file is opened, made and removed, and `platform` where all
-of this holds.
+two ways to access a shared file, `files` how such a file is opened, made and removed, and `platform` where
+these layouts are valid.
 """
 
 from .buffer import Ring, chunk_words, ring_words

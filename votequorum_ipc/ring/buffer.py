@@ -10,7 +10,7 @@ How the files are touched depends on who is at the other end; see `memory` and `
 opened as `trusted` is mapped, and asks for its files' lengths only when told (`check_length`); what is cut
 between that and a touch is fatal. A ring that is not trusted survives everything.
 
-Order: raising and lowering the semaphore are the barriers between the two ends, but the reader's last step,
+Order: raising and lowering the semaphore are the barriers between the two ends. But the reader's last step,
 the store of `read_pt`, comes after both. It gives the chunk's place to the writer, so the copy must be
 complete. A processor such as aarch64 may make that store visible before the loads of the copy; see
 `_finish_loads`. libqb's reader also clears the chunk's size and marks it reclaimed. Nothing ever looks at
@@ -101,7 +101,7 @@ class Ring:
 
         `stem` is a path such as "/dev/shm/qb-1-2-3-abcdef/qb-request-votequorum". `trusted` says that the
         other end is root's. Raises `Library` when a file is missing, `Access` when it may not be opened,
-        `MessageError` when this is no ring of that size.
+        `MessageError` if this is not a ring of that size.
         """
         check_platform()
         header_path = checked_path(stem + "-header", "header path")
@@ -166,7 +166,7 @@ class Ring:
         if free * WORD < size + _MARGIN:
             return False
         # The semaphore publishes all of this at once, so the order of these stores does not matter, and
-        # libqb's "allocated" mark, which nobody can see, is left out.
+        # libqb's "allocated" mark, which no reader can see, is left out.
         chunk = _CHUNK.pack(size, CHUNK_COMMITTED) + message
         start = write_pt * WORD
         room = self._size - start
@@ -184,7 +184,7 @@ class Ring:
             self._semaphore.post()
 
     def read(self) -> bytes | None:
-        """Take the next chunk; None when there is none."""
+        """Take the next chunk; None if the ring is empty."""
         if not self._semaphore.try_wait():
             return None
         count = self.words
@@ -221,7 +221,7 @@ class Ring:
         """Have all loads so far done before any store that follows.
 
         Releasing a lock stores with release, which waits for the loads before it. Taking it loads with
-        acquire, which the stores behind it wait for. And aarch64 keeps an acquire behind an earlier release.
+        acquire, which later stores wait for. And aarch64 keeps an acquire behind an earlier release.
         Python's locks are the C library's semaphores, or (3.13) its own atomics. This takes 0.1 us; x86
         would not need it.
         """
@@ -264,7 +264,7 @@ class Ring:
         self._header.store(_FLOW_CONTROL, value & 0xFFFFFFFF)
 
     def close(self, *, count_out: bool = True) -> None:
-        """Count ourselves out and let go. The files are their maker's to remove; see `unlink`.
+        """Count ourselves out and unmap the ring. The server that made the files removes them; see `unlink`.
 
         `count_out` False leaves the shared memory untouched. So does a file that was cut,
         or whose length the kernel does not tell.

@@ -1,9 +1,8 @@
 """Files of shared memory: made by a server, opened by a client on the server's word, removed by either.
 
-Strategy: a path that the other end names is used only below /dev/shm, and only if no directory on the way is
-a link: each directory is opened in its parent without following links, so nothing elsewhere is ever opened
-or removed, and no moment is left in which the way could change. /dev/shm itself may be a link, as it is the
-system's.
+Strategy: a path that the other end names is used only if it lies below /dev/shm and no directory on the way
+is a link. Each directory is opened in its parent without following links. So nothing elsewhere is ever opened
+or removed, and the way cannot change in between. /dev/shm itself may be a link, since it is the system's.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
     """A descriptor, for the block, on a shared file of exactly `size` bytes that the other end named.
 
     Raises `SharedFileMissing`, a `Library`, when it is missing, `Access` when it may not be opened,
-    `TryAgain` when somebody holds a lease on it, `MessageError` when it is elsewhere or not a plain file of
+    `TryAgain` when a process holds a lease on it, `MessageError` when it is elsewhere or not a plain file of
     that size.
     """
     descriptor = _opened(path)
@@ -61,7 +60,7 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
 def _opened(path: str) -> int:
     try:
         with _directory_of(path) as (directory, name):
-            # Without O_NONBLOCK, whoever holds a lease on the file could make this wait for 45 seconds.
+            # Without O_NONBLOCK, a process with a lease on the file could make this wait for 45 seconds.
             flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             return os.open(name, flags, dir_fd=directory)
     except FileNotFoundError:

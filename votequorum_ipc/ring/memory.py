@@ -1,7 +1,7 @@
-"""The two ways to touch a shared file: through a mapping, or through system calls.
+"""The two ways to access a shared file: through a mapping, or through system calls.
 
 Strategy: a mapping is fast, but a file that is cut under it turns a touch into a SIGBUS, which Python cannot
-catch. `MappedMemory` is therefore for files whose other end is root's: root needs no trick to end us.
+catch. `MappedMemory` is therefore for files whose other end is root's: root can end this process anyway.
 `GuardedMemory` is for all others. It reads and writes with pread and pwrite, where a cut file gives short
 answers, and maps the file only to have an address for the kernel's futex calls, which report EFAULT. No
 instruction of ours touches a mapping there, so nothing that the other end does to a file can kill us.
@@ -49,10 +49,10 @@ class Memory(Protocol):
         """Raises `MessageError` when the file was cut."""
 
     def address(self, place: int) -> int:
-        """Where the kernel finds this place, until `close`."""
+        """The address of this place for system calls, valid until `close`."""
 
     def close(self) -> None:
-        """Let go of the file. No other method may be called afterwards."""
+        """Free everything. No other method may be called afterwards."""
 
 
 class MappedMemory:
@@ -143,7 +143,7 @@ class GuardedMemory:
         try:
             os.pwrite(self._descriptor, data, place)
         except OSError as error:
-            # Of a whole file that cannot happen, as its pages are there.
+            # With a whole file that cannot happen, as its pages are there.
             raise MessageError(
                 f"it cannot be written any more: {error.strerror}", field="shared file"
             ) from error

@@ -1,4 +1,4 @@
-"""Where the layouts of shared memory that this package knows hold."""
+"""Where this package's layouts of shared memory are valid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FUTEX_NUMBERS: Final = {
 
 
 def check_platform() -> None:
-    """Raises `NotSupported` where libqb lays its setup messages and shared memory out in another way."""
+    """Raises `NotSupported` where libqb's setup messages and shared memory have another layout."""
     if sys.platform != "linux":
         raise NotSupported(f"corosync's IPC is known for Linux only, and this is {sys.platform}")
     machine = os.uname().machine

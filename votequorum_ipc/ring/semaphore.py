@@ -1,14 +1,15 @@
 """Counts in shared memory that both ends change: a ring's semaphore, the socket transport's counters.
 
 Strategy: a count must be raised and lowered atomically. Where the other end is trusted, the C library's
-`sem_post` and `sem_trywait` do it in 0.14 us each. Where it is not, they are no choice: glibc aborts the
-process, or waits for ever, when it finds noise in the words behind the value, and a touch of a cut file is a
+`sem_post` and `sem_trywait` do it in 0.14 us each. Where it is not, they cannot be used: glibc aborts the
+process, or waits for ever, if it finds noise in the words after the value, and touching a cut file is a
 SIGBUS. There the kernel does it: `futex(FUTEX_WAKE_OP)` adds to the value and wakes a waiter in one call,
 looks at no other word, and answers EFAULT on a cut file, for 1.0 us. Lowering adds -1 after a look at the
 value, and needs no compare-and-swap: only the reader lowers, and each count has one reader.
 
-The kernel's way also serves what is no `sem_t` at all (`lower`), and it wakes a waiter that uses another C
-library than ours: musl's `sem_post` counts in a semaphore of glibc's, but wakes nobody.
+The kernel's way also works on counts that are not a `sem_t` (`lower`). And it wakes a waiter that uses
+another C library than ours: musl's `sem_post` raises the count of a glibc semaphore, but does not wake the
+waiter.
 
 A futex operation is a full memory barrier, in the kernel's code of every architecture.
 
@@ -69,7 +70,8 @@ class Semaphore(Protocol):
 
 
 class TrustedSemaphore:
-    """See `Semaphore`. The C library's operations, on a mapping of which nobody cuts or spoils anything."""
+    """See `Semaphore`. The C library's operations, on a mapping that the other end neither cuts nor
+    spoils."""
 
     def __init__(self, memory: Memory, place: int) -> None:
         self._address = memory.address(place)
