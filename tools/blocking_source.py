@@ -30,7 +30,7 @@ WORDS = [
     ("async with await ", "with "),
     ("await ", ""),
     ("async for ", "for "),
-    ("Any number of tasks may call at once. Every call can be cancelled and leaves the handle good.", ""),
+    ("Any number of tasks may call at once. Cancelling a call leaves the handle usable.", ""),
 ]
 """What is written differently in a program without an event loop."""
 

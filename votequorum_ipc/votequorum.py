@@ -111,8 +111,8 @@ class Votequorum(Handle[VotequorumEvent]):
         print(info.total_votes, info.quorum, InfoFlags.QUORATE in info.flags)
     ```
 
-    Any number of tasks may call at once. Every call can be cancelled and leaves the handle good. Each raises,
-    besides what it lists itself: `Library` when the daemon is gone, `TryAgain` while it cannot answer,
+    Any number of tasks may call at once. Cancelling a call leaves the handle usable. Each call raises,
+    besides what it lists: `Library` when the daemon is gone, `TryAgain` while it cannot answer,
     `BadHandle` when the handle was finalized, `MessageError` for an answer that cannot be decoded.
     """
 

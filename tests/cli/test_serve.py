@@ -225,7 +225,7 @@ async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_star
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("fly 1", "'fly' is none of the words; help shows them"),
+        ("fly 1", "'fly' is not a known word; help shows them"),
         ("up", "which nodes?"),
         ("up 9", "there is no node 9; there are 1, 2, 3"),
         ("down one", "'one' is not the number of a node"),
@@ -235,7 +235,7 @@ async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_star
         ("join 0 5", "there is no partition 5"),
         ("qdevice maybe 1", "qdevice takes on or off"),
         ("qdevice on", "which nodes?"),
-        ("\x1b[31m", "'\\x1b[31m' is none of the words"),
+        ("\x1b[31m", "'\\x1b[31m' is not a known word"),
     ],
 )
 def test_a_line_that_makes_no_sense_says_so_and_changes_nothing(

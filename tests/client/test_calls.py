@@ -145,6 +145,7 @@ async def test_extra_info_is_unknown_up_to_3_1_10(both: tuple[Votequorum, CVoteq
 
 
 @pytest.mark.parametrize("data", [b"12345", b"\0" * 8, bytes(range(256)) * 16, b""], ids=len)
+@every_way()
 async def test_extra_info_that_was_set_is_what_a_newer_daemon_gives(
     both: tuple[Votequorum, CVotequorum], data: bytes
 ) -> None:

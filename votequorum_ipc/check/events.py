@@ -1,7 +1,7 @@
 """What can happen to a cluster, each in an administrator's words.
 
 `faults` is what an event counts in a search that is bounded by faults: a crashed node is one, a network that
-breaks is one, a device that fails is one. Repairs, restarts and the passing of time are none.
+breaks is one, a device that fails is one. Repairs, restarts and the passing of time are not.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFails:
-    """The device answers nobody any more."""
+    """The device no longer answers."""
 
     faults: int = 1
 

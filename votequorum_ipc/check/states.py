@@ -6,9 +6,8 @@ them alike: the same votes, not in the tie breaker's list, and no rule that asks
 `Symmetry.canonical` renames the nodes of a state so that all renamings of one state become one. It describes
 each partition without names first (its *shape*), sorts the shapes, and hands the names out in order.
 
-The members of a ring speak in the order of their ids, whoever begins. With wait_for_all that order can
-matter.
-So there no node is interchangeable, except in clusters that are too large to go on without
+The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
+can matter. So there no node is interchangeable, except in clusters that are too large to go on without
 (`Symmetry.is_exact`).
 """
 

@@ -325,7 +325,7 @@ class Successors:
 
 
 def _local(due: Timers) -> tuple[Timers, list[int]]:
-    """A partition's timers by ranks of its own, and what those were."""
+    """A partition's timers by its own ranks, and what those were."""
     if not due or max(due) == NO_TIMER:
         return (), []
     ranks = sorted({rank for rank in due if rank != NO_TIMER})

@@ -25,7 +25,7 @@ DEVICE_SYNC_TIMEOUT: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class VqsimCommand:
-    """One word of vqsim and what it is about; `wait` is none of vqsim's: time is to pass."""
+    """One word of vqsim and what it is about; `wait` is ours: let time pass."""
 
     word: str
     partition: int = 0

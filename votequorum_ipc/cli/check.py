@@ -1,7 +1,7 @@
 """`votequorum-ipc check`: what a quorum configuration survives, before it has to.
 
 Strategy: `votequorum_ipc.check` knows the answers; this module reads configurations, runs the search with its
-progress on stderr, and hands the report to whoever shows it.
+progress on stderr, and passes the report on to be shown.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Subject:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--running", is_flag=True, help="Check the configuration of the corosync that runs here.")
 @click.option("--address", metavar="ADDRESS", help="Where that is, as for `status`.")
-@click.option("--faults", type=click.IntRange(1), help="Look at no more than so many faults.")
+@click.option("--faults", type=click.IntRange(1), help="Look at no more than that many faults.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=60.0, help="Time for a search; 60 by default.")
 @click.option(
     "--device",

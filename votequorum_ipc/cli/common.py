@@ -54,9 +54,9 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds = float(super().convert(value, param, ctx))
-        # No range keeps this one out.
+        # No range excludes nan.
         if math.isnan(seconds):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return seconds
 
 
@@ -75,7 +75,7 @@ def options(function: FunctionT) -> FunctionT:
 
 
 def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
-    """What can be no address is wrong usage; what is one may still lead nowhere."""
+    """An invalid address is wrong usage; a valid one may still lead nowhere."""
     if address is not None:
         from ..sockets import locate
 
@@ -132,7 +132,7 @@ def run_without_loop(main: Coroutine[Any, Any, T], *, as_json: bool, timeout: fl
 
 
 async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` to its end; Ctrl-C cancels it, and is no failure."""
+    """Run `main` to its end; Ctrl-C cancels it without a failure."""
     import trio
 
     with trio.open_signal_receiver(signal.SIGINT) as signals:
@@ -166,7 +166,7 @@ def done(text: str, shape: dict[str, Any], *, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON value, on a line of its own, written at once."""
+    """Print one JSON value on a line, at once."""
     click.echo(json.dumps(value))
 
 
@@ -177,7 +177,7 @@ def utc_now() -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey: names come from configuration and from other processes."""
+    """`text` without control characters: names come from the configuration and from other processes."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )

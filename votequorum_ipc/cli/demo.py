@@ -1,9 +1,9 @@
 """`votequorum-ipc demo`: what quorum is, and what this library does, in twenty seconds and without corosync.
 
-Strategy: a scene is a sentence and something that happens to a simulated cluster. What the display shows of
-the nodes, though, comes from clients connected to them over real IPC, one a node, that follow its events like
-any user's program; so it shows what such a program would see. In a terminal the display is redrawn in place,
-elsewhere each change is a line.
+Strategy: a scene is a sentence and something that happens to a simulated cluster. But what the display shows
+of the nodes comes from clients, one for each node, that are connected over real IPC and follow its events
+like any user's program. So it shows what such a program would see. In a terminal the display is redrawn in
+place; elsewhere each change is a line.
 """
 
 from __future__ import annotations
@@ -259,6 +259,6 @@ def show_code(console: Console) -> None:
 
 
 def _this_command() -> str:
-    """How to call the command again from here: by its name where that is found."""
+    """How to call the command again from here: by its name, if the shell finds it."""
     name = "votequorum-ipc"
     return name if shutil.which(name) else os.path.relpath(sys.argv[0])

@@ -30,7 +30,7 @@ ONE_IS_DOWN: Final = 2
 @options
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:
-    """Show this node's links; exit 0 if all are connected, 2 if one is not, 1 if nobody can tell."""
+    """Show this node's links; exit 0 if all are connected, 2 if one is not, 1 if that is unknown."""
     status, links = run_without_loop(_read(address, timeout), as_json=as_json)
     if as_json:
         print_json({"time": utc_now(), **links_json(status, links)})
@@ -47,7 +47,7 @@ async def _read(address: str | None, seconds: float) -> tuple[ClusterStatus, Seq
 def known_links(overview: Overview) -> tuple[ClusterStatus, Sequence[Link]]:
     """The links, and the status to which they belong.
 
-    Raises the error for which they are not known, and `NotSupported` where the daemon tells of none.
+    Raises the error that keeps them unknown, and `NotSupported` if the daemon reports none.
     """
     status, links = overview.status, overview.links
     if status is None or links is None:

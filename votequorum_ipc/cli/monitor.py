@@ -29,14 +29,15 @@ _PATIENCE: Final = 5.0
 def command(patience: float, as_json: bool, address: str | None) -> None:
     """Show the current state, then every change, until Ctrl-C.
 
-    When corosync ends, says so, and shows the state again when it is back. Ends with exit code 1 only where
-    this user may not ask.
+    When corosync ends, it says so, and it shows the state again once corosync is back. It ends with exit code
+    1 only if this user may not ask.
     """
     run(partial(until_interrupted, partial(monitor, patience, as_json, address)), as_json=as_json)
 
 
 async def monitor(patience: float, as_json: bool, address: str | None) -> NoReturn:
-    """Print the state and its changes, for ever. Raises `Access` or `Security` as waiting would not help."""
+    """Print the state and its changes, for ever. Raises `Access` and `Security`, as waiting would not
+    help."""
     printer = _JsonPrinter() if as_json else _TextPrinter()
     known = False
     async with watch_quorum(address, patience=patience, require_provider=False) as watcher:

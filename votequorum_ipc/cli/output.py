@@ -1,10 +1,10 @@
 """Lines of output that nothing else depends on: writing one neither waits nor fails.
 
-Strategy: a program that holds a vote must not lose it because nobody reads what it prints. So a line is
-written only while the descriptor takes it: a reader that has gone (`| head -1`), a full disk or a terminal
-that was stopped with Ctrl-S costs lines, never time. The first line that is lost is announced once on stderr,
-written in the same way. A pipe that polls writable takes PIPE_BUF bytes at once (pipe(7)), so a line is
-written in pieces of that size.
+Strategy: a program that holds a vote must not lose it because its output is not read. So a line is written
+only while the descriptor accepts it. A reader that is gone (`| head -1`), a full disk, or a terminal stopped
+with Ctrl-S costs lines, never time. The first line that is lost is announced once on stderr, written in the
+same way. A pipe that polls writable takes PIPE_BUF bytes at once (pipe(7)), so a line is written in pieces of
+that size.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ PIECE: Final = select.PIPE_BUF
 
 
 class LossyOutput:
-    """Standard output for a program that goes on whatever becomes of it."""
+    """Standard output for a program that keeps running if its output is lost."""
 
     def __init__(self, stream: TextIO | None = None, errors: TextIO | None = None) -> None:
-        """`stream` and `errors` are standard output and standard error where they are not given."""
+        """`stream` and `errors` are standard output and standard error by default."""
         self._descriptor = _descriptor(stream or sys.stdout)
         self._errors = _descriptor(errors or sys.stderr)
         self._announced = False
@@ -39,7 +39,7 @@ class LossyOutput:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """None where there is no such stream, as after `>&-`."""
+    """None without such a stream, as after `>&-`."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError):

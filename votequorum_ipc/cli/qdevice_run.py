@@ -25,7 +25,7 @@ from .json_values import ring_json
 from .output import LossyOutput
 
 _SHORTEST: Final = 0.01
-"""Seconds; what is shorter would keep a CPU busy with starting commands."""
+"""Seconds; a shorter interval would keep a CPU busy with starting commands."""
 
 _VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
 
@@ -88,7 +88,7 @@ def command(
     The commands run at the same time, at once when the membership changes and then at each interval, and
     learn about the membership from the environment: QDEVICE_NODE_ID, QDEVICE_RING_ID, QDEVICE_MEMBERS,
     QDEVICE_QUORATE, QDEVICE_EXPECTED_VOTES, QDEVICE_TOTAL_VOTES. Tells systemd when it is ready, and keeps
-    its watchdog. It goes on when nobody reads what it prints.
+    its watchdog. It keeps running when its output is no longer read.
 
     Exit codes: 0 the vote was withdrawn, 1 it was not, or an error of corosync, 2 wrong usage.
     """
@@ -121,7 +121,7 @@ async def _until_told(
     address: str | None,
     directory: Path | None,
 ) -> QuorumDevice | None:
-    """Run the device until a signal ends it; give it, for what it may have left behind. None where the signal
+    """Run the device until a signal ends it; return it, for what it may have left behind. None if the signal
     came before it was ready, so that it has cast no vote."""
     ran: QuorumDevice | None = None
     with contextlib.ExitStack() as stack:
@@ -143,7 +143,7 @@ async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
 
 @contextlib.contextmanager
 def _recorder(directory: Path | None, name: str, address: str | None, output: LossyOutput) -> Any:
-    """A recorder where there is a place for records; to vote is possible without."""
+    """A recorder, if there is a place for records; the device votes without one, too."""
     with contextlib.ExitStack() as stack:
         recorder = None
         if directory is not None:

@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice unregister`: withdraw this node's device, whoever registered it."""
+"""`votequorum-ipc qdevice unregister`: withdraw this node's device, no matter which program registered it."""
 
 from __future__ import annotations
 

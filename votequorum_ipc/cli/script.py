@@ -1,8 +1,8 @@
-"""The words that `serve` takes on its standard input: those of corosync-vqsim, and some more.
+"""The words that `serve` understands on its standard input: those of corosync-vqsim, and some more.
 
-Strategy: a line is split into a word and its arguments, and the table of words says what to do. A node stands
-as itself, as part of a list `1,2`, or behind the partition to put it in, `1:3,4`. Partitions are numbers, 0
-being where all nodes are at first. Source: man corosync-vqsim(8).
+Strategy: a line is split into a word and its arguments, and the table of words says what to do. Nodes are
+given alone (`1`), in a list (`1,2`), or after the partition to put them in (`1:3,4`). Partitions are numbers;
+all nodes start in partition 0. Source: man corosync-vqsim(8).
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class ScriptError(Exception):
 
 
 class Exit(Exception):
-    """The line asked for the end."""
+    """The line asks for the end."""
 
 
 class Script:
-    """Carries lines out on a simulation, one after another."""
+    """Carries out lines on a simulation, one after another."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Script:
         `read_config` reads the configuration again, for `reload`. It may raise ValueError or OSError.
         """
         self.partitions = dict.fromkeys(simulation.config.nodeids, 0)
-        """Node: the number of the partition that it is in, or will be when it is up."""
+        """For each node, the number of the partition that it is in, or will be in when it is up."""
         self._simulation = simulation
         self._nursery = nursery
         self._complain = complain
@@ -80,17 +80,17 @@ class Script:
         self._words = words | dict.fromkeys(("exit", "quit", "q"), self._exit)
 
     async def run(self, line: str) -> bool:
-        """Carry a line out; False for one that has nothing to carry out, such as a comment.
+        """Carry out a line; False for a line without a word, such as a comment.
 
-        Raises `ScriptError` for what makes no sense, `Exit` when the end is asked for, and `CsError` when a
-        node's address is in use.
+        Raises `ScriptError` for a line that makes no sense, `Exit` for a line that asks for the end, and
+        `CsError` when a node's address is in use.
         """
         words = line.split("#", 1)[0].split()
         if not words:
             return False
         word = words[0].lower()
         if word not in self._words:
-            raise ScriptError(f"{words[0]!r} is none of the words; help shows them")
+            raise ScriptError(f"{words[0]!r} is not a known word; help shows them")
         await self._words[word](words[1:])
         return True
 
@@ -198,7 +198,7 @@ class Script:
         try:
             await device.run(self._simulation.address(nodeid))
         except CsError as error:
-            # Such as a configuration without a device, or somebody who unregisters it.
+            # Such as a configuration without a device, or a device that was unregistered.
             if self._devices.get(nodeid) is device:
                 del self._devices[nodeid]
             self._complain(f"the quorum device of node {nodeid}: {error}")
@@ -239,7 +239,7 @@ class _Device:
 
 
 _FIRST_VOTE_SECONDS: Final = 2.0
-"""How long `qdevice on` waits for the vote, before it goes on without it."""
+"""How long `qdevice on` waits for the first vote before it continues without it."""
 
 
 async def always_votes(_: object) -> bool:

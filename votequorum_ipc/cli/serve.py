@@ -1,8 +1,8 @@
 """`votequorum-ipc serve`: a simulated cluster in the foreground, for any client of corosync's quorum API.
 
-Strategy: one node is offered where corosync's own clients look, or under a prefix, the others beside it.
-Words on the standard input change the cluster (`script`); after each, its nodes are shown. Time passes as the
-clock does.
+Strategy: one node is at corosync's own addresses, or under a prefix, and the others are beside it. Words on
+the standard input change the cluster (`script`). After each, the nodes are shown. Time passes as the clock
+does.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ _OTHERS_PREFIX: Final = "vqsim"
 )
 @click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
 @click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
-@click.option("--prefix", help="Names of its own instead of corosync's: several can run side by side.")
+@click.option(
+    "--prefix", help="Names with this prefix instead of corosync's, for several clusters side by side."
+)
 @click.option(
     "--immediate", is_flag=True, help="Let nodes hear each other at once; corosync takes milliseconds."
 )
@@ -74,7 +76,7 @@ def command(
     """Run a simulated cluster until exit, Ctrl-C or SIGTERM: quorum to develop against, without corosync.
 
     Any client of votequorum, quorum, cmap and cfg can use it, corosync's own programs included. The standard
-    input takes words that change the cluster: type help. It may end; the cluster goes on then, except at a
+    input takes words that change the cluster: type help. When it ends, the cluster continues, except at a
     terminal.
     """
     if file is not None and (nodes is not None or device_votes is not None):
@@ -90,7 +92,7 @@ def command(
 
 
 def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
-    """The configuration asked for; a usage error where corosync would not start with it."""
+    """The configuration asked for; a usage error if corosync would not start with it."""
     try:
         if file is None:
             device = None if device_votes is None else DeviceConfig(votes=device_votes)
@@ -187,7 +189,7 @@ def _gid(name: str) -> int:
 
 
 async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -> None:
-    """Carry out the lines of the standard input. Its end is the cluster's, at a terminal."""
+    """Carry out the lines of the standard input. At a terminal, its end ends the cluster."""
     read_config = None if file is None else partial(_read_config, file)
     script = Script(cluster, nursery, _complain, read_config)
     await cluster.settled()
@@ -231,7 +233,7 @@ def _complain(text: str) -> None:
 
 
 def _show(cluster: Simulation, script: Script) -> None:
-    """A line a node: its partition, and quorum, votes, ring and members as it sees them."""
+    """A line for each node: its partition, and quorum, votes, ring and members as it sees them."""
     for nodeid in cluster.config.nodeids:
         place = f"node {nodeid}  partition {script.partitions[nodeid]}"
         node = cluster.model.nodes.get(nodeid)

@@ -1,6 +1,6 @@
 """What people read: the tables of `status`.
 
-Strategy: the words and the order are corosync-quorumtool's, so that whoever knows its output knows this one.
+Strategy: the words and the order are corosync-quorumtool's, so its users can read this output too.
 The tables have no lines, so a pipe gets the same text as a terminal, without the colours.
 """
 
@@ -21,7 +21,7 @@ from ..types import QDEVICE_NODEID, ClusterStatus, Device, InfoFlags, Member, No
 from .common import printable
 
 _PIPE_WIDTH: Final = 1000
-"""Columns where there is no terminal: nothing is wrapped or cut for a program that reads along."""
+"""Columns without a terminal: nothing is wrapped or cut for a program that reads it."""
 
 _FLAG_WORDS: Final = {
     InfoFlags.TWONODE: "2Node",

@@ -1,4 +1,4 @@
-"""What `setexpected`, `setvotes` and `qdevice` share: a call on votequorum, or why there is none to call."""
+"""What `setexpected`, `setvotes` and `qdevice` share: one call on the daemon's votequorum."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_VOTES: Final = 2**31 - 1
 
 
 async def on_votequorum(address: str | None, call: Callable[[Votequorum], Awaitable[None]]) -> None:
-    """Make one call on the daemon's votequorum, also where the address is that of another of its services."""
+    """Make one call on the daemon's votequorum, even if the address is that of another of its services."""
     where: Address = address
-    with contextlib.suppress(InvalidParam):  # it leads to one service only, which is to be votequorum
+    with contextlib.suppress(InvalidParam):  # it leads to one service only: votequorum
         where = sibling(address, "votequorum")
     async with await Votequorum.initialize(address=where) as votequorum:
         await call(votequorum)

@@ -7,7 +7,7 @@ is left is for each node to read its socket. So a command waits for the reports 
 nothing here sleeps except where a step of the scenario is time itself.
 
 Its -c option refuses every path in corosync 3.1.7, so the configuration is a directory that is bind-mounted
-over /etc/corosync in a mount namespace of its own; and a state directory that is empty, for expected votes
+over /etc/corosync in its own mount namespace; and a state directory that is empty, for expected votes
 tracking. Output goes line by line with stdbuf: into a pipe it would stay in a buffer.
 """
 
@@ -46,7 +46,7 @@ class Stuck(Exception):
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One node's decision: whether it is quorate, on which ring, and with whom."""
+    """One node's decision: whether it is quorate, on which ring, and with which nodes."""
 
     nodeid: int
     quorate: bool
@@ -69,7 +69,7 @@ def why_unavailable() -> str:
 
 
 def _unshare() -> list[str]:
-    """Mounts of its own, and processes of its own: vqsim's nodes would outlive it, its namespace does not."""
+    """Own mounts and own processes: vqsim's nodes would outlive it, but not its namespace."""
     root = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *root, "--mount", "--pid", "--fork", "--kill-child"]
 
@@ -159,7 +159,7 @@ class Vqsim:
         return self._process.stdout
 
     def up(self, nodeid: int, partition: int) -> None:
-        """Start a node. It reports twice: once for the ring of its own, once for the partition's."""
+        """Start a node. It reports twice: once for its own ring, once for the partition's."""
         self.where[nodeid] = partition
         self._ring_seq[partition] += RING_SEQ_STEP
         start = len(self.reports)

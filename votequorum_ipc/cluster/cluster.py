@@ -64,7 +64,7 @@ class Cluster:
         self._segment = dict.fromkeys(config.nodeids, 0)
         self.speaks_first: dict[tuple[int, ...], int] = {}
         """By the members of a ring, the place of the one that speaks first: 0, the lowest, by default.
-        The token goes round in the order of the ids, and it is open with whom it begins."""
+        The token goes round in the order of the ids; any member may begin."""
         self._membership: dict[int, Membership] = {}
         self._clock = Clock()
         self._leaving: dict[int, int] = {}

@@ -153,7 +153,7 @@ class Rules:
 
     `expected_votes` is what the configuration asks for; `nodelist_votes` the sum over the nodes (and the
     device, where its votes were worked out). Times are in milliseconds. `tie_breaker_was_set` tells a tie
-    breaker that was disabled from one that nobody asked for: cmap shows the type of the former only.
+    breaker that was disabled from one that was not configured: cmap shows the type of the former only.
     `device_can_operate` is False once a reloaded configuration excludes a device: its calls get ACCESS.
     """
 

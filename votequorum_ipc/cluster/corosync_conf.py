@@ -2,7 +2,7 @@
 
 Strategy: the file is sections of `key: value` lines, nested with braces. It is read into one flat list of
 dotted keys first, as cmap names them; tables then say which keys mean something here. Every key that no table
-knows is reported, so that nobody takes a setting for simulated that is not. Source: corosync.conf(5),
+knows is reported, so no setting is thought to be simulated that is not. Source: corosync.conf(5),
 votequorum(5), and the parser in corosync's exec/coroparse.c.
 """
 

@@ -1,7 +1,7 @@
 """What one node knows of the others: votequorum's node database.
 
-A node enters when its first message arrives and is never forgotten, only marked dead. The device has an entry
-of its own, under id 0, that is in none of the lists. Entries are not sorted by id: a node whose id
+A node enters when its first message arrives and is never forgotten, only marked dead. The device has its
+own entry, under id 0, that is in none of the lists. Entries are not sorted by id: a node whose id
 is higher than all known ones is put before the last, as in votequorum, and notifications show that order.
 
 Votes are added up for every message that every node gets, so the sums over the members are kept and not made

@@ -9,10 +9,9 @@ trio.run(run_qdevice, "shared-disk", vote)
 ```
 
 `schedule` knows when a decision is due, until when its answer counts, and about which ring; it does no I/O.
-`settings` is what the configuration says about devices. `device` is one registered device, for those who
-bring their own loop; `run` is the loop. `commands` makes a decision of commands, `record` leaves what was
-cast for other processes to read, `systemd` tells the service manager. What a vote means:
-docs/quorum-devices.md.
+`settings` is what the configuration says about devices. `device` is one registered device, for programs with
+their own loop; `run` is the loop. `commands` makes a decision of commands, `record` leaves what was cast for
+other processes to read, `systemd` tells the service manager. What a vote means: docs/quorum-devices.md.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _HOMES: Final = {
     "Vote": "run",
     "run_qdevice": "run",
 }
-"""Names, and the modules that have them. They bring trio, which whoever reads a record does not need."""
+"""Names, and the modules that have them. They import trio, which is not needed to read a record."""
 
 
 def __getattr__(name: str) -> Any:

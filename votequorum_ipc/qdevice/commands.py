@@ -1,11 +1,11 @@
 """A decision made of commands: a vote while enough of them succeed.
 
-Strategy: each command is a session of its own, so that it can be killed with its children: SIGTERM when it is
-late or no longer wanted, SIGKILL to whatever is left a moment later, also to what a command that ended in
-time has left running. The command's process is collected only after that, since until then no other process
-can have its number. One that survives even SIGKILL (it hangs in a dead file system, say) is not started
-again before it is gone. Children that have made sessions of their own escape; a service manager's control
-group gets those.
+Strategy: each command runs in its own session, so that it can be killed with its children. It gets SIGTERM
+when it is late or no longer wanted. A moment later all that is left of the session gets SIGKILL, even after a
+command that ended in time. The command's process is reaped only after that, since until then no other process
+can have its number. A command that survives even SIGKILL (because it hangs in a dead file system, say) is not
+started again before it is gone. Children that made their own sessions escape; a service manager's control
+group catches those.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import trio
 from .device import View
 
 GRACE: Final = 0.5
-"""Seconds from SIGTERM to SIGKILL, and again until the process has to be gone."""
+"""Seconds from SIGTERM to SIGKILL, and from then until the process must be gone."""
 
 _SHARE: Final = 0.5
-"""Of the time that is left to answer, what a command may use at most: the rest is for killing it."""
+"""The part of the remaining time that a command may use; the rest is for killing it."""
 
 _NOT_FOR_CHILDREN: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class Command:
-    """One command of a decision. Raises `ValueError` for a text that is none."""
+    """One command of a decision. Raises `ValueError` for an empty or malformed text."""
 
     def __init__(self, text: str, *, timeout: float, shell: bool = False) -> None:
         """`text` is split into words as a shell does, or given to /bin/sh if `shell`; `timeout` is in
@@ -60,7 +60,7 @@ class Command:
     async def run(self, view: View) -> Outcome:
         """Run the command once, in its time and at most half of the time that is left to answer.
 
-        When this returns, or is cancelled, the command has ended, or is one that cannot be killed.
+        When this returns, or is cancelled, the command has ended, unless it cannot be killed.
         """
         if self._unreaped is not None and not self._unreaped():
             return self._failed("the last run could not be killed, and has not ended yet")
@@ -133,7 +133,7 @@ class Commands:
 
 
 class _Running:
-    """A process that leads a session, from its start until it is collected."""
+    """A process that leads a session, from its start until it is reaped."""
 
     def __init__(self, process: trio.Process) -> None:
         """Raises OSError when there is no descriptor left to watch it with."""
@@ -147,7 +147,7 @@ class _Running:
         return self._process.returncode
 
     async def wait_exited(self) -> None:
-        """Wait until the process has exited; it is not collected by that."""
+        """Wait until the process has exited; does not reap it."""
         await trio.lowlevel.wait_readable(self._pidfd)
 
     async def end(self) -> bool:
@@ -161,7 +161,7 @@ class _Running:
         return self.reap()
 
     def reap(self) -> bool:
-        """Collect the process if it has exited; whether it has."""
+        """Reap the process if it has exited; whether it has."""
         if self._process.returncode is None:
             return False
         os.close(self._pidfd)
@@ -177,7 +177,7 @@ class _Running:
 
 
 async def _kill(process: trio.Process) -> bool:
-    """Kill a session at once, and collect the process that leads it; whether it is gone."""
+    """Kill a session at once, and reap the process that leads it; whether it is gone."""
     _signal_session(process, signal.SIGKILL)
     with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
         await process.wait()
@@ -185,7 +185,7 @@ async def _kill(process: trio.Process) -> bool:
 
 
 def _signal_session(process: trio.Process, number: signal.Signals) -> None:
-    # Nobody is left, or nobody that this user may kill.
+    # No process is left, or none that this user may kill.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

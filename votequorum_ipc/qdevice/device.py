@@ -1,4 +1,4 @@
-"""One registered quorum device, for those who bring their own loop; `run_qdevice` is made of it.
+"""One registered quorum device, for programs with their own loop; `run_qdevice` is built on it.
 
 ```python
 async with QuorumDevice("shared-disk") as device:
@@ -8,10 +8,9 @@ async with QuorumDevice("shared-disk") as device:
             await device.cast(await decide(view))
 ```
 
-Strategy: nothing runs by itself. Events are looked at whenever the program calls, and each answer is tied to
-the ring and the deadline of its question. `cast` refuses an answer that is late or about another ring before
-it sends it, and corosync refuses one whose ring id has become old on the way. Sources: corosync's
-votequorum_qdevice_*(3).
+Strategy: nothing runs by itself. Events are read when the program calls, and each answer is tied to the ring
+and the deadline of its question. `cast` does not send an answer that is late or about another ring, and
+corosync refuses one whose ring id has become old on the way. Sources: corosync's votequorum_qdevice_*(3).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _NOT_HERE: Final = (
     "that name, or unregister it there; where no node has it any more, start and end a device of that name "
     "once while all nodes are members"
 )
-"""Where a device of another name is, and what to do."""
+"""Where a device with another name is registered, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +75,15 @@ class QuorumDevice:
     `name` has 1 to 254 bytes, and is the same on all nodes that have the device: corosync knows one name in a
     cluster. It does not notice two processes with one name on one node; their votes would take turns.
 
-    `master_wins` lets the partition whose device votes be quorate whatever it lacks; all nodes' devices
-    should say the same. With `leave_registered` the end of the block leaves the device and its vote as they
-    are, so that a successor of the same name can take over within the timeout. Without it, leaving the block
-    takes the vote back, in at most two seconds; `left_behind` says what corosync did not give back.
+    With `master_wins`, the partition whose device votes is quorate, however many votes it lacks; the devices
+    of all nodes should set it alike. With `leave_registered`, leaving the block keeps the device and its
+    vote, so that a successor with the same name can take over within the timeout. Without it, leaving the
+    block takes the vote back, within two seconds; `left_behind` lists what corosync did not give back.
 
     Entering raises `Library` when corosync is not running, `Access` when this user may not connect, or when
     the configuration has no room for a device (the message names the setting), `Exist` when a device of
-    another name is registered on this node or elsewhere in the cluster, `InvalidParam` for a name that is
-    none, `TryAgain` when the daemon stays unable to answer. Every method raises `Library` when the daemon is
+    another name is registered on this node or elsewhere in the cluster, `InvalidParam` for an invalid
+    name, `TryAgain` when the daemon stays unable to answer. Every method raises `Library` when the daemon is
     gone; the device can then be entered again, and registers again.
     """
 
@@ -102,7 +101,7 @@ class QuorumDevice:
         self._leave_registered = leave_registered
         self._left_behind: tuple[str, ...] = ()
         self._was_refused = False
-        """Whether corosync did not register it, so that there is nothing to take back."""
+        """Whether corosync refused to register it, so that there is nothing to take back."""
         self._resources = contextlib.AsyncExitStack()
         self._schedule = Schedule()
         self._votequorum: Votequorum
@@ -126,7 +125,7 @@ class QuorumDevice:
     def left_behind(self) -> tuple[str, ...]:
         """What corosync still holds for the device after its end: a sentence for each thing, with the reason.
 
-        Empty where all was taken back, where the daemon is gone, with `leave_registered`, and before the end.
+        Empty if all was taken back, if the daemon is gone, with `leave_registered`, and before the end.
         Each sentence is also logged, as a warning.
         """
         return self._left_behind
@@ -150,8 +149,8 @@ class QuorumDevice:
     async def next_view(self, interval: float = 2.0) -> View:
         """Wait until a decision is due, and give what it is about.
 
-        Due is the first one, one at once when the membership has changed, and one an `interval` in seconds
-        after the last began: at least three in quorum.device.timeout, whatever `interval` is.
+        The first decision is due at once, and so is one after each membership change. Otherwise a decision is
+        due `interval` seconds after the last one began, but at least three times in quorum.device.timeout.
         """
         with trio.move_on_at(self._schedule.due(interval)):
             await self.changed()
@@ -173,7 +172,7 @@ class QuorumDevice:
         )
 
     async def changed(self) -> None:
-        """Wait until the membership is another one than that of the last view, or of the last `cast`."""
+        """Wait until the membership differs from that of the last view, or of the last `cast`."""
         await self._votequorum.dispatch(DispatchFlags.ALL)
         while self._schedule.is_current(self._question):
             await self._votequorum.dispatch(DispatchFlags.ONE)
@@ -181,16 +180,16 @@ class QuorumDevice:
     async def cast(self, vote: bool, view: View | None = None) -> None:
         """Tell corosync that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
 
-        The answer is one about `view`; without it, about the membership at the end of the last call of
-        `next_view` or `cast` (or of entering), so that answers of a simple loop are never about a membership
+        The answer is about `view`. Without `view` it is about the membership at the end of the last call of
+        `next_view` or `cast` (or of entering), so the answers of a simple loop are never about a membership
         that began while it decided. A vote of False takes the vote back at once, and shows that the device
-        lives; no call at all lets the vote go at the daemon's timeout.
+        lives. Without any call, the vote is lost at the daemon's timeout.
 
-        Raises `MessageError` when the membership has changed since: decide again. `Timeout` when it is later
-        than `View.deadline`, and nothing is sent: the answer may no longer be true. `TryAgain` when the
-        daemon does not accept it until then. `NotExist` when somebody has unregistered the device,
-        `InvalidParam` when somebody has renamed it (a rename on one node is one on all) or taken its place,
-        `Access` when the configuration was changed so that it has no room for a device.
+        Raises `MessageError` when the membership has changed since: decide again. `Timeout` after
+        `View.deadline`; nothing is sent then, since the answer may no longer be true. `TryAgain` if the
+        daemon does not accept it before that. `NotExist` if the device was unregistered, `InvalidParam` if it
+        was renamed (a rename on one node is a rename on all) or replaced, `Access` if the configuration was
+        changed so that it has no room for a device.
         """
         if not isinstance(vote, bool):
             raise TypeError(f"a vote is True or False, not {vote!r}")
@@ -198,7 +197,7 @@ class QuorumDevice:
         try:
             await self._poll(vote, question)
         finally:
-            # Whatever comes of it, the caller has now been told about the membership of now.
+            # Whatever the result, the caller now knows of the current membership.
             self._question = self._schedule.question(trio.current_time())
         await self._settings.refresh()
         self._schedule.timeouts = self._settings.timeouts
@@ -206,10 +205,9 @@ class QuorumDevice:
     async def rename(self, name: str) -> None:
         """Give the device another name, everywhere in the cluster (votequorum_qdevice_update(3)).
 
-        On nodes where this device runs as well, its next `cast` raises `InvalidParam`: they have to be
-        renamed to the same name, by being started again. Raises `InvalidParam` for a name that is none,
-        `NotExist` when somebody has unregistered the device, `Timeout` when the cluster does not confirm the
-        name in time.
+        On other nodes where this device runs, its next `cast` raises `InvalidParam`: restart the device there
+        with the new name. Raises `InvalidParam` for an invalid name, `NotExist` if the device was
+        unregistered, `Timeout` if the cluster does not confirm the name in time.
         """
         deadline = trio.current_time() + self._schedule.timeouts.timeout
         async with self._polling:
@@ -253,13 +251,13 @@ class QuorumDevice:
         if self._master_wins:
             await self.set_master_wins(True)
         await retry(votequorum.trackstart, deadline=deadline)
-        # The state of now comes before the answer to trackstart, or right behind it.
+        # The current state comes before the answer to trackstart, or right after it.
         while self._schedule.ring_id is None:
             await votequorum.dispatch(DispatchFlags.ONE)
         self._question = self._schedule.question(trio.current_time())
 
     async def _check_configured(self) -> None:
-        """votequorum lets a device register that it gives no votes; that is of no use to anybody."""
+        """votequorum lets a device register that it gives no votes; such a device is useless."""
         if self._settings.model_missing and not (await self._votequorum.getinfo()).qdevice_votes:
             raise Access(NOT_NAMED)
 
@@ -322,7 +320,7 @@ class QuorumDevice:
                 raise await self._explained(error) from None
 
     async def _ask_for_the_ring(self) -> None:
-        """The daemon is in another ring than is known here: have it said again, not to miss it for good."""
+        """The daemon is in another ring than is known here: ask again, so as not to miss it for good."""
         with contextlib.suppress(Exist):
             await self._votequorum.trackstart()
         await self._votequorum.dispatch(DispatchFlags.ALL)
@@ -332,6 +330,6 @@ class QuorumDevice:
             raise MessageError(
                 f"the membership has changed, from ring {question.ring_id} to {self.ring_id}: decide again"
             )
-        # To take a vote back is never too late.
+        # It is never too late to take a vote back.
         if vote and now > question.deadline:
             raise Timeout(f"the answer is {now - question.deadline:.3f} s late: decide again")

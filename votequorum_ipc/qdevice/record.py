@@ -1,10 +1,9 @@
-"""What a running device last did, left in a file for whoever asks `votequorum-ipc qdevice status`.
+"""What a running device last did, in a file that `votequorum-ipc qdevice status` reads.
 
 Strategy: corosync knows whether a device votes, but not why, and it does not notice two processes with one
-name. So each device has two files in a directory for such things: one that is locked for as long as the
-process lives, and one with the last ballot, replaced as a whole each time. The reader trusts neither the
-file's text nor its size, and only asks about the lock: with one of its own it would keep a device from
-starting.
+name. So each device has two files in a directory for records: one that is locked while the process lives, and
+one with the last ballot, replaced as a whole each time. The reader trusts neither the file's text nor its
+size. It only asks about the lock: taking the lock itself would keep a device from starting.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Record:
 
 def runtime_directory() -> Path | None:
     """Where records are: /run/votequorum-ipc for root, $XDG_RUNTIME_DIR/votequorum-ipc for others, unless the
-    service manager made $RUNTIME_DIRECTORY. None where a user has no such place."""
+    service manager made $RUNTIME_DIRECTORY. None if the user has no such place."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
@@ -68,7 +67,7 @@ class Recorder:
         self._path = path
 
     def write(self, name: str, ballot: Ballot) -> None:
-        """Replace the record. What the file system refuses is let be: a vote does not depend on it."""
+        """Replace the record. A failure of the file system is ignored: a vote does not depend on it."""
         record = Record(
             name=name,
             pid=os.getpid(),
@@ -108,7 +107,7 @@ def open_recorder(directory: Path, name: str, address: str | None) -> Iterator[R
 
 
 def read_record(directory: Path, name: str, address: str | None) -> Record | None:
-    """The last record of the process that runs a device; None when none does, or it has not voted yet."""
+    """The last record of the process that runs a device; None if no process does, or it has not voted yet."""
     path = _path(directory, name, address)
     try:
         if not _is_locked(path.with_suffix(".lock")):

@@ -1,15 +1,15 @@
-"""The loop of a quorum device: ask the program's decision, cast its answer, start over when anything changes.
+"""The loop of a quorum device: ask for the program's decision, cast it, and start over when anything changes.
 
 Strategy: one round is a view, a decision, and a ballot. While the decision runs, the round also waits for the
-next membership change, and whichever comes first ends the other; so no answer outlives its question. What
-the program cannot know, it does not vote for:
+next membership change, and whichever comes first ends the other. So no answer outlives its question. The
+device never votes for what the program cannot know:
 
     the decision says False, or raises       a ballot of False: corosync takes the vote back at once
     it is late                               no ballot: corosync takes the vote away at its timeout
     the membership changed meanwhile         no ballot: it is asked again, about the new ring
     the daemon is gone                       connect and register again, until that works
 
-Late is different from False because a device that does not answer is better counted as dead: a membership
+Late differs from False because a device that does not answer is better counted as dead: then a membership
 change does not wait for it.
 """
 
@@ -51,19 +51,19 @@ _LONGEST_PAUSE: Final = 5.0
 """Seconds between attempts to reach a daemon that is gone."""
 
 _PASSING: Final = (Library, TryAgain, NoMemory, NoResources, NoSpace, QueueFull)
-"""What ends a connection, or keeps one from being made, though nobody objects to the device."""
+"""What ends or prevents a connection without being a refusal of the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """What came of one round."""
+    """The result of one round."""
 
     vote: bool | None
-    """What was cast; None where nothing was."""
+    """What was cast; None if nothing was."""
     reason: str
     """Why, in words."""
     ring_id: RingId | None = None
-    """The ring that it was about; None where the daemon could not be asked."""
+    """The ring that it was about; None if the daemon could not be asked."""
     time: float = field(default_factory=time.time)
     """When, in seconds since the epoch."""
 
@@ -93,14 +93,14 @@ async def run_qdevice(
     last decision began, and at least three times in quorum.device.timeout. It has `View.time_left` to answer,
     True or False; anything else counts as raising. A membership change cancels it and asks it again.
 
-    When cancelled, the vote is withdrawn and the device unregistered, unless `leave_registered`. A daemon
-    that goes is waited for, and the device registered with it again. `report` is called with each `Ballot`.
-    `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered; it can be
-    renamed.
+    When cancelled, it withdraws the vote and unregisters the device, unless `leave_registered`. When the
+    daemon goes, it waits for it to return, and registers the device again. `report` is called with each
+    `Ballot`. `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered;
+    it can be renamed.
 
     `name`, `address`, `master_wins` and what is raised are as with `QuorumDevice`: at the start what entering
-    it raises, later what its `cast` does when somebody unregisters, renames or replaces the device, or
-    changes the configuration.
+    it raises, later what its `cast` raises when the device is unregistered, renamed or replaced, or the
+    configuration changes.
     """
     if not (math.isfinite(interval) and interval > 0):
         raise ValueError(f"an interval is a positive number of seconds, not {interval!r}")
@@ -144,7 +144,7 @@ class _Rounds:
             self.tell(await self._cast(view, await self._decide(view)))
 
     def tell(self, ballot: Ballot) -> None:
-        """Report a ballot, and log it where it is not like the last one."""
+        """Report a ballot, and log it if it differs from the last one."""
         now = (ballot.vote, ballot.reason)
         if now != self._told:
             cast = {True: "votes", False: "does not vote", None: "has cast nothing"}[ballot.vote]
@@ -154,7 +154,7 @@ class _Rounds:
             self._report(ballot)
 
     async def _decide(self, view: View) -> Ballot:
-        """The decision's answer, unless the membership changes or the time is up before."""
+        """The decision's answer, unless the membership changes or the time is up first."""
         ballot = Ballot(None, LATE, view.ring_id)
         lost: CsError | None = None
 

@@ -1,10 +1,10 @@
-"""When a device has to decide, until when an answer counts, and about which ring: no I/O, no clock.
+"""When a device must decide, until when an answer counts, and about which ring: no I/O, no clock.
 
 Strategy: corosync gives a device `timeout` from each poll to the next, and `sync_timeout` from a membership
-change to the first poll with the new ring id. Whoever is silent for longer loses its vote until it polls
-again. A decision must therefore end some reserve before that; one that does not is late, and its answer is
-worth nothing: the daemon is left to take the vote away at its own time. A device that corosync does not count
-as alive is waited for by nobody, so its decision may take as long as one between two polls.
+change to the first poll with the new ring id. A device that is silent for longer loses its vote until it
+polls again. So a decision must end some time before that. A decision that does not is late, and its answer is
+dropped: the daemon takes the vote away at its timeout. corosync does not wait for a device that it does not
+count as alive. The decision of such a device may therefore take as long as one between two polls.
 
 All times are seconds of one monotonic clock, given by the caller.
 """
@@ -26,7 +26,7 @@ POLLS_PER_TIMEOUT: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long corosync lets a device be silent, in seconds; as VOTEQUORUM_QDEVICE_DEFAULT_* if not told."""
+    """How long corosync lets a device be silent, in seconds; by default VOTEQUORUM_QDEVICE_DEFAULT_*."""
 
     timeout: float = 10.0
     """Between two polls (quorum.device.timeout)."""
@@ -43,7 +43,7 @@ class Question:
 
 
 class Schedule:
-    """The state of one registration: the ring of now, the last poll, and what follows from them."""
+    """The state of one registration: the current ring, the last poll, and what follows from them."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
@@ -71,7 +71,7 @@ class Schedule:
         return self._began + min(interval, self.timeouts.timeout / POLLS_PER_TIMEOUT)
 
     def ask(self, now: float) -> Question:
-        """A decision about the ring of now begins."""
+        """A decision about the current ring begins."""
         self._began = now
         return self.question(now)
 
@@ -86,7 +86,7 @@ class Schedule:
         return Question(self.ring_id, deadline)
 
     def is_current(self, question: Question) -> bool:
-        """Whether a question is about the ring of now."""
+        """Whether a question is about the current ring."""
         return question.ring_id == self.ring_id
 
     def polled(self, sent: float) -> None:

@@ -1,9 +1,9 @@
 """What corosync.conf says about quorum devices, read and followed through cmap.
 
-Strategy: cmap answers nothing while the nodes synchronise, and a membership change may be waiting for just
-the poll that this device is about to make. So connecting and reading are tried for a moment only; what could
-not be read is taken from the defaults, and tried again after the next poll. A daemon without cmap, or an
-address that does not lead to it, leaves the defaults for good. Source: votequorum(5), and
+Strategy: cmap answers nothing while the nodes synchronise, and a membership change may be waiting for the
+very poll that this device is about to send. So connecting and reading are tried for a moment only. For what
+could not be read, the defaults are used, and it is tried again after the next poll. With a daemon without
+cmap, or an address that does not lead to it, the defaults stay. Source: votequorum(5), and
 `votequorum_readconfig` of corosync 3.1.7 for what it refuses.
 """
 
@@ -97,7 +97,7 @@ class Settings:
                     raise
 
     async def why_refused(self, flags: InfoFlags) -> str:
-        """Which setting makes votequorum refuse a device; empty where that cannot be told.
+        """Which setting makes votequorum refuse a device; empty if that is unknown.
 
         `flags` are those of this node's getinfo.
         """
@@ -119,7 +119,7 @@ class Settings:
             await self._cmap.finalize()
 
     async def _connected(self) -> Cmap | None:
-        """The handle, made if need be; None where the last attempt has shown that there is no cmap."""
+        """The handle, made if needed; None if the last attempt has shown that there is no cmap."""
         if self._cmap is None and self._exists:
             try:
                 self._cmap = await Cmap.initialize(
@@ -151,7 +151,7 @@ async def open_settings(address: Address) -> AsyncIterator[Settings]:
 
 async def _seconds(cmap: Cmap, key: str, usual: float) -> float:
     milliseconds = await cmap.get_or_none(key)
-    # corosync takes what is no uint32 for absent; 0 would leave no time for anything.
+    # corosync ignores a value that is not a uint32; 0 would leave no time for anything.
     return milliseconds / 1000 if isinstance(milliseconds, int) and milliseconds > 0 else usual
 
 

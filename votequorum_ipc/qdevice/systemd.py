@@ -1,8 +1,8 @@
 """Telling the service manager how a service is: systemd's notification protocol.
 
 Strategy: a notification is one datagram of lines to the socket that $NOTIFY_SOCKET names, and a service that
-has a watchdog says so at half the interval that $WATCHDOG_USEC gives. A service runs as well without a
-service manager, so a notification that cannot be sent is nobody's error. Sources: sd_notify(3),
+has a watchdog says so at half the interval that $WATCHDOG_USEC gives. A service also runs without a
+service manager, so a notification that cannot be sent is not an error. Sources: sd_notify(3),
 sd_watchdog_enabled(3).
 """
 
@@ -46,7 +46,7 @@ class Notifier:
 
 
 def _address(text: str) -> str | bytes | None:
-    """The socket's address; None for what is neither a path nor an abstract name."""
+    """The socket's address; None for anything but a path or an abstract name."""
     if text.startswith("@"):
         return b"\0" + os.fsencode(text[1:])
     return text if text.startswith("/") else None

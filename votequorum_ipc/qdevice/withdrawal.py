@@ -1,13 +1,12 @@
-"""The end of a device: what corosync holds for it is taken back, and what stays behind is said.
+"""The end of a device: take back what corosync holds for it, and report what stays behind.
 
-Strategy: two things outlive a device, the setting that its partition wins and its vote. Each is taken back in
-a step of its own, with a time of its own: a step that is refused, or that nobody answers, costs the next one
-nothing. Where the connection is lost, a new one is made for the step, because the daemon may well be alive.
-Where nothing listens any more, the daemon is gone and has taken everything with
-it.
+Strategy: two things outlive a device: the setting that its partition wins, and its vote. Each is taken back
+in its own step with its own time limit, so a step that is refused or not answered costs the next one nothing.
+If the connection is lost, a new one is made for the step, because the daemon may well be alive. If nothing
+listens any more, the daemon is gone, and everything with it.
 
-A step that fails is no reason to raise, since another exception may be on its way. It is logged as a warning,
-and `QuorumDevice.left_behind` has it. Sources: votequorum_qdevice_unregister(3),
+A step that fails does not raise, since another exception may be on its way. It is logged as a warning, and is
+in `QuorumDevice.left_behind`. Sources: votequorum_qdevice_unregister(3),
 votequorum_qdevice_master_wins(3), and exec/votequorum.c for what refuses them.
 """
 
@@ -27,7 +26,7 @@ from ..retry import retry
 from ..votequorum import Votequorum
 
 STEP_SECONDS: Final = 1.0
-"""What one step may take, whatever is cancelled meanwhile."""
+"""Seconds that one step may take, even if the device is cancelled meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +51,8 @@ _VOTE: Final = _Step(
 async def withdraw(
     votequorum: Votequorum, name: str, *, master_wins: bool, address: Address
 ) -> tuple[str, ...]:
-    """Take back what corosync holds for a device; give what could not be taken back, a sentence for each.
+    """Take back what corosync holds for a device; return a sentence for each thing that could not be taken
+    back.
 
     Shielded from cancellation; takes at most `STEP_SECONDS` for each step.
     """
@@ -65,13 +65,13 @@ async def withdraw(
 
 async def _take_back(step: _Step, votequorum: Votequorum, name: str, address: Address) -> str:
     """Carry a step out; an empty text, or what stays behind and why."""
-    why = f"nobody answered for {STEP_SECONDS:g} s"
+    why = f"no answer for {STEP_SECONDS:g} s"
     deadline = trio.current_time() + STEP_SECONDS
     with trio.CancelScope(shield=True, deadline=deadline):
         try:
             await _call(step, votequorum, name, address, deadline)
         except NotExist:
-            # Somebody has unregistered the device, or the daemon is a new one.
+            # The device was unregistered, or the daemon is a new one.
             return ""
         except CsError as error:
             why = str(error)

@@ -1,4 +1,4 @@
-"""Whole messages: valid ones, almost valid ones, and bytes that are none.
+"""Whole messages: valid ones, almost valid ones, and arbitrary bytes.
 
 Strategy: an almost valid message is a valid one and one change to its bytes, and it says which: the kind of
 lie, the field, and what stands there instead. All else about it is true. So what a failure shrinks to reads

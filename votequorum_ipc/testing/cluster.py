@@ -85,13 +85,13 @@ async def simulated_cluster(
 
     `nodes` is how many, or their ids. `options` are the quorum options of corosync.conf as `ClusterConfig`
     has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
-    says it all. `transport` is corosync's `system.qb_ipc_type`. Only root and the own user may connect,
-    unless `access` says more. Raises `ConfigurationError` where corosync would not start with this, and
-    `RuntimeError` under asyncio or without an event loop.
+    has everything. `transport` is corosync's `system.qb_ipc_type`. Only root and this process's user may
+    connect, unless `access` allows more. Raises `ConfigurationError` where corosync would not start with
+    this, and `RuntimeError` under asyncio or without an event loop.
 
     Without a `latency` the nodes hear each other at once, which is kinder than corosync: there, a vote or a
     device's name is still the old one for some milliseconds after the call that changes it. `Latency(seed=1)`
-    behaves like that. Virtual time then has to pass for anything to arrive: `advance`, `settle`, `keep_time`.
+    behaves like that. Virtual time must then pass for anything to arrive: `advance`, `settle`, `keep_time`.
     """
     if current().name != "trio":
         raise RuntimeError(

@@ -1,9 +1,9 @@
 """A simulated cluster in a thread or a process, for tests under asyncio and without an event loop.
 
-Strategy: the cluster is the one of `cluster`, in a trio run of its own. A proxy has its methods, hands each
-call over, and waits for the result. To a thread a call goes through trio's queue of callbacks; to a process
-as a pickled value in a pipe, where a loop makes the same call on a proxy for a thread. Either end that closes
-or dies ends the other: the thread is joined, and the process ends when its input does.
+Strategy: the cluster is that of `cluster`, in its own trio run. A proxy has the same methods, passes each
+call on, and waits for the result. A call reaches a thread through trio's queue of callbacks. It reaches a
+process as a pickled value in a pipe, where a loop makes the same call on a proxy for a thread. When either
+end closes or dies, the other ends too: the thread is joined, and the process ends when its input does.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SimulatedClusterProxy:
         self._call("reload", config)
 
     def cancel_wait_for_all(self, nodeid: int) -> None:
-        """The operator tells the partition of a node to wait for all no longer."""
+        """The operator cancels wait_for_all for the partition of a node."""
         self._call("cancel_wait_for_all", nodeid)
 
     def advance(self, seconds: float) -> None:
@@ -194,7 +194,7 @@ def simulated_cluster_in_process(
     """A cluster in a child process, for as long as the block: `with`, in a program of any kind.
 
     For a test that holds Python's lock for long, or forks. Starting it takes about as long as Python takes
-    to start and to import trio. The child ends also where this process is killed. Arguments, and what is
+    to start and to import trio. The child also ends if this process is killed. Arguments, and what is
     raised, are those of `simulated_cluster_in_thread`.
     """
     arguments = options | {
