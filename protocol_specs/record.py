@@ -152,7 +152,7 @@ def _refused(daemon: Daemon, place: Host) -> list[Frame]:
     relay = Relay(place, "cmap", daemon, "cmap")
     place.run(["corosync-cmapctl"], uid=_NOBODY, gid=_NOBODY)
     relay.join()
-    context = "a user whom the configuration does not list: -EACCES, 13"
+    context = "a user that the configuration does not list: -EACCES, 13"
     return _handshake(relay, "shm", context, "corosync-cmapctl, as uid 65534", "refused")
 
 

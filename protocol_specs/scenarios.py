@@ -58,9 +58,9 @@ def _information(c: CVotequorum, tape: Tape) -> None:
 def _tracking(c: CVotequorum, tape: Tape) -> None:
     start, stop = _VQ + "votequorum_trackstart", _VQ + "votequorum_trackstop"
     tape.step("trackstop too early", "nothing is tracked: CS_ERR_NOT_EXIST", stop, c.trackstop)
-    context = "the state of now is sent first: node list, then quorum, which one vote of two is not"
+    context = "the current state is sent first: node list, then quorum, which one vote of two is not"
     tape.step("trackstart", context, start, lambda: c.trackstart(_CONTEXT, 2), events=2)
-    context = "tracking already: CS_ERR_EXIST, but the state of now is sent with the new context"
+    context = "tracking already: CS_ERR_EXIST, but the current state is sent with the new context"
     tape.step("second trackstart", context, start, lambda: c.trackstart(8, 2), events=2)
     context = "four votes are expected from now on; the node tracks, so it is told"
     call = _VQ + "votequorum_setexpected"
@@ -83,7 +83,7 @@ def _device(c: CVotequorum, tape: Tape, daemon: Daemon) -> None:
     context = "a ring id that was never: CS_ERR_MESSAGE_ERROR"
     tape.step("wrong ring id", context, poll, lambda: c.qdevice_poll(b"Example", 1, (1, 0xDEAD)))
     tape.step("poll with a vote", "the device votes", poll, lambda: c.qdevice_poll(b"Example", 1, ring))
-    context = "the state of now, with the device as node 0 in state 0; tracking already: CS_ERR_EXIST"
+    context = "the current state, with the device as node 0 in state 0; tracking already: CS_ERR_EXIST"
     start = _VQ + "votequorum_trackstart"
     tape.step("with a device", context, start, lambda: c.trackstart(9, 1), events=2)
     eventually(lambda: _flags(c) & 256, otherwise="the device's vote has come round")
@@ -215,8 +215,8 @@ def _quorum_model(whole: Cluster, model: int, call: str) -> list[Frame]:
         tape.step(name, "is there a quorum", getquorate, c.getquorate)
         context = "nothing is tracked, and yet CS_OK"
         tape.step(f"{name}, too early", context, _Q + "quorum_trackstop", c.trackstop)
-        tape.step(name, "the state of now is sent first", start, lambda: c.trackstart(2), events=events)
-        context = "tracking already: CS_ERR_EXIST, but the state of now is sent again"
+        tape.step(name, "the current state is sent first", start, lambda: c.trackstart(2), events=events)
+        context = "tracking already: CS_ERR_EXIST, but the current state is sent again"
         tape.step(f"{name}, again", context, start, lambda: c.trackstart(2), events=events)
         context = "the link of node 3 is cut"
         tape.step(f"{name}, two nodes left", context, tracking, _without_3(whole), events=events)

@@ -9,7 +9,7 @@
  *                    each makes N calls
  *     session N      initialize and finalize        N times
  *     trackstart N   trackstart to the first event  N times
- *     subscribe      trackstart, and take the state of now
+ *     subscribe      trackstart, and take the current state
  *     unsubscribe    trackstop
  *     events N       wait in dispatch for N events  N instants, CLOCK_MONOTONIC
  *     prepare        give the node so many votes that `cause` can change what is expected
@@ -183,7 +183,7 @@ static void take_events(long until)
 		check(votequorum_dispatch(handles[0], CS_DISPATCH_ONE), "dispatch");
 }
 
-/* trackstart sends the state of now: a node list, then a quorum notification. */
+/* trackstart sends the current state: a node list, then a quorum notification. */
 static long trackstart(int64_t *numbers, long count)
 {
 	for (long i = 0; i < count; i++) {

@@ -6,7 +6,7 @@ which gets the vote when no vote for the old holder can be left. No clock is com
 
 Does not protect from: a file system on which one node does not see at once what another one has written. NFS
 is of that kind, unless mounted with `noac,lookupcache=none`. And where both parts reach the directory but the
-holder is in the part that has lost something more important, that part goes on all the same.
+holder is in the part that has lost something more important, that part continues anyway.
 
 How: the lease is the file with the highest number, `lease.17`. It names its holder, who counts up a beat in
 it to show that it lives. Who sees no new beat for `LEASE` seconds makes `lease.18`, by a hard link, which
@@ -100,7 +100,7 @@ class LeaseFile:
         return Beat(generation, int(text["holder"]), int(text["count"]), float(text["age"]))
 
     def _write(self, beat: Beat) -> None:
-        """Write a beat: the first of a generation only if nobody else has made that."""
+        """Write a beat: the first of a generation only if no other node has made it."""
         new = self._directory / f"new.{beat.holder}"
         new.unlink(missing_ok=True)
         with new.open("x") as file:

@@ -1,4 +1,4 @@
-"""A vote for whoever holds a lock on a shared file: python shared_lock.py /shared/quorum.lock
+"""A vote for the node that holds a lock on a shared file: python shared_lock.py /shared/quorum.lock
 
 Protects from: two nodes that both go on when they cannot hear each other. One of them has the lock, and keeps
 it for as long as its process runs and the file system holds it to be alive. For TWO NODES: corosync counts
@@ -55,7 +55,8 @@ class SharedLock:
         return self._file is not None
 
     def _has_the_name(self, file: IO[bytes]) -> bool:
-        # Whoever replaces the file gets a lock of its own: only that of the file with the name counts.
+        # A process that replaces the file locks another file: only the lock on the file with this name
+        # counts.
         try:
             return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
         except FileNotFoundError:
