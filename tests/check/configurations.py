@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def conf(nodes: int, *quorum: str) -> str:
-    """A corosync.conf of so many nodes, with these lines in its quorum section."""
+    """A corosync.conf with that many nodes, and with these lines in its quorum section."""
     listed = "".join(
         f"    node {{\n        nodeid: {at}\n        ring0_addr: 10.0.0.{at}\n    }}\n"
         for at in range(1, nodes + 1)

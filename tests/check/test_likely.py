@@ -14,7 +14,7 @@ DOWN = 0.1
 
 
 def at_most(down: int, of: int) -> float:
-    """The probability that so many of `of` nodes are down at most."""
+    """The probability that at most that many of `of` nodes are down."""
     return sum(comb(of, count) * DOWN**count * (1 - DOWN) ** (of - count) for count in range(down + 1))
 
 

@@ -115,7 +115,7 @@ def test_losing_the_device_is_part_of_the_margin() -> None:
     assert told(two).device is False
 
 
-def test_the_rules_can_be_told_from_getinfo() -> None:
+def test_the_rules_follow_from_getinfo() -> None:
     cluster = running(ClusterConfig.of(4, auto_tie_breaker=TieBreaker.LOWEST))
     infos = {nodeid: info(cluster, nodeid) for nodeid in cluster.nodes}
     assert margin(rules_of(infos[1]), infos, 1) == told(cluster)

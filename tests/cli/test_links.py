@@ -88,7 +88,7 @@ def test_a_node_alone_has_no_links_and_none_is_down(shm_daemon: Daemon) -> None:
     )
 
 
-def test_a_stopped_daemon_means_that_nobody_can_tell(start_daemon: StartDaemon) -> None:
+def test_a_stopped_daemon_means_unknown(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(nodes=(Node(1),)))
     with daemon.frozen():
         result = votequorum_ipc(daemon, "links", "--timeout", "1", "--json")
@@ -119,7 +119,7 @@ STATUS = ClusterStatus(
 )
 
 
-def test_figures_that_nobody_knows_are_shown_as_unknown() -> None:
+def test_unknown_figures_are_shown_as_unknown() -> None:
     status = LinkStatus(True, True, False, 0, "192.0.2.1", "192.0.2.2")
     assert command._figures(Link(2, 0, status, None)) == ("?", "?", "?", "?")
     silent = LinkStatistics(0, 0, 1, 0, 4, 1, 0)

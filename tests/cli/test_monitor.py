@@ -72,7 +72,7 @@ def memberships(monitor: Monitor) -> list[Line]:
     return [event for event in monitor.events() if event["event"] == "membership"]
 
 
-def test_the_first_line_is_the_state_of_now(daemon: Daemon, tmp_path: Path) -> None:
+def test_the_first_line_is_the_current_state(daemon: Daemon, tmp_path: Path) -> None:
     with Monitor(daemon, tmp_path) as monitor:
         (first,) = monitor.lines()
     assert first.pop("event") == "status"
@@ -144,7 +144,7 @@ def wait_until_last(monitor: Monitor, **values: Any) -> None:
     )
 
 
-def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tmp_path: Path) -> None:
+def test_a_nodes_votes_are_reported_with_the_next_announcement(cluster3: Cluster, tmp_path: Path) -> None:
     with cluster3[1].namespace():
         votequorum = CVotequorum()
     with votequorum, Monitor(cluster3[1], tmp_path) as monitor:
@@ -159,7 +159,7 @@ def test_a_nodes_votes_are_told_with_the_next_announcement(cluster3: Cluster, tm
         assert (last["total_votes"], last["quorum"]) == (5, 3)
 
 
-def test_memberships_are_told_while_the_cluster_waits_for_a_quorum_device_and_quorum_is_unknown(
+def test_memberships_are_reported_while_the_cluster_waits_for_a_quorum_device_and_quorum_is_unknown(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     # Should the wait end by itself, it would do so with the device's death, and the lines would differ.

@@ -207,7 +207,7 @@ def test_a_device_without_which_the_nodes_have_no_quorum_is_remarked_on(
         assert served.errors() == ("" if alone else f"{warning}they do if it has fewer votes than they\n")
 
 
-async def test_a_device_that_another_client_withdraws_is_told_of_and_can_be_started_again(
+async def test_a_device_that_another_client_withdraws_is_reported_and_can_be_started_again(
     tmp_path: Path, prefix: str
 ) -> None:
     conf = tmp_path / "corosync.conf"

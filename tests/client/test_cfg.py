@@ -122,7 +122,7 @@ async def test_a_shutdown_is_up_to_those_who_track(start_daemon: StartDaemon) ->
     ]
 
 
-async def test_a_shutdown_that_nobody_answers_is_called_off_and_a_second_one_is_refused(
+async def test_a_shutdown_without_an_answer_is_called_off_and_a_second_one_is_refused(
     start_daemon: StartDaemon,
 ) -> None:
     node = start_daemon(Config())
@@ -145,7 +145,7 @@ async def test_a_shutdown_that_nobody_answers_is_called_off_and_a_second_one_is_
     assert node.alive
 
 
-async def test_an_immediate_shutdown_asks_nobody(start_daemon: StartDaemon) -> None:
+async def test_an_immediate_shutdown_does_not_ask(start_daemon: StartDaemon) -> None:
     node = start_daemon(Config())
     async with await connected(node) as cfg, await connected(node) as tracking:
         await tracking.trackstart()

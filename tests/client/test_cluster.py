@@ -174,7 +174,7 @@ def cluster_with_device(start_cluster: StartCluster) -> Cluster:
     return start_cluster(Config(nodes=three_nodes(), device=device))
 
 
-async def test_only_the_ring_id_of_now_is_accepted_by_poll(cluster_with_device: Cluster) -> None:
+async def test_only_the_current_ring_id_is_accepted_by_poll(cluster_with_device: Cluster) -> None:
     cluster = cluster_with_device
     async with on_every_node(cluster) as handles:
         handle = handles[1]

@@ -179,7 +179,7 @@ async def test_events_yields_what_comes_in_order(tracked: tuple[Votequorum, list
 
 
 @every_way(without={"blocking": TASKS})
-async def test_finalize_wakes_whoever_waits_for_events(tracked: tuple[Votequorum, list[object]]) -> None:
+async def test_finalize_wakes_tasks_that_wait_for_events(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     ended: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The end of a connection, whoever brings it about: everybody who waits is told, and nothing stays behind."""
+"""The end of a connection, from either side: every waiting task gets an error, and nothing stays behind."""
 
 from __future__ import annotations
 

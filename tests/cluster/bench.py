@@ -33,7 +33,7 @@ def started(config: ClusterConfig) -> Cluster:
 
 
 def cluster_of(nodes: int, **options: Any) -> Cluster:
-    """A cluster of so many nodes with one vote each, all up."""
+    """A cluster of that many nodes with one vote each, all up."""
     return started(ClusterConfig.of(nodes, **options))
 
 

@@ -109,7 +109,7 @@ def test_a_devices_written_votes_are_not_expected_until_they_are_seen() -> None:
     assert (rules.device_votes, rules.initial_expected_votes(0)) == (1, 4)
 
 
-def test_a_device_without_a_model_is_none() -> None:
+def test_a_device_without_a_model_is_no_device() -> None:
     assert not effective_rules(ClusterConfig.of(2, two_node=True, device=DeviceConfig(model=""))).has_device
 
 

@@ -98,7 +98,7 @@ def test_who_may_connect_is_listed_as_written() -> None:
     assert (conf.uids, conf.gids) == (("33", "hacluster"), ("haclient",))
 
 
-def test_a_device_without_a_model_is_none_and_a_tie_breaker_is_off_unless_asked_for() -> None:
+def test_a_device_without_a_model_is_no_device_and_a_tie_breaker_is_off_by_default() -> None:
     conf = parse_corosync_conf(NODES + "quorum {\n auto_tie_breaker_node: 1\n device {\n votes: 1\n }\n}\n")
     assert conf.cluster.device is None
     assert conf.cluster.auto_tie_breaker is TieBreaker.NONE

@@ -189,7 +189,7 @@ def test_what_votequorum_3_1_7_does_not_know_is_invalid(
 
 
 @pytest.mark.parametrize("flags", [TrackFlags.CURRENT, TrackFlags.CHANGES])
-def test_trackstart_sends_the_state_of_now_before_its_answer(flags: TrackFlags) -> None:
+def test_trackstart_sends_the_current_state_before_its_answer(flags: TrackFlags) -> None:
     cluster = cluster_of(1)
     conn = cluster.connect(1, ServiceKind.VOTEQUORUM)
     request = TrackStart(flags, 7)

@@ -51,7 +51,7 @@ async def both(
 
 
 def taken(handle: CVotequorum | CQuorum, number: int) -> list[tuple[Any, ...]]:
-    """The next events, of which there must be so many; those of a change arrive soon, not at once."""
+    """The next events, exactly that many; those of a change arrive soon, not at once."""
     events: list[tuple[Any, ...]] = []
 
     def enough() -> bool:

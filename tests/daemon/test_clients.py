@@ -112,7 +112,7 @@ async def test_votes_change_everywhere_and_trackers_hear_of_it(cluster: Simulate
     await refused(InvalidParam, one.setexpected(1))
 
 
-async def test_tracking_begins_with_the_state_of_now_and_ends(cluster: SimulatedCluster) -> None:
+async def test_tracking_begins_with_the_current_state_and_ends(cluster: SimulatedCluster) -> None:
     vq = await cluster.connect(1)
     await refused(NotExist, vq.trackstop())
     await vq.trackstart(context=7)
@@ -327,7 +327,7 @@ async def test_an_operator_can_end_the_wait_for_all(transport: Transport, value:
         assert await quorum.getquorate()
 
 
-async def test_addresses_and_the_own_id_are_told(cluster: SimulatedCluster) -> None:
+async def test_addresses_and_the_own_id_are_reported(cluster: SimulatedCluster) -> None:
     async with await Cfg.initialize(address=cluster.address(2)) as cfg:
         assert await cfg.local_get() == 2
         assert await cfg.get_node_addrs(3) == [IPv4Address("127.0.0.3")]

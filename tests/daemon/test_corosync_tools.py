@@ -252,7 +252,7 @@ async def test_cmapctl_shows_changes_as_they_happen(host: Host) -> None:
     ],
     ids=["nobody", "uid", "gid", "others"],
 )
-async def test_other_users_are_let_in_if_the_configuration_lists_them(
+async def test_other_users_are_accepted_if_the_configuration_lists_them(
     host: Host, transport: Transport, access: AccessRule, allowed: bool
 ) -> None:
     async with served(as_model(Config()), transport, access=access):

@@ -295,7 +295,7 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("opening", HANDSHAKES)
-async def test_a_handshake_that_is_none_costs_nobody_else(
+async def test_an_invalid_handshake_costs_other_clients_nothing(
     cluster: SimulatedCluster, honest: Votequorum, opening: str
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -307,9 +307,7 @@ async def test_a_handshake_that_is_none_costs_nobody_else(
     assert cluster.server.admission.connections == 1
 
 
-async def test_clients_that_never_say_anything_keep_nobody_out(
-    cluster: SimulatedCluster, honest: Votequorum
-) -> None:
+async def test_silent_clients_keep_no_other_client_out(cluster: SimulatedCluster, honest: Votequorum) -> None:
     address = abstract(cluster.address(1)[1:].format(service="votequorum"))
     silent = []
     for _ in range(limits.MAX_HANDSHAKES * 2):

@@ -143,7 +143,7 @@ async def test_nothing_remains_of_killed_clients(transport: Transport) -> None:
         assert held() == before
 
 
-async def test_nothing_remains_of_clients_that_could_not_be_let_in(
+async def test_nothing_remains_of_clients_that_could_not_be_accepted(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system has no room for their files."""

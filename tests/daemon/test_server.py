@@ -279,7 +279,7 @@ async def test_a_file_in_the_way_is_not_removed(server: Server, tmp_path: Path) 
     assert (tmp_path / "echo").read_text() == "precious"
 
 
-async def test_an_address_that_is_none_is_an_error(server: Server) -> None:
+async def test_an_invalid_address_is_an_error(server: Server) -> None:
     with pytest.raises(InvalidParam):
         server.listen(Echo(), "@" + "x" * 200)
     with pytest.raises(NotExist):

@@ -94,7 +94,7 @@ def bursts_of_nodelists(monkeypatch: pytest.MonkeyPatch, decode: Callable[[bytes
     return fails(client, examples=3)
 
 
-def test_client_notices_an_error_that_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_notices_an_error_that_is_not_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     def unchecked(data: bytes) -> Any:
         return struct.unpack_from("=I", data, struct.unpack_from("=I", data, 48)[0])
 

@@ -98,7 +98,7 @@ print(attempt(truncated_file.STEPS, "@{service}"))
     [((65534,), "alone: nothing listens any more"), ((), "refused: Access is denied (CS_ERR_ACCESS).")],
     ids=["listed in uidgid", "not listed"],
 )
-def test_it_takes_a_user_whom_the_daemon_lets_in(
+def test_it_takes_a_user_that_the_daemon_accepts(
     start_daemon: StartDaemon, uids: tuple[int, ...], seen: str
 ) -> None:
     daemon = start_daemon(Config(uids=uids))

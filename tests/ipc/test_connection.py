@@ -76,7 +76,7 @@ async def test_larger_messages_may_be_asked_for(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 1 << 32])
 @every_way()
-async def test_a_message_size_that_is_none_is_an_invalid_parameter(size: int) -> None:
+async def test_an_invalid_message_size_is_an_invalid_parameter(size: int) -> None:
     with pytest.raises(InvalidParam, match="max_msg_size"):
         await connect("quorum", max_msg_size=size)
 

@@ -70,7 +70,7 @@ async def test_a_corosync_without_a_provider_is_not_called_stopped(start_daemon:
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_devshm_that_is_not_the_daemons_is_told_from_a_daemon_that_is_gone(
+def test_a_devshm_that_is_not_the_daemons_is_distinguished_from_a_daemon_that_is_gone(
     start_daemon: StartDaemon, transport: str
 ) -> None:
     daemon = start_daemon(Config(transport=transport))  # type: ignore[arg-type]

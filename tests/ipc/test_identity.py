@@ -1,4 +1,4 @@
-"""Which server a client believes: on the kernel's word, whoever listens on the name.
+"""Which server a client believes: the kernel decides, not the name that the server listens on.
 
 The impostors here are processes of another user, on corosync's own names, in a network of the test's own.
 """
@@ -148,7 +148,7 @@ for arguments in ({}, {"server_uids": {65534}}):
 
 
 @pytest.mark.parametrize("caller", [0, NOBODY])
-def test_a_user_that_is_not_mapped_in_a_user_namespace_is_nobody_in_particular(caller: int) -> None:
+def test_a_user_that_is_not_mapped_in_a_user_namespace_is_not_identified(caller: int) -> None:
     """65534 there is the host's root, or any other user. Being 65534 oneself does not make them the same."""
     identity = "--map-root-user" if caller == 0 else "--user"
     done = subprocess.run(

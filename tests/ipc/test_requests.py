@@ -225,7 +225,7 @@ async def test_what_a_cancelled_request_made_is_undone_before_anything_else_is_s
     assert service.came == [(MAKE, 7), (TAKE_BACK, 7), (ECHO, 8)]
 
 
-async def test_a_request_whose_answer_nobody_wants_is_sent_before_later_ones(
+async def test_a_request_whose_answer_is_not_wanted_is_sent_before_later_ones(
     served: tuple[Notes, Connection],
 ) -> None:
     service, connection = served

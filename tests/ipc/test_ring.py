@@ -212,7 +212,7 @@ ring.close()
         ("data", ["read", "write"]),
     ],
 )
-def test_cutting_a_file_under_an_end_that_trusts_nobody_is_an_error_and_no_sigbus(
+def test_cutting_a_file_under_an_end_without_trust_is_an_error_and_no_sigbus(
     stem: str, part: str, steps: list[str]
 ) -> None:
     for step in steps:

@@ -56,7 +56,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_that_somebody_holds_a_lease_on_is_not_waited_for(directory: Path) -> None:
+def test_a_file_under_a_lease_is_not_waited_for(directory: Path) -> None:
     """Opening it otherwise takes /proc/sys/fs/lease-break-time, 45 seconds, and then succeeds."""
     path = directory / "file"
     path.write_bytes(bytes(4096))

@@ -1,4 +1,5 @@
-"""Who waits is served, whoever looks: tasks that drive, that are parked, and that look in between."""
+"""Every waiting task is served, no matter which task looks: one that drives, is parked, or looks in
+between."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ class Held(Service):
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_who_was_chosen_to_drive_and_is_served_before_it_runs_passes_it_on(
+async def test_a_task_chosen_to_drive_that_is_served_before_it_runs_wakes_the_next(
     transport: Transport,
 ) -> None:
     service, address = Held(), f"@held-{secrets.token_hex(8)}"
@@ -124,7 +125,7 @@ def served_elsewhere(service: Service, address: str) -> Iterator[Callable[[Calla
 
 
 @pytest.mark.parametrize("look", [Connection.queued_events, Connection.has_news])
-async def test_a_late_answer_whose_edge_another_task_took_is_found_all_the_same(
+async def test_a_late_answer_whose_edge_another_task_took_is_still_found(
     look: Callable[[Connection], object],
 ) -> None:
     service, address = Held(), f"@held-{secrets.token_hex(8)}"

@@ -159,7 +159,7 @@ async def test_a_second_process_for_the_device_is_refused(shell: Shell) -> None:
         assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 
 
-async def test_without_a_place_for_records_a_device_votes_all_the_same(shell: Shell, tmp_path: Path) -> None:
+async def test_without_a_place_for_records_a_device_still_votes(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     elsewhere = Shell(shell.cluster, tmp_path / "file" / "state")
     async with elsewhere.device("--exec", "true") as process:

@@ -80,7 +80,7 @@ async def test_a_late_command_is_killed_with_its_children(tmp_path: Path) -> Non
         await eventually_async(lambda pid=pid: not alive(pid))  # type: ignore[misc]
 
 
-async def test_a_command_that_ignores_sigterm_is_killed_all_the_same(tmp_path: Path) -> None:
+async def test_a_command_that_ignores_sigterm_is_killed_anyway(tmp_path: Path) -> None:
     text = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.01; done"
     outcome = await Command(text, timeout=0.2, shell=True).run(view())
     assert not outcome.succeeded
@@ -166,7 +166,7 @@ async def test_a_command_that_cannot_be_watched_is_killed(
         (2, ["true", "false", "false"], False),
     ],
 )
-async def test_so_many_commands_must_succeed(require: int | None, texts: list[str], answer: bool) -> None:
+async def test_that_many_commands_must_succeed(require: int | None, texts: list[str], answer: bool) -> None:
     commands = Commands([Command(text, timeout=30) for text in texts], require)
     assert await commands(view()) is answer
     assert sorted(outcome.command for outcome in commands.outcomes) == sorted(texts)

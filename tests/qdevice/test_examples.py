@@ -111,13 +111,13 @@ async def until(decision: Vote, about: Callable[[], View], answer: bool) -> None
 # --- each by itself ---
 
 
-async def test_a_gateway_that_answers_is_a_vote_and_one_that_does_not_is_none() -> None:
+async def test_only_a_gateway_that_answers_is_a_vote() -> None:
     need("ping", "iputils-ping")
     assert await ping_gateway("127.0.0.1", view(1))
     assert not await ping_gateway("no-such-host.invalid", view(1))
 
 
-async def test_a_service_that_says_200_is_a_vote_and_any_other_answer_is_none(witness: Service) -> None:
+async def test_only_a_service_that_answers_200_is_a_vote(witness: Service) -> None:
     decision = Endpoint(witness.url)
     assert await decision(view(2, 1, 2))
     assert witness.asked == ["/alive?node=2&members=1%2C2"]
@@ -301,7 +301,7 @@ async def quorate(cluster: SimulatedCluster) -> list[int]:
     ],
     indirect=["decisions"],
 )
-async def test_of_a_two_node_split_that_both_sides_survive_so_many_go_on(
+async def test_of_a_two_node_split_that_both_sides_survive_that_many_go_on(
     decisions: Decisions, go_on: int
 ) -> None:
     async with (
@@ -357,7 +357,7 @@ async def until_flags(cluster: SimulatedCluster, process: trio.Process, wanted: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_each_votes_as_a_program_and_withdraws_when_told_to_end(
+async def test_each_votes_as_a_program_and_withdraws_when_it_is_ended(
     name: str, witness: Service, redis: int, tmp_path: Path
 ) -> None:
     argument = {

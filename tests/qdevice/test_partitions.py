@@ -95,7 +95,7 @@ class Walk:
         """How often exactly one part was quorate that would not be without the device."""
 
     async def go(self, partitions: int, *, long: float) -> list[Sequence[tuple[int, ...]]]:
-        """Cut the network so many times, and let a part of the times be `long`.
+        """Cut the network that many times, and let a part of the times be `long`.
 
         Gives what was found wrong: parts that were quorate at the same time.
         """

@@ -188,7 +188,7 @@ def voting(node: Daemon, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def casts(process: subprocess.Popen[str], count: int) -> tuple[float, float]:
-    """Wait for so many votes, then give the times around the last one."""
+    """Wait for that many votes, then give the times around the last one."""
     assert process.stdout
     asked = 0.0
     for line in process.stdout:

@@ -1,4 +1,4 @@
-"""The record of the last ballot: for whoever asks, whatever the file says."""
+"""The record of the last ballot, as readers see it, whatever the file says."""
 
 from __future__ import annotations
 

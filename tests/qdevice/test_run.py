@@ -282,7 +282,7 @@ async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the
     assert running.ballots[1].ring_id == views[1].ring_id != views[0].ring_id
 
 
-async def test_a_yes_that_was_said_when_the_ring_changed_is_for_nobody(
+async def test_a_yes_that_was_said_when_the_ring_changed_is_dropped(
     pair: SimulatedCluster, running: Running
 ) -> None:
     """The network is cut in the very decision, which then says yes without waiting for anything."""
@@ -469,7 +469,7 @@ async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
         (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "it is 'theirs' now; start"),
     ],
 )
-async def test_a_device_that_somebody_takes_away_ends_with_an_error(
+async def test_a_device_that_is_unregistered_by_others_ends_with_an_error(
     pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError], text: str
 ) -> None:
     async def run() -> None:

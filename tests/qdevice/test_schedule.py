@@ -78,7 +78,7 @@ def test_a_device_that_counts_as_dead_is_not_waited_for_during_synchronisation()
     assert made.ask(110.6).deadline == pytest.approx(119.6)
 
 
-def test_a_ring_that_is_told_again_changes_nothing() -> None:
+def test_a_ring_that_is_reported_again_changes_nothing() -> None:
     made = schedule()
     made.ask(100.0)
     made.polled(100.5)

@@ -51,7 +51,7 @@ def test_without_a_manager_nothing_happens(address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}).notify(READY="1")
 
 
-def test_a_manager_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address):
         notifier = Notifier({"NOTIFY_SOCKET": address})

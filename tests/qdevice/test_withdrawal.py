@@ -64,7 +64,7 @@ async def hanging(*_: Any) -> None:
 # --- with a real corosync ---
 
 
-async def test_where_a_reload_has_shut_devices_out_the_vote_goes_all_the_same_and_the_rest_is_said(
+async def test_where_a_reload_has_shut_devices_out_the_vote_still_goes_and_the_rest_is_reported(
     start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1, timeout=60_000))
@@ -163,7 +163,7 @@ def pair_is_connected(device: QuorumDevice) -> bool:
     return True
 
 
-async def test_a_connection_that_ended_because_nobody_took_events_keeps_no_vote(
+async def test_a_connection_that_ended_because_its_events_were_not_taken_keeps_no_vote(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with QuorumDevice("device", address=pair.address(1)) as device:

@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Serve orders until whoever gives them is gone."""
+    """Serve orders until the process that gives them is gone."""
     _furnish()
     # The kernel shall reap: to libqb, which asks with kill(pid, 0), a zombie is a daemon that still lives.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """Visiting another network namespace with the calling thread.
 
 A socket belongs for ever to the network namespace that its maker was in, and any thread may use it from then
-on. So whoever talks to a daemon in another namespace needs to be there only while sockets are created:
+on. So a process that talks to a daemon in another namespace needs to be there only while sockets are created:
 
     with namespace.visit():
         connection = await connect(...)

@@ -399,7 +399,7 @@ def test_votes_may_not_be_set_to_what_leaves_a_node_without_quorum(start_daemon:
         assert client.setvotes(1, 2) == CS_OK
 
 
-def test_expected_votes_are_told_also_when_they_stay_the_same(start_daemon: StartDaemon) -> None:
+def test_expected_votes_are_reported_even_when_they_stay_the_same(start_daemon: StartDaemon) -> None:
     with opened(start_daemon(Config())) as (client, _):
         assert client.trackstart(context=7, flags=4) == CS_OK
         for _ in range(2):

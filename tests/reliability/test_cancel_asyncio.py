@@ -243,7 +243,9 @@ async def held(elsewhere: Elsewhere, connection: Connection, number: int) -> asy
 
 
 @every_way(without=ASYNCIO_ONLY, uvloop=True)
-async def test_who_was_chosen_to_drive_and_is_cancelled_before_it_runs_hands_on(elsewhere: Elsewhere) -> None:
+async def test_a_task_chosen_to_drive_that_is_cancelled_before_it_runs_wakes_the_next(
+    elsewhere: Elsewhere,
+) -> None:
     async with await connect("held", address=elsewhere.address) as connection:
         first = await held(elsewhere, connection, 1)
         chosen = await held(elsewhere, connection, 2)

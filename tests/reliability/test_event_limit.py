@@ -30,7 +30,7 @@ def changes() -> Iterator[int]:
     return (MANY_VOTES + 2 + number % 50 for number in range(CHANGES))
 
 
-async def test_thousands_of_events_that_nobody_takes_are_all_kept_in_order(daemon: Daemon) -> None:
+async def test_thousands_of_events_that_are_not_taken_are_all_kept_in_order(daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
         await give_many_votes(handle)
         await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
@@ -40,7 +40,7 @@ async def test_thousands_of_events_that_nobody_takes_are_all_kept_in_order(daemo
             assert await handle.next_event() == ExpectedVotesNotification(7, votes)
 
 
-async def test_events_of_a_handle_that_nobody_waits_on_are_kept_by_the_daemon_and_none_is_lost(
+async def test_events_of_a_handle_without_a_waiting_task_are_kept_by_the_daemon_and_none_is_lost(
     daemon: Daemon,
 ) -> None:
     async with await Votequorum.initialize() as quiet, await Votequorum.initialize() as busy:

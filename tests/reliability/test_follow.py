@@ -123,7 +123,7 @@ async def test_with_votequorum_alone_the_members_before_tell_who_joined_and_left
     assert memberships()[0].left == (1, 2)
 
 
-async def test_names_that_cannot_be_had_do_not_keep_anybody_from_quorum(
+async def test_names_that_cannot_be_read_do_not_hide_quorum(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:

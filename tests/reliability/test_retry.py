@@ -13,7 +13,7 @@ from votequorum_ipc.retry import FIRST_PAUSE, LONGEST_PAUSE
 
 
 class Busy:
-    """A call that is answered with `TryAgain` so many times, and when it was made."""
+    """A call that is answered with `TryAgain` that many times, and when it was made."""
 
     def __init__(self, times: int, then: Exception | None = None) -> None:
         self.times, self.then = times, then

@@ -57,7 +57,7 @@ async def test_a_truncated_file_is_a_message_error_and_the_process_lives(
     daemon.kill()
 
 
-async def test_a_removed_file_disturbs_nobody(victim: tuple[Daemon, Votequorum, Path]) -> None:
+async def test_a_removed_file_does_no_harm(victim: tuple[Daemon, Votequorum, Path]) -> None:
     _, handle, path = victim
     path.unlink()
     await handle.trackstart()
@@ -91,7 +91,7 @@ def ask_on(daemon: Daemon) -> str:
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_where_shared_memory_is_full_the_daemon_refuses_and_when_it_is_not_any_more_lets_in(
+def test_while_shared_memory_is_full_the_daemon_refuses_clients_and_afterwards_accepts_them(
     start_daemon: StartDaemon, transport: str
 ) -> None:
     # The daemon's host gets a /dev/shm of its own, before the daemon maps anything there that matters.

@@ -134,7 +134,7 @@ async def test_a_daemon_killed_and_started_again_is_unknown_in_between_and_follo
                 assert (changed.changes[0], changed.state) == (ExpectedVotesChanged(6), QUORATE)
 
 
-async def test_what_a_daemon_reported_before_it_died_is_told_before_its_loss(
+async def test_what_a_daemon_reported_before_it_died_is_reported_before_its_loss(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config(nodes=FIVE_VOTES))
@@ -154,7 +154,7 @@ async def test_what_a_daemon_reported_before_it_died_is_told_before_its_loss(
     assert (view.state, type(lost)) == (UNKNOWN, Lost)
 
 
-async def test_each_change_that_the_daemon_reports_is_told_once_and_in_its_order(cluster3: Cluster) -> None:
+async def test_each_change_that_the_daemon_reports_is_given_once_and_in_order(cluster3: Cluster) -> None:
     node = cluster3[3]
     with node.namespace(), CQuorum() as reference:
         async with watch_quorum() as watcher:
@@ -406,7 +406,7 @@ async def test_a_view_of_16_members_costs_20_requests(monkeypatch: pytest.Monkey
     assert (len(view.members), requests) == (16, 16 + 4)
 
 
-async def test_a_view_taken_late_has_the_state_of_now_and_everything_that_led_there() -> None:
+async def test_a_view_taken_late_has_the_current_state_and_everything_that_led_there() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
         for _ in range(3):

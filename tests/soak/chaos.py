@@ -88,7 +88,7 @@ class Client:
         return self._errors.read_text().strip()
 
     def kill(self) -> None:
-        """SIGKILL, and whatever it has not told is lost."""
+        """SIGKILL; whatever it has not reported is lost."""
         self.process.kill()
         self.end()
 
@@ -320,7 +320,7 @@ class Soak:
 
     def _judge_tracked(self, nodeid: int, said: dict[str, Any]) -> str | None:
         if len(said["events"]) < 2:
-            return None  # lost before the state of now was told
+            return None  # lost before the current state was reported
         run = self._run(nodeid, said)
         self.report.checked["histories"] += 1
         self.report.checked["events in histories"] += len(said["events"])

@@ -50,7 +50,7 @@ POLL_INTERVAL = 1.0
 
 
 def report(kind: str, **values: Any) -> None:
-    """Tell whoever started this process."""
+    """Report to the process that started this one."""
     print(json.dumps({"kind": kind, **values}), flush=True)
 
 
