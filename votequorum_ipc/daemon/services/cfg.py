@@ -18,7 +18,7 @@ from ..connection import ServerConnection
 from ..service import Route, routes
 from .base import LocalNode, NodeService
 from .keys import addresses
-from .shutdown import DEFAULT_TIMEOUT, Shutdown
+from .shutdown import DEFAULT_SHUTDOWN_TIMEOUT, Shutdown
 
 _ONWIRE: Final = dict.fromkeys(("onwire_min", "onwire_max", "onwire_ver"), 0)
 """The versions of knet's own protocol, which corosync 3.1.7 as Debian builds it does not ask for."""
@@ -145,7 +145,9 @@ class CfgService(NodeService):
 
     def _tryshutdown(self, client: ServerConnection, request: Any) -> None:
         timeout = self.local.icmap.number("cfg.shutdown_timeout", ValueType.UINT32)
-        self._shutdown.request(client, request.flags, DEFAULT_TIMEOUT if timeout is None else timeout)
+        self._shutdown.request(
+            client, request.flags, DEFAULT_SHUTDOWN_TIMEOUT if timeout is None else timeout
+        )
 
     def _replytoshutdown(self, client: ServerConnection, request: Any) -> None:
         error = self._shutdown.reply(client, bool(request.response))

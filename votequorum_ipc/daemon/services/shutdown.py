@@ -18,8 +18,8 @@ from ...wire import cfg as wire
 from ..connection import ServerConnection
 from ..engine import Engine
 
-DEFAULT_TIMEOUT: Final = 5000
-"""Milliseconds that the trackers have (DEFAULT_SHUTDOWN_TIMEOUT)."""
+DEFAULT_SHUTDOWN_TIMEOUT: Final = 5000
+"""Milliseconds that the trackers have (exec/cfg.c)."""
 
 
 class Shutdown:
