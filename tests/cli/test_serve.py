@@ -18,6 +18,7 @@ from tests.real.config import Config, Device, Node
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import Votequorum
+from votequorum_ipc.blocking import Cmap
 from votequorum_ipc.cli.script import SIMULATED_DEVICE
 
 from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
@@ -160,6 +161,32 @@ def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
     assert [line.split()[3] for line in lines] == ["2", "0", "0"]
     assert lines[1].endswith("members 2 3")
     assert "votes 2 of 3, quorum 2" in lines[1]
+
+
+def test_links_go_down_and_up_and_are_slow(served: Served, prefix: str) -> None:
+    assert quorate(served.say("link down 1 2")) == [True, False, True]
+    assert quorate(served.say("link up 1 2 0")) == [True, True, True]
+    served.say("link latency 1 3 0.2")
+    with Cmap.initialize(map="stats", address=f"@{prefix}-{{service}}") as stats:
+        assert stats.get("stats.knet.node3.link0.latency_max") == 200_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "link",
+        "link 1 2",
+        "link down 1",
+        "link down 1 9",
+        "link down 1 2 3",
+        "link loss 1 2",
+        "link loss 1 2 x",
+    ],
+)
+def test_a_link_that_makes_no_sense_is_refused(served: Served, line: str) -> None:
+    assert re.search(
+        "such as|there is no|no such node|have links 0 to|is not a number", served.complain(line)
+    )
 
 
 def test_clients_see_what_is_typed_at_the_addresses_that_it_prints(served: Served, prefix: str) -> None:

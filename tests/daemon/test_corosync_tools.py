@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -57,6 +58,10 @@ READS: tuple[Argv, ...] = (
     [CFGTOOL, "-n"],
     [CFGTOOL, "-a", "1"],
     [CFGTOOL, "-a", "9"],
+    [CFGTOOL, "-L"],
+    [CFGTOOL, "-k", "9"],
+    [CMAPCTL, "-m", "stats", "stats.knet.node1.link0.connected"],
+    [CMAPCTL, "-m", "stats", "-g", "stats.srp.no_such_key"],
 )
 """All that changes nothing, the errors included."""
 
@@ -70,6 +75,29 @@ WRITES: tuple[Argv, ...] = (
     [QUORUMTOOL, "-f"],
 )
 """Changes, in an order in which some are refused."""
+
+KEYS: tuple[Argv, ...] = (
+    [CMAPCTL, "-s", "example.one", "u8", "255"],
+    [CMAPCTL, "-s", "example.two", "str", "some text"],
+    [CMAPCTL, "-i", "example.one"],
+    [CMAPCTL, "-c", "example.one"],
+    [CMAPCTL, "-i", "example.two"],
+    [CMAPCTL, "-s", "with blanks", "u8", "1"],
+    [CMAPCTL, "-s", "nodelist.node.0.nodeid", "u32", "2"],
+    [CMAPCTL, "-d", "nodelist.node.0.nodeid"],
+    [CMAPCTL, "-d", "example.none"],
+    [CMAPCTL, "example."],
+    [CMAPCTL, "-D", "example."],
+    [CMAPCTL, "example."],
+    [CMAPCTL, "-s", "quorum.expected_votes", "u32", "3"],
+    [CFGTOOL, "-R"],
+    [CMAPCTL, "config."],
+    [CMAPCTL, "quorum."],
+    [CMAPCTL, "-m", "stats", "-s", "stats.clear.all", "u8", "1"],
+    [CMAPCTL, "-m", "stats", "-s", "stats.clear.nothing", "u8", "1"],
+    [CMAPCTL, "-m", "stats", "-d", "stats.srp.mcast_tx"],
+)
+"""Writes to cmap and a reload, with what is refused and what is left."""
 
 PAIR = (Node(1), Node(2, address="127.0.0.2", name="beta", votes=2))
 
@@ -123,6 +151,26 @@ async def test_one_node_looks_the_same_to_every_tool_before_and_after_changes(
         for argv in WRITES:
             await compare(real, host, argv)
             await compare_settled(real, host, [QUORUMTOOL, "-s"], [CMAPCTL, "runtime.votequorum."])
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_keys_are_written_and_a_file_is_reloaded_by_corosyncs_own_programs(
+    start_daemon: StartDaemon, host: Host, transport: Transport
+) -> None:
+    config = Config(transport=transport)
+    real = start_daemon(config)
+    async with served(as_model(config), transport):
+        await compare(real, host, *KEYS)
+
+
+@pytest.mark.parametrize("transport", ["shm", "socket"])
+async def test_cfgtool_shuts_a_node_down(start_daemon: StartDaemon, host: Host, transport: Transport) -> None:
+    config = Config(transport=transport)
+    real = start_daemon(config)
+    async with served(as_model(config), transport) as simulation:
+        await compare(real, host, [CFGTOOL, "-H"])
+        assert simulation.model.nodes == {}
+        await eventually_async(lambda: not real.alive)
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
@@ -221,6 +269,39 @@ class _Monitor:
     def end(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(DEADLINE)
+
+
+@pytest.mark.skipif(shutil.which("corosync-notifyd") is None, reason="corosync-notifyd is not installed")
+async def test_notifyd_tells_of_nodes_links_quorum_and_clients(host: Host) -> None:
+    config = as_model(Config(nodes=(Node(1), Node(2, second_link=True), Node(3))))
+    command = host.command(["corosync-notifyd", "-f", "-o"])
+    start = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    async with served(config, "shm") as simulation, trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(start)
+        assert process.stdout
+        told = ""
+
+        async def until(*words: str) -> None:
+            nonlocal told
+            assert process.stdout
+            with trio.fail_after(DEADLINE):
+                while not all(word in told for word in words):
+                    more = await process.stdout.receive_some()
+                    assert more, told
+                    told += more.decode()
+
+        await until('is now "quorate"')
+        told = ""
+        simulation.partition({1}, {2, 3})
+        await until("left the cluster", 'is now "not quorate"', "disconnected")
+        told = ""
+        simulation.heal()
+        await until("joined the cluster", 'is now "quorate"', "operational")
+        told = ""
+        async with await Votequorum.initialize():
+            await until('is now "connected"')
+        await until('is now "disconnected"')
+        process.terminate()
 
 
 async def test_cmapctl_shows_changes_as_they_happen(host: Host) -> None:

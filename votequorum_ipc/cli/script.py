@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -29,6 +29,8 @@ HELP: Final = (
     ("join PARTITION PARTITION ...", "make partitions one, the first"),
     ("heal", "make all partitions one, number 0"),
     ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
+    ("link down|up NODE NODE [NUMBER]", "take links between two nodes down or up: all, or one"),
+    ("link latency|loss NODE NODE VALUE", "let links have a latency in seconds, or lose a part (0 to 1)"),
     ("reload", "read the file of --config again"),
     ("show", "show nodes, partitions and votes"),
     ("help", "these words"),
@@ -74,6 +76,7 @@ class Script:
             "join": self._join,
             "heal": self._heal,
             "qdevice": self._qdevice,
+            "link": self._link,
             "reload": self._reload,
             "show": self._nothing,
         }
@@ -147,12 +150,33 @@ class Script:
     async def _reload(self, arguments: Sequence[str]) -> None:
         if arguments or self._read_config is None:
             raise ScriptError("reload takes nothing, and a cluster that serve --config FILE has started")
+        self._simulation.read_config = self._read_config
         try:
-            self._simulation.reload(self._read_config())
+            self._simulation.reload_from_file()
         except (ValueError, OSError) as error:
             raise ScriptError(f"not reloaded: {error}") from None
         known = dict.fromkeys(self._simulation.config.nodeids, 0)
         self.partitions = {nodeid: self.partitions.get(nodeid, 0) for nodeid in known}
+
+    async def _link(self, arguments: Sequence[str]) -> None:
+        words = "link takes down, up, latency or loss, then two nodes, such as: link down 1 2"
+        if len(arguments) < 3 or len(arguments) > 4 or arguments[0].lower() not in _LINK_WORDS:
+            raise ScriptError(words)
+        word, *rest = arguments[0].lower(), *arguments[1:]
+        one, other = (_number(each, "a node") for each in rest[:2])
+        changes: dict[str, Any] = {}
+        number = None
+        if word in ("down", "up"):
+            changes["connected"] = word == "up"
+            number = _number(rest[2], "a link") if rest[2:] else None
+        elif rest[2:]:
+            changes[word] = _fraction(rest[2])
+        else:
+            raise ScriptError(f"link {word} takes two nodes and a number, such as: link {word} 1 2 0.2")
+        try:
+            self._simulation.link(one, other, number, **changes)
+        except ValueError as error:
+            raise ScriptError(str(error)) from None
 
     async def _nothing(self, arguments: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
@@ -253,6 +277,16 @@ def _groups(partitions: Mapping[int, int]) -> list[set[int]]:
     for nodeid, number in partitions.items():
         groups[number].add(nodeid)
     return list(groups.values())
+
+
+_LINK_WORDS: Final = ("down", "up", "latency", "loss")
+
+
+def _fraction(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ScriptError(f"{text!r} is not a number") from None
 
 
 def _number(text: str, what: str) -> int:

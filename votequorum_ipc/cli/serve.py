@@ -191,6 +191,9 @@ def _gid(name: str) -> int:
 async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -> None:
     """Carry out the lines of the standard input. At a terminal, its end ends the cluster."""
     read_config = None if file is None else partial(_read_config, file)
+    if read_config is not None:
+        # For corosync-cfgtool -R, and any other client of cfg.
+        cluster.read_config = read_config
     script = Script(cluster, nursery, _complain, read_config)
     await cluster.settled()
     _show(cluster, script)
