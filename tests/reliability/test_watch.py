@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from tests.client.support import holdings, nothing_left
-from tests.conftest import StartDaemon
+from tests.conftest import StartCluster, StartDaemon
+from tests.qdevice.support import start_device, yes
 from tests.real.cluster import Cluster
 from tests.real.config import Config, Device, Node
 from tests.real.cref import CS_OK, CQuorum, CVotequorum
@@ -328,6 +329,40 @@ async def test_a_status_never_contradicts_itself_while_a_devices_vote_comes_and_
                     askers.start_soon(asker)
             nursery.cancel_scope.cancel()
     assert seen == {True, False}
+
+
+async def test_of_two_nodes_that_are_cut_only_the_one_with_the_devices_vote_is_quorate(
+    start_cluster: StartCluster,
+) -> None:
+    pair = start_cluster(Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1)))
+    voting = InfoFlags.QDEVICE_CAST_VOTE
+
+    def votes(view: QuorumView) -> bool:
+        return bool(view.info and view.info.flags & voting)
+
+    async with trio.open_nursery() as nursery, watch_quorum() as one, watch_quorum() as two:
+        for node, watcher in ((pair[1], one), (pair[2], two)):
+            with node.namespace():
+                assert (await anext(watcher)).state is QUORATE
+        await start_device(nursery, pair[1], yes)
+        await until_current(one, votes)
+        pair.partition([1], [2])
+        for watcher, member, state in ((two, 2, NOT_QUORATE), (one, 1, QUORATE)):
+            *_, cut = await until(watcher, has_members(member))
+            assert cut.state is state
+            assert votes(cut) == (member == 1)
+        pair.heal()
+        for watcher in (one, two):
+            *_, healed = await until(watcher, has_members(1, 2))
+            assert healed.state is QUORATE
+        nursery.cancel_scope.cancel()
+
+
+async def until_current(watcher: QuorumWatcher, wanted: Callable[[QuorumView], bool]) -> None:
+    """Ask until a view is as wanted, for what corosync does not announce."""
+    with trio.fail_after(DEADLINE):
+        while not wanted(await watcher.current()):
+            await trio.sleep(0.01)
 
 
 async def test_nothing_of_it_is_left_after_the_block(daemon: Daemon) -> None:
