@@ -280,6 +280,9 @@ class Follower:
         own, infos, again = await self._ask_votequorum(self._votequorum, members)
         if self.drain() or own is None or own != again:
             return None
+        # This node is also among the members: asked about in between, it may have changed and changed back.
+        if any(info is not None and info.node_id == own.node_id and info != own for info in infos):
+            return None
         if not self._agree(own, infos, own.quorate if quorate is None else quorate):
             return None
         self._compare(own, infos)

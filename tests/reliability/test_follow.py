@@ -165,6 +165,18 @@ async def test_answers_that_never_agree_are_try_again_and_never_a_mixture(
 
 
 @pytest.mark.usefixtures("no_pauses")
+async def test_a_node_that_changes_between_two_like_answers_is_no_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a device's flag does when an older message about this node comes round after a poll."""
+    alive = InfoFlags.QDEVICE_ALIVE
+    falsify(monkeypatch, lambda info, at: info._replace(flags=info.flags | alive) if at == 1 else info)
+    async with simulated_cluster(2) as cluster:
+        with pytest.raises(TryAgain, match="did not agree"):
+            await cluster_status(cluster.address(1))
+
+
+@pytest.mark.usefixtures("no_pauses")
 async def test_a_quorate_flag_that_contradicts_the_quorum_service_is_no_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
