@@ -1,6 +1,7 @@
 # make test     everything a fresh machine needs, then lint, type-check and test
 # make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
-# make soak     clients on a three-node cluster that is hurt in every way, for MINUTES=60
+# make soak     HISTORIES=10000 simulated histories, some half an hour; then clients on a three-node cluster that is
+#               hurt in every way, for MINUTES=60
 # make system-calls    each system call of the client fails once, in each plausible way; some ten minutes
 # make age-of-truth    how long a node that is cut off still says that it is quorate; some forty minutes
 # make mutants  small changes to the modules that decide, which the tests must notice; MODULES=... SAMPLE=25 SEED=0
@@ -18,6 +19,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 MINUTES ?= 60
+HISTORIES ?= 10000
 SOAK_ARGS ?=
 MODULES ?=
 SAMPLE ?= 25
@@ -42,6 +44,7 @@ demo: $(VENV)/.installed-cli
 	@$(BIN)/votequorum-ipc demo
 
 soak: $(VENV)/.installed deps
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --workers $(WORKERS)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 system-calls: $(VENV)/.installed deps

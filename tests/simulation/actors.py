@@ -1,0 +1,224 @@
+"""The programs of a history: they ask as users do, pause, are cancelled, and have each answer judged at once.
+
+Strategy: a program asks for as long as the world is disturbed. When the world has come to rest, `conclude`
+asks each of them once more: by then the truth has to be known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Final
+
+import trio
+
+from votequorum_ipc import Access, CsError, cluster_status, watch_quorum
+from votequorum_ipc.qdevice import QuorumDevice, View, run_qdevice
+from votequorum_ipc.types import ClusterStatus, Lost, QuorumState, QuorumView
+
+from .claims import DeviceClaims, StatusClaims, WatchClaims
+from .plan import DeviceProgram, Kind, Program
+from .schedule import cancelled_after
+from .world import World
+
+STEPS: Final = 40
+"""A question is cancelled after at most so many steps of its task."""
+
+CONCLUDING: Final = 3
+"""Questions after which the truth is known: one finds the loss of an old connection, one makes a new one."""
+
+
+class Watching:
+    """A program with a watcher: `async for`, or `current()` now and then."""
+
+    def __init__(self, world: World, program: Program) -> None:
+        self.world = world
+        self.program = program
+        self.chance = random.Random(program.seed)
+        self.claims = WatchClaims(world, program)
+        self.last: QuorumView | None = None
+        self.watcher = watch_quorum(
+            world.address(program.node),
+            patience=program.patience,
+            require_provider=program.require_provider,
+        )
+
+    async def run(self) -> None:
+        while True:
+            if not self.world.resting.is_set() and self.chance.random() < self.program.cancels:
+                with cancelled_after(self.chance.randint(1, STEPS)):
+                    await self.ask()
+            else:
+                await self.ask()
+            await self.world.pause(self.program, self.claims.judged, self.chance)
+
+    async def ask(self) -> None:
+        question = self.world.question(self.program.node)
+        if self.program.kind is Kind.FOLLOW:
+            view = await anext(self.watcher)
+        else:
+            view = await self.watcher.current()
+        # No checkpoint until it has been judged: what counts is this instant.
+        self.last = view
+        self.world.log(f"{self.program.name}: {told(view)}")
+        self.claims.judge(view, question)
+
+    def rest(self) -> None:
+        """The world has been at rest for long: `async for` has told the truth."""
+        world, program = self.world, self.program
+        if program.kind is Kind.FOLLOW and world.config.provider:
+            quorate = (
+                QuorumState.QUORATE if world.model.node(program.node).quorate else QuorumState.NOT_QUORATE
+            )
+            if self.last is None or self.last.state is not quorate:
+                self.claims.violate(f"`async for` has left it at {self.last and self.last.state.value}")
+
+    async def conclude(self) -> None:
+        """Whoever asks now is told the truth."""
+        world, program = self.world, self.program
+        for _ in range(CONCLUDING):
+            question = world.question(program.node)
+            view = await self.watcher.current()
+            world.log(f"{program.name}, in the end: {told(view)}")
+            self.claims.judge(view, question)
+        known = program.require_provider <= bool(world.config.provider)
+        if known != (view.status is not None):
+            self.claims.violate(f"in the end {told(view)}: {view.error}")
+
+
+def told(view: QuorumView) -> str:
+    """A view in one line, without anything that differs from run to run."""
+    changes = [
+        f"Lost({type(change.error).__name__})" if isinstance(change, Lost) else type(change).__name__
+        for change in view.changes
+    ]
+    shown = changes if len(changes) < 8 else [*changes[:3], f"... {len(changes) - 6} more", *changes[-3:]]
+    dropped = f", {view.dropped} dropped" if view.dropped else ""
+    error = f" ({type(view.error).__name__})" if view.error else ""
+    return f"{view.state.value}{error}, ring {view.ring_id}, [{', '.join(shown)}]{dropped}"
+
+
+class Reading:
+    """A program that reads the status now and then."""
+
+    def __init__(self, world: World, program: Program) -> None:
+        self.world = world
+        self.program = program
+        self.chance = random.Random(program.seed)
+        self.claims = StatusClaims(world, program)
+
+    async def run(self) -> None:
+        while True:
+            if not self.world.resting.is_set() and self.chance.random() < self.program.cancels:
+                with cancelled_after(self.chance.randint(1, STEPS)):
+                    await self.ask()
+            else:
+                await self.ask()
+            await self.world.pause(self.program, self.claims.judged, self.chance)
+
+    async def ask(self) -> ClusterStatus | None:
+        question = self.world.question(self.program.node)
+        status = None
+        with trio.move_on_after(self.program.patience):
+            try:
+                status = await cluster_status(self.world.address(self.program.node))
+            except CsError as error:
+                self.world.log(f"{self.program.name}: {type(error).__name__}")
+                return None
+        self.world.log(f"{self.program.name}: {_status(status)}")
+        if status is not None:
+            # `cluster_status` has disconnected since, which takes a moment: the present is not claimed.
+            self.claims.judge_status(status, question, present=False)
+        return status
+
+    async def conclude(self) -> None:
+        """The world has been at rest for long: a status can be had."""
+        if await self.ask() is None:
+            self.claims.violate("no status in the end")
+
+
+def _status(status: ClusterStatus | None) -> str:
+    return "no answer in time" if status is None else f"quorate {status.quorate}, ring {status.ring_id}"
+
+
+class Voting:
+    """A program that runs a device, ends, and is started again."""
+
+    def __init__(self, world: World, program: DeviceProgram) -> None:
+        self.world = world
+        self.program = program
+        self.chance = random.Random(program.seed)
+        self.claims = DeviceClaims(world, program.node)
+        self.scope = trio.CancelScope()
+        self.pause = 0.0
+
+    def stop(self, seconds: float) -> None:
+        """End it, and start it again after some time."""
+        self.pause = seconds
+        self.scope.cancel()
+
+    async def run(self) -> None:
+        while True:
+            self.scope, self.pause = trio.CancelScope(), 1.0
+            with self.scope:
+                await self._live()
+            await trio.sleep(self.pause)
+
+    async def _live(self) -> None:
+        program, name = self.program, f"device on node {self.program.node}"
+        devices: list[QuorumDevice] = []
+        refused = False
+        self.world.log(f"{name}: begins")
+        try:
+            async with trio.open_nursery() as nursery:
+                devices.append(await nursery.start(self._run_qdevice))
+        except* CsError as errors:
+            refused = any(isinstance(error, Access) for error in errors.exceptions)
+            self.world.log(f"{name}: ends with {type(errors.exceptions[0]).__name__}")
+        finally:
+            left_behind = devices[0].left_behind if devices else ()
+            self.world.log(f"{name}: ends, {len(left_behind)} things left behind")
+            if devices and not program.leave_registered:
+                self.claims.judge_end(left_behind, refused=refused)
+
+    async def _run_qdevice(self, task_status: trio.TaskStatus[QuorumDevice]) -> None:
+        program = self.program
+        await run_qdevice(
+            "simulated",
+            self._decide,
+            program.interval,
+            address=self.world.address(program.node),
+            master_wins=program.master_wins,
+            leave_registered=program.leave_registered,
+            task_status=task_status,
+        )
+
+    async def _decide(self, view: View) -> bool:
+        decision = self.claims.decide(view)
+        if answer := self.world.right[self.program.node]:
+            self.claims.says_yes(decision)
+        if self.chance.random() < self.program.failing:
+            if self.chance.random() < 0.5:
+                decision.answer = False
+                raise OSError("the decision fails")
+            await trio.sleep_forever()
+        await trio.sleep(self.program.thinking * self.chance.random())
+        decision.answer = answer
+        return answer
+
+    async def conclude(self) -> None:
+        """Nothing: what a device may do is judged at each change of the model."""
+
+
+Actor = Watching | Reading | Voting
+
+
+@contextlib.asynccontextmanager
+async def running(actors: list[Actor]) -> AsyncIterator[trio.CancelScope]:
+    """All of them at work; they end when the scope is cancelled, or with the block."""
+    async with trio.open_nursery() as nursery:
+        for actor in actors:
+            nursery.start_soon(actor.run)
+        yield nursery.cancel_scope
+        nursery.cancel_scope.cancel()
