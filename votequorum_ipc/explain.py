@@ -12,7 +12,7 @@ from typing import Final
 
 from .types import ClusterStatus, ConfiguredNode, InfoFlags, NodeInfo, QuorumType
 
-_CLUSTER_FLAGS: Final = (
+CONFIGURED_FLAGS: Final = (
     InfoFlags.TWONODE
     | InfoFlags.WAIT_FOR_ALL
     | InfoFlags.LAST_MAN_STANDING
@@ -99,7 +99,7 @@ def _expected_votes_differ(status: ClusterStatus) -> str:
 
 
 def _options_differ(status: ClusterStatus) -> str:
-    flags = {node: int(info.flags & _CLUSTER_FLAGS) for node, info in _infos(status).items()}
+    flags = {node: int(info.flags & CONFIGURED_FLAGS) for node, info in _infos(status).items()}
     return _differ("quorum options", flags, show=lambda flags: InfoFlags(flags).name or "none")
 
 

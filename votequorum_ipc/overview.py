@@ -26,6 +26,7 @@ from .ipc.backend import current_time, move_on_after
 from .types import (
     ClusterStatus,
     ConfiguredNode,
+    InfoFlags,
     Link,
     LinkStatistics,
     NodeStatus,
@@ -38,13 +39,14 @@ from .watch import watch_quorum
 HandleT = TypeVar("HandleT", bound=Handle[Any])
 T = TypeVar("T")
 
-SOURCES: Final = ("quorum", "cfg", "stats")
-"""What can fail on its own: quorum (with votequorum and the node list), cfg, and cmap's statistics."""
+SOURCES: Final = ("quorum", "cfg", "stats", "cmap")
+"""What can fail on its own: quorum (with votequorum and the node list), cfg, cmap's statistics, and cmap, for
+the tie breaker where there is one."""
 
 ANSWER_SECONDS: Final = 5.0
 """How long a question may take, by default."""
 
-_SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 1.0}
+_SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 0.7, "cmap": 1.0}
 """Which part of the time that is left each service may take."""
 
 _SCHEDULING_MISSES: Final = 10
@@ -69,6 +71,8 @@ class Overview:
     links: tuple[Link, ...] | None
     """This node's links to every other configured node; None where cfg could not tell."""
     statistics: Statistics | None
+    tie_breaker_node: str | None
+    """The key quorum.auto_tie_breaker_node; None where it is not set, or ties are not broken."""
     errors: dict[str, CsError]
     """For each of `SOURCES` that failed, why."""
     seconds: dict[str, float]
@@ -126,6 +130,7 @@ class Observer:
             server_uids=server_uids,
         )
         self._cfg = _Held(lambda: Cfg.initialize(address=cfg, server_uids=server_uids))
+        self._cmap = _Held(lambda: Cmap.initialize(address=cmap, server_uids=server_uids))
         self._stats = _Held(lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids))
         self._configured: tuple[ConfiguredNode, ...] = ()
         """The node list as last known: links are told also while quorum is not."""
@@ -139,7 +144,7 @@ class Observer:
     async def aclose(self) -> None:
         """End the connections."""
         async with contextlib.AsyncExitStack() as stack:
-            for part in (self._watcher, self._cfg, self._stats):
+            for part in (self._watcher, self._cfg, self._cmap, self._stats):
                 stack.push_async_callback(part.aclose)
 
     async def read(self) -> Overview:
@@ -155,7 +160,10 @@ class Observer:
             "stats", lambda: self._stats.ask(lambda stats: _statistics(stats, links or ()))
         )
         statistics, links = read if read is not None else (None, links)
-        return Overview(view, links, statistics, asking.errors, asking.seconds)
+        breaker = None
+        if view.info is not None and InfoFlags.AUTO_TIE_BREAKER in view.info.flags:
+            breaker = await asking.ask("cmap", lambda: self._cmap.ask(_tie_breaker_node))
+        return Overview(view, links, statistics, breaker, asking.errors, asking.seconds)
 
 
 class _Asking:
@@ -187,6 +195,11 @@ class _Asking:
                 return answer
         self.done(service, error)
         return None
+
+
+async def _tie_breaker_node(cmap: Cmap) -> str | None:
+    value = await cmap.get_or_none("quorum.auto_tie_breaker_node")
+    return None if value is None else str(value)
 
 
 # --- links ---

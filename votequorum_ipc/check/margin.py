@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
+from ..cluster.config import parse_tie_breaker
 from ..cluster.database import ClusterNode, NodeDatabase
 from ..cluster.effects import Clock, Effects
 from ..cluster.messages import NodeFlags
 from ..cluster.state import Disk, VotequorumState
 from ..cluster.votes import recalculate_quorum
-from ..types import InfoFlags, NodeInfo, NodeState
+from ..types import ClusterStatus, InfoFlags, NodeInfo, NodeState
 
 _DEVICE_FLAGS = {
     InfoFlags.QDEVICE_REGISTERED: NodeFlags.QDEVICE_REGISTERED,
@@ -78,6 +79,23 @@ def margin(rules: Rules, infos: Mapping[int, NodeInfo], local: int) -> Margin:
     votes = any(InfoFlags.QDEVICE_CAST_VOTE in info.flags for info in infos.values())
     device = _goes_on(rules, _without_device(infos), []) if votes else None
     return Margin(True, survived, fatal, _alone(rules, infos), device)
+
+
+def margin_of(status: ClusterStatus, tie_breaker_node: str | None = None) -> Margin | None:
+    """The margin of the partition that a status speaks of; None where the status does not tell enough.
+
+    `tie_breaker_node` is the cmap key quorum.auto_tie_breaker_node, which counts where ties are broken.
+    """
+    infos = {member.node_id: member.info for member in status.members if member.info is not None}
+    own = status.info
+    if own is None or own.node_id not in infos or len(infos) < len(status.members):
+        return None
+    breaker = parse_tie_breaker(InfoFlags.AUTO_TIE_BREAKER in own.flags, tie_breaker_node)
+    if isinstance(breaker, TieBreaker):
+        rules = rules_of(own, tie_breaker=breaker)
+    else:
+        rules = rules_of(own, tie_breaker=TieBreaker.LIST, tie_breaker_nodes=breaker)
+    return margin(rules, infos, own.node_id)
 
 
 def rules_of(

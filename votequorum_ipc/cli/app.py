@@ -14,6 +14,8 @@ COMMANDS: Final = {
     "status": "status",
     "monitor": "monitor",
     "links": "links",
+    "health": "health",
+    "exporter": "exporter",
     "setexpected": "setexpected",
     "setvotes": "setvotes",
     "qdevice": "qdevice",

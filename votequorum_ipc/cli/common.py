@@ -63,6 +63,11 @@ class Seconds(click.FloatRange):
 def options(function: FunctionT) -> FunctionT:
     """`--json` and `--address`, as every subcommand has them: parameters `as_json` and `address`."""
     add_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return add_json(address_option(function))
+
+
+def address_option(function: FunctionT) -> FunctionT:
+    """`--address`: the parameter `address`."""
     add_address = click.option(
         "--address",
         metavar="ADDRESS",
@@ -71,7 +76,7 @@ def options(function: FunctionT) -> FunctionT:
         "path. {service} in it stands for each service's name; without that, an address ending in "
         "votequorum leads to the other services as well.",
     )
-    return add_json(add_address(function))
+    return add_address(function)
 
 
 def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:

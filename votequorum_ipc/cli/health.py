@@ -1,0 +1,336 @@
+"""`votequorum-ipc health`: one line and an exit code, as the Monitoring Plugins' guidelines have them.
+
+Strategy: a table of figures, each with a range in which all is well. A figure outside of its range is a
+problem and has a sentence. The worst problem decides the exit code, and all sentences make the line. A figure
+that has a range and is not known makes the state UNKNOWN, unless something is worse. Quorum comes first:
+without it the state is CRITICAL, and where nobody can tell it is UNKNOWN.
+Source: https://www.monitoring-plugins.org/doc/guidelines.html.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from ..check.margin import Margin, margin_of
+from ..errors import CsError
+from ..explain import configuration_warnings, nodes_label, why_not_quorate
+from ..overview import Observer, Overview
+from ..types import ClusterStatus
+from .common import (
+    DEFAULT_TIMEOUT,
+    FunctionT,
+    options,
+    print_json,
+    printable,
+    run_without_loop,
+    timeout_option,
+    utc_now,
+)
+from .json_values import error_json
+
+
+class State(enum.IntEnum):
+    """The exit code, and its word."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+_WORST_FIRST: Final = (State.CRITICAL, State.WARNING, State.UNKNOWN, State.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a figure may be, as the guidelines write it: "10" is 0 to 10, "1:" from 1, "@2:4" not 2 to 4."""
+
+    text: str
+    low: float
+    high: float
+    inverted: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Range:
+        """Raises `ValueError` for what is no range."""
+        match = _RANGE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is no range: write 10, 1:, ~:5, 1:5 or @1:5")
+        inverted, low, high = match["at"], match["low"], match["high"]
+        lowest = float("-inf") if low == "~" else float(low or 0)
+        highest = float(high) if high else float("inf")
+        if lowest > highest:
+            raise ValueError(f"{text!r} is no range: it ends before it begins")
+        return cls(text, lowest, highest, bool(inverted))
+
+    def allows(self, value: float) -> bool:
+        """Whether a value raises no alert."""
+        return (self.low <= value <= self.high) is not self.inverted
+
+
+_NUMBER: Final = r"-?\d+(?:\.\d+)?"
+_RANGE: Final = re.compile(rf"(?P<at>@)?(?:(?P<low>~|{_NUMBER})?:)?(?P<high>{_NUMBER})?(?<!^)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the figures are read from."""
+
+    overview: Overview
+    status: ClusterStatus
+    margin: Margin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is shown as performance data, and what it says when it is out of its range."""
+
+    value: Callable[[Reading], float | None]
+    """None where it is not known."""
+    sentence: Callable[[Reading], str]
+    """What a value out of its range means."""
+    warning: str = ""
+    """The range without a warning, by default; empty: every value is well."""
+    unit: str = ""
+    applies: Callable[[Reading], bool] = lambda _: True
+    """Whether this cluster has such a thing."""
+
+
+def _total_votes(reading: Reading) -> float | None:
+    return reading.status.info.total_votes if reading.status.info else None
+
+
+def _down(reading: Reading) -> list[str]:
+    return [
+        f"link {link.number} to node {link.node_id}"
+        for link in reading.overview.links or ()
+        if not link.status.connected
+    ]
+
+
+def _latency(reading: Reading) -> float | None:
+    """The slowest link's, in milliseconds."""
+    averages = [
+        link.statistics.latency_ave
+        for link in reading.overview.links or ()
+        if link.status.connected and link.statistics and link.statistics.latency_ave
+    ]
+    return max(averages) / 1000 if averages else None
+
+
+def _token_losses(reading: Reading) -> float | None:
+    statistics = reading.overview.statistics
+    return statistics.totem.token_losses if statistics and statistics.totem else None
+
+
+def _device_votes(reading: Reading) -> float:
+    device = reading.status.device
+    return device.votes if device and device.casts_vote else 0
+
+
+def _has_device(reading: Reading) -> bool:
+    return reading.status.info is not None and reading.status.info.qdevice_votes > 0
+
+
+def _many_nodes(reading: Reading) -> bool:
+    return len(reading.status.configured) > 1
+
+
+FIGURES: Final[Mapping[str, Figure]] = {
+    "votes": Figure(
+        _total_votes,
+        lambda reading: f"{_total_votes(reading):g} votes are present",
+    ),
+    "margin": Figure(
+        lambda reading: reading.margin.nodes if reading.margin else None,
+        lambda reading: str(reading.margin),
+        warning="1:",
+        applies=_many_nodes,
+    ),
+    "missing": Figure(
+        lambda reading: len(reading.status.missing),
+        lambda reading: f"missing: {nodes_label(reading.status.missing)}",
+        warning="0",
+    ),
+    "device_votes": Figure(
+        _device_votes,
+        lambda reading: "the quorum device does not vote on this node",
+        warning="1:",
+        applies=_has_device,
+    ),
+    "links_down": Figure(
+        lambda reading: None if reading.overview.links is None else len(_down(reading)),
+        lambda reading: f"not connected: {', '.join(_down(reading))}",
+        warning="0",
+        applies=_many_nodes,
+    ),
+    "latency": Figure(
+        _latency,
+        lambda reading: f"the slowest link takes {_latency(reading):.1f} ms",
+        unit="ms",
+        applies=_many_nodes,
+    ),
+    "token_losses": Figure(
+        _token_losses,
+        lambda reading: f"the token was lost {_token_losses(reading):g} times",
+        unit="c",
+    ),
+    "configuration": Figure(
+        lambda reading: len(configuration_warnings(reading.status)),
+        lambda reading: "; ".join(configuration_warnings(reading.status).values()),
+        warning="0",
+    ),
+}
+"""Every figure, by the name that it has in performance data and in `--warning` and `--critical`."""
+
+Ranges = Mapping[str, Range]
+
+
+class _RangeOption(click.ParamType):  # type: ignore[type-arg]
+    """FIGURE=RANGE."""
+
+    name = "figure=range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, _, text = value.partition("=")
+        if name not in FIGURES:
+            self.fail(f"there is no figure {name!r}: it is one of {', '.join(FIGURES)}", param, ctx)
+        try:
+            return name, Range.parse(text) if text else None
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _range_option(name: str, help_text: str) -> Callable[[FunctionT], FunctionT]:
+    kind = _RangeOption()
+    return click.option(name, name[2:], multiple=True, type=kind, metavar="FIGURE=RANGE", help=help_text)
+
+
+@click.command("health")
+@_range_option(
+    "--warning",
+    "Warn when a figure is outside of a range, as margin=2: or latency=20. FIGURE= turns a default off. "
+    f"Figures: {', '.join(FIGURES)}.",
+)
+@_range_option("--critical", "The same for the state CRITICAL.")
+@timeout_option(DEFAULT_TIMEOUT)
+@options
+@click.pass_context
+def command(
+    context: click.Context,
+    warning: tuple[tuple[str, Range | None], ...],
+    critical: tuple[tuple[str, Range | None], ...],
+    timeout: float,
+    as_json: bool,
+    address: str | None,
+) -> None:
+    """Say in one line how this node's cluster is: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+
+    CRITICAL: no quorum. WARNING: one more failure would end quorum, a node is missing, a link is down, the
+    quorum device does not vote, or members' configurations differ. UNKNOWN: nobody can tell.
+    """
+    defaults = {name: Range.parse(figure.warning) for name, figure in FIGURES.items() if figure.warning}
+    health = judged(
+        run_without_loop(_read(address, timeout), as_json=as_json),
+        _given({**defaults, **dict(warning)}),
+        _given(dict(critical)),
+    )
+    if as_json:
+        print_json({"time": utc_now(), **health.shape()})
+    else:
+        click.echo(printable(health.line()))
+    context.exit(health.state)
+
+
+def _given(ranges: Mapping[str, Range | None]) -> Ranges:
+    return {name: range_ for name, range_ in ranges.items() if range_ is not None}
+
+
+async def _read(address: str | None, seconds: float) -> Reading | CsError:
+    async with Observer(address, seconds=seconds) as observer:
+        overview = await observer.read()
+        if overview.status is None:
+            return overview.errors["quorum"]
+        known = "cmap" not in overview.errors
+        margin = margin_of(overview.status, overview.tie_breaker_node) if known else None
+        return Reading(overview, overview.status, margin)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state, why, and the figures with their ranges."""
+
+    state: State
+    sentences: tuple[str, ...]
+    figures: Mapping[str, float | None]
+    warning: Ranges
+    critical: Ranges
+    error: CsError | None = None
+
+    def line(self) -> str:
+        """The state, the sentences, and the performance data."""
+        text = f"QUORUM {self.state.name} - {'; '.join(self.sentences)}".replace("|", "/")
+        data = [self._data(name, value) for name, value in self.figures.items() if value is not None]
+        return f"{text} | {' '.join(data)}" if data else text
+
+    def _data(self, name: str, value: float) -> str:
+        ranges = [ranges[name].text if name in ranges else "" for ranges in (self.warning, self.critical)]
+        return f"{name}={value:g}{FIGURES[name].unit};{ranges[0]};{ranges[1]};0"
+
+    def shape(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "state": self.state.name,
+            "sentences": self.sentences,
+            "figures": self.figures,
+            "warning": {name: range_.text for name, range_ in self.warning.items()},
+            "critical": {name: range_.text for name, range_ in self.critical.items()},
+            "error": self.error and error_json(self.error),
+        }
+
+
+def judged(reading: Reading | CsError, warning: Ranges, critical: Ranges) -> Health:
+    """The state of a cluster, by these ranges; of an error, UNKNOWN."""
+    if isinstance(reading, CsError):
+        return Health(State.UNKNOWN, (str(reading),), {}, warning, critical, reading)
+    figures = {name: figure.value(reading) for name, figure in FIGURES.items() if figure.applies(reading)}
+    problems = [(State.OK, _summary(reading))] if reading.status.quorate else [_no_quorum(reading.status)]
+    for name, value in figures.items():
+        state = _state(value, warning.get(name), critical.get(name))
+        if state is State.UNKNOWN:
+            problems.append((state, f"{name} is not known"))
+        elif state is not State.OK and (reading.status.quorate or name not in _PART_OF_NO_QUORUM):
+            problems.append((state, FIGURES[name].sentence(reading)))
+    states = [state for state, _ in problems]
+    worst = min(states, key=_WORST_FIRST.index)
+    return Health(worst, tuple(text for _, text in problems), figures, warning, critical)
+
+
+_PART_OF_NO_QUORUM: Final = frozenset({"margin", "missing", "device_votes"})
+"""What the sentence about missing quorum has said already."""
+
+
+def _no_quorum(status: ClusterStatus) -> tuple[State, str]:
+    return State.CRITICAL, f"no quorum: {why_not_quorate(status)}"
+
+
+def _summary(reading: Reading) -> str:
+    info = reading.status.info
+    votes = f"{info.total_votes} of {info.node_expected_votes} votes" if info else "no votes known"
+    if reading.margin is None or not reading.margin.nodes or not _many_nodes(reading):
+        return f"quorate with {votes}"
+    return f"quorate with {votes}, {reading.margin}"
+
+
+def _state(value: float | None, warning: Range | None, critical: Range | None) -> State:
+    if value is None:
+        return State.UNKNOWN if warning or critical else State.OK
+    if critical and not critical.allows(value):
+        return State.CRITICAL
+    return State.WARNING if warning and not warning.allows(value) else State.OK

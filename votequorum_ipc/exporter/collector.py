@@ -1,0 +1,66 @@
+"""What Prometheus's client library asks at a scrape.
+
+Strategy: `prometheus_client` wants a collector whose `collect` gives families. This one asks for an overview
+and reads it by the table in `metrics`. It describes nothing beforehand: that would ask corosync at the start.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ..overview import Overview
+from .metrics import METRICS, Metric, Snapshot
+
+_RING_ID = "ring_id"
+
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+class CorosyncCollector(Collector):
+    """One node's corosync."""
+
+    def __init__(self, ask: Callable[[], Overview], *, ring_id: bool = False) -> None:
+        """`ask` gives an overview of now. With `ring_id`, `rings` has that label, new at each membership."""
+        self._ask = ask
+        self._ring_id = ring_id
+        self._errors: collections.Counter[str] = collections.Counter()
+
+    def describe(self) -> Iterable[Family]:
+        """Nothing: it is told at a scrape."""
+        return []
+
+    def collect(self) -> Iterable[Family]:
+        """The families that have samples now."""
+        overview = self._ask()
+        self._errors.update(overview.errors.keys())
+        snapshot = Snapshot(overview, self._errors)
+        for metric in METRICS:
+            family = self._family(metric, snapshot)
+            if family.samples:
+                yield family
+
+    def _family(self, metric: Metric, snapshot: Snapshot) -> Family:
+        kept = [number for number, label in enumerate(metric.labels) if label != _RING_ID or self._ring_id]
+        labels = [metric.labels[number] for number in kept]
+        kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+        family = kind(metric.name, metric.meaning, labels=labels)
+        for values, sample in metric.samples(snapshot):
+            family.add_metric([_utf8(values[number]) for number in kept], sample)
+        return family
+
+
+def _utf8(text: str) -> str:
+    """Names come from corosync.conf, and need not be UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def registry_of(collector: CorosyncCollector) -> CollectorRegistry:
+    """A registry with this collector and nothing else."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    return registry

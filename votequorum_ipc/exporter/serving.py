@@ -1,0 +1,144 @@
+"""The exporter's loops: answering scrapes, or writing a file again and again.
+
+Strategy: connections to corosync belong to the thread that made them, so the main thread asks. A request for
+metrics is served in a thread of `prometheus_client`'s server; it leaves a question and waits for the answer.
+Requests that come while a question is being answered share the next one. So a daemon that hangs costs each of
+them at most two deadlines, however many there are.
+
+After a while without a scrape the connections are closed: corosync would keep every announcement for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final, NoReturn
+
+from prometheus_client import start_http_server, write_to_textfile
+
+from ..ipc.blocking_backend import run_blocking
+from ..overview import Observer, Overview
+from .collector import CorosyncCollector, registry_of
+
+IDLE_SECONDS: Final = 120.0
+"""After how long without a question the connections are closed."""
+
+
+class Asker:
+    """Asks corosync, from one thread, with connections that are kept. A context manager."""
+
+    def __init__(self, observe: Callable[[], Observer]) -> None:
+        """`observe` makes an observer; again after `rest`."""
+        self._observe = observe
+        self._observer: Observer | None = None
+
+    def read(self) -> Overview:
+        """An overview of now."""
+        if self._observer is None:
+            self._observer = self._observe()
+        return run_blocking(self._observer.read())
+
+    def rest(self) -> None:
+        """Close the connections until the next question."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            run_blocking(observer.aclose())
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.rest()
+
+
+class Questions:
+    """Questions of other threads, which one thread answers."""
+
+    url = ""
+    """Where they are asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: Future[Overview] | None = None
+        """The question that is not being answered yet."""
+        self._queue: queue.SimpleQueue[Future[Overview]] = queue.SimpleQueue()
+
+    def ask(self) -> Overview:
+        """Wait for an overview that is asked for after this call."""
+        with self._lock:
+            if self._next is None:
+                self._next = Future()
+                self._queue.put(self._next)
+            question = self._next
+        return question.result()
+
+    def answer(self, asker: Asker, idle_seconds: float = IDLE_SECONDS) -> NoReturn:
+        """Answer questions until an exception ends it, as a signal's handler raises one."""
+        while True:
+            try:
+                question = self._queue.get(timeout=idle_seconds)
+            except queue.Empty:
+                asker.rest()
+                continue
+            with self._lock:
+                self._next = None
+            try:
+                question.set_result(asker.read())
+            except BaseException as error:
+                question.set_exception(error)
+                raise
+
+
+@contextlib.contextmanager
+def http_server(
+    listen: tuple[str, int], tls: Mapping[str, str | None], *, ring_id: bool
+) -> Iterator[Questions]:
+    """Serve metrics at an address and port for as long as the block, which has to answer the questions.
+
+    `tls` is what `prometheus_client.start_http_server` takes: certfile, keyfile, client_cafile; with the last
+    one, clients need a certificate. Raises `OSError` when the port cannot be had or a file cannot be read.
+    """
+    questions = Questions()
+    host, port = listen
+    registry = registry_of(CorosyncCollector(questions.ask, ring_id=ring_id))
+    server, thread = start_http_server(
+        port,
+        host,
+        registry,
+        certfile=tls.get("certfile"),
+        keyfile=tls.get("keyfile"),
+        client_cafile=tls.get("client_cafile"),
+        client_auth_required=tls.get("client_cafile") is not None,
+    )
+    questions.url = (
+        f"{'https' if tls.get('certfile') else 'http'}://{_in_url(host)}:{server.server_port}/metrics"
+    )
+    try:
+        yield questions
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def write_for_ever(asker: Asker, path: Path, interval: float, *, ring_id: bool) -> NoReturn:
+    """Write the metrics to a file each `interval` seconds, and take the file away at the end.
+
+    node_exporter would go on showing the last one, and with it a quorum that may be gone.
+    """
+    registry = registry_of(CorosyncCollector(asker.read, ring_id=ring_id))
+    try:
+        while True:
+            write_to_textfile(str(path), registry)
+            time.sleep(interval)
+    finally:
+        path.unlink(missing_ok=True)
