@@ -273,8 +273,8 @@ class _Monitor:
 
 @pytest.mark.skipif(shutil.which("corosync-notifyd") is None, reason="corosync-notifyd is not installed")
 async def test_notifyd_tells_of_nodes_links_quorum_and_clients(host: Host) -> None:
-    config = as_model(Config(nodes=(Node(1), Node(2, second_link=True), Node(3))))
-    command = host.command(["corosync-notifyd", "-f", "-o"])
+    config = as_model(Config(nodes=(Node(1), Node(2), Node(3))))
+    command = host.command(["stdbuf", "-oL", "corosync-notifyd", "-f", "-o"])
     start = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     async with served(config, "shm") as simulation, trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(start)
@@ -290,17 +290,17 @@ async def test_notifyd_tells_of_nodes_links_quorum_and_clients(host: Host) -> No
                     assert more, told
                     told += more.decode()
 
-        await until('is now "quorate"')
+        await until("is now quorate", "is now connected to corosync")
         told = ""
         simulation.partition({1}, {2, 3})
-        await until("left the cluster", 'is now "not quorate"', "disconnected")
+        await until("has lost quorum", "[2] ip:127.0.0.1 left", "link 0 to node 3 is now disconnected")
         told = ""
         simulation.heal()
-        await until("joined the cluster", 'is now "quorate"', "operational")
+        await until("is now quorate", "[2] ip:127.0.0.1 joined", "link 0 to node 3 is now operational")
         told = ""
         async with await Votequorum.initialize():
-            await until('is now "connected"')
-        await until('is now "disconnected"')
+            await until("is now connected to corosync")
+        await until("is now disconnected from corosync")
         process.terminate()
 
 
