@@ -2,8 +2,8 @@
 
 Strategy: three connections, to quorum, votequorum and cmap. The first two announce memberships, quorum and
 expected votes; the third announces changes of the node list, from which names come. Announcements wait in the
-connections until somebody asks, and `drain` takes them. corosync announces nothing when a node's votes or a
-device's state change, so `read` asks for everything and compares it with what was known.
+connections until the next question, when `drain` takes them. corosync announces nothing when a node's votes
+or a device's state change, so `read` asks for everything and compares it with what was known.
 
 A status must speak of one moment, but its answers come one after another and over two connections. So the
 first question is asked again as the last one, and `trackstart` makes votequorum repeat its membership and

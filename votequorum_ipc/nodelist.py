@@ -1,9 +1,8 @@
 """The node list of corosync's configuration, as cmap has it: which node has which name and address.
 
-Strategy: the keys are kept as they are told, and the table of nodes is made from them when somebody asks. A
-reload of corosync.conf that takes a node out moves those behind it up by one place, so that a name's key can
-change its node.
-Source: cmap_keys(7).
+Strategy: the keys are kept as they are reported, and the table of nodes is made from them when it is needed.
+A reload of corosync.conf that takes a node out moves those behind it up by one place, so that a name's key
+can change its node. Source: cmap_keys(7).
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ class RingStatus(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShutdownNotification:
-    """cfg: somebody asks to shut this node down; answer with `Cfg.replyto_shutdown` (message 10)."""
+    """cfg: a client asks to shut this node down; answer with `Cfg.replyto_shutdown` (message 10)."""
 
     flags: int
     """Which of `ShutdownFlags` was asked with."""
@@ -530,9 +530,9 @@ class QuorumState(enum.Enum):
     """Whether this node's partition has quorum. Only `QUORATE` is true.
 
     Fence other nodes, take over what they ran, and write to shared storage while `QUORATE`, and only then.
-    Stop what needs quorum on `NOT_QUORATE`: the others may have quorum. On `UNKNOWN` fence nobody, and do not
-    go on for long: the other nodes miss this one as soon as its corosync is gone, and may be about to fence
-    it. Wait for the daemon's restart no longer than they would need for that.
+    Stop what needs quorum on `NOT_QUORATE`: the others may have quorum. On `UNKNOWN` fence no node, and do
+    not go on for long: the other nodes miss this one as soon as its corosync is gone, and may be about to
+    fence it. Wait for the daemon's restart no longer than they would need for that.
     """
 
     QUORATE = "quorate"

@@ -92,9 +92,10 @@ class Elsewhere:
 
 
 @contextlib.contextmanager
-def served_elsewhere(transport: TransportName) -> Iterator[Elsewhere]:
-    """`Held` in a thread of its own."""
-    service, address = Held(), f"@held-{secrets.token_hex(8)}"
+def serving_in_thread(
+    service: Service, address: str, transport: TransportName = "shm"
+) -> Iterator[trio.lowlevel.TrioToken]:
+    """A service in another thread; gives the token with which functions are called there."""
     box: dict[str, Any] = {}
     ready = threading.Event()
 
@@ -109,7 +110,15 @@ def served_elsewhere(transport: TransportName) -> Iterator[Elsewhere]:
     thread.start()
     ready.wait()
     try:
-        yield Elsewhere(service, address, box["token"])
+        yield box["token"]
     finally:
         box["token"].run_sync_soon(box["stop"].set)
         thread.join()
+
+
+@contextlib.contextmanager
+def served_elsewhere(transport: TransportName) -> Iterator[Elsewhere]:
+    """`Held` in another thread."""
+    service, address = Held(), f"@held-{secrets.token_hex(8)}"
+    with serving_in_thread(service, address, transport) as token:
+        yield Elsewhere(service, address, token)

@@ -1,16 +1,14 @@
-"""Every waiting task is served, no matter which task looks: one that drives, is parked, or looks in
-between."""
+"""Every waiting task is served, whether it drives, is parked, or another task looks in between."""
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import signal
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import trio
@@ -101,36 +99,13 @@ async def test_a_task_chosen_to_drive_that_is_served_before_it_runs_wakes_the_ne
     assert done == ["first", "second", "event"]
 
 
-@contextlib.contextmanager
-def served_elsewhere(service: Service, address: str) -> Iterator[Callable[[Callable[[], None]], None]]:
-    """The service in a thread of its own; gives a function that has something called there."""
-    box: dict[str, Any] = {}
-    ready = threading.Event()
-
-    async def main() -> None:
-        async with open_server(transport="shm") as server:
-            server.listen(service, address)
-            box.update(token=trio.lowlevel.current_trio_token(), stop=trio.Event())
-            ready.set()
-            await box["stop"].wait()
-
-    thread = threading.Thread(target=trio.run, args=(main,))
-    thread.start()
-    ready.wait()
-    try:
-        yield box["token"].run_sync_soon
-    finally:
-        box["token"].run_sync_soon(box["stop"].set)
-        thread.join()
-
-
 @pytest.mark.parametrize("look", [Connection.queued_events, Connection.has_news])
 async def test_a_late_answer_whose_edge_another_task_took_is_still_found(
     look: Callable[[Connection], object],
 ) -> None:
     service, address = Held(), f"@held-{secrets.token_hex(8)}"
     answered = trio.Event()
-    with served_elsewhere(service, address) as call_there:
+    with elsewhere.serving_in_thread(service, address) as there:
         async with await connect("held", address=address) as connection, trio.open_nursery() as nursery:
 
             async def late() -> None:
@@ -145,7 +120,7 @@ async def test_a_late_answer_whose_edge_another_task_took_is_still_found(
             eventually(connection._transport.answered_later)
             look(connection)
             await trio.testing.wait_all_tasks_blocked()
-            call_there(service.answer)
+            there.run_sync_soon(service.answer)
             with trio.fail_after(DEADLINE):
                 await answered.wait()
             nursery.cancel_scope.cancel()

@@ -105,10 +105,10 @@ class Connection:
         smaller, the more requests can be under way at once. `deferred` says that the daemon may answer it
         after it has answered later requests.
 
-        Cancelling leaves the connection good; the answer is dropped when it comes. A request that makes
-        something in the daemon, such as an iterator, gives `undo`: it is called with the dropped answer, and
-        returns the request that takes it back, or None. That one is sent while somebody waits on this
-        connection; the end of the connection takes everything back as well.
+        Cancelling leaves the connection usable; the answer is dropped when it comes. A request that creates
+        something in the daemon, such as an iterator, gives `undo`. It is called with the dropped answer, and
+        returns the request that deletes it, or None. That request is sent while a task waits on this
+        connection; the end of the connection deletes everything too.
 
         Raises `TooBig` for a message larger than `max_msg_size`, `TryAgain` while the daemon's flow control
         is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
@@ -368,7 +368,7 @@ class Connection:
                 if not waiter.ready:
                     await waiting.wait_for_edge(self._delay_for_later())
         finally:
-            # First, before a call in which a signal handler could raise: nobody could drive any more.
+            # First, before a call in which a signal handler could raise: else no task could drive any more.
             waiting.driver = None
             if self._readiness is not None:
                 self._note_readiness()

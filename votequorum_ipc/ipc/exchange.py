@@ -69,7 +69,7 @@ class PendingCall(Waiter):
         self.deferred = deferred
         self.one_way = False
         self.wanted = True
-        """Whether somebody waits for the response."""
+        """Whether a task waits for the response."""
         self.undo = undo
         self.response = b""
         self.error: CsError | None = None

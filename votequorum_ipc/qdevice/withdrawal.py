@@ -51,8 +51,7 @@ _VOTE: Final = _Step(
 async def withdraw(
     votequorum: Votequorum, name: str, *, master_wins: bool, address: Address
 ) -> tuple[str, ...]:
-    """Take back what corosync holds for a device; return a sentence for each thing that could not be taken
-    back.
+    """Take back what corosync holds for a device; return a sentence for each thing that stays.
 
     Shielded from cancellation; takes at most `STEP_SECONDS` for each step.
     """

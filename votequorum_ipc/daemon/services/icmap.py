@@ -22,7 +22,7 @@ from ..limits import MAX_KEYS
 from .keys import CmapKeys, Key
 
 Changed = Callable[[str, Key | None, Key | None], None]
-"""Is told a key, its old value and its new one; None where there was or is none."""
+"""Takes a key, its old value and its new one; None where it had or has no value."""
 
 READ_ONLY_PREFIXES: Final = (
     "internal_configuration.",

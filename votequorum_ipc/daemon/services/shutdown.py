@@ -1,10 +1,10 @@
-"""A shutdown that somebody asked for: the votes of those who track, and the decision.
+"""A requested shutdown: the votes of the clients that track, and the decision.
 
 Strategy: one shutdown at a time, in counters as corosync has them: how many are expected to vote, how many
-agreed, how many refused. Whoever leaves agrees. When all have voted, or the time is up, the requester gets
-its answer. Source: exec/cfg.c of corosync 3.1.7, whose quirks are kept where a client can see them: a reply
-counts each time it is given, whoever gives it; the news that time was up goes only to trackers that once
-asked for a shutdown themselves.
+agreed, how many refused. A client that leaves agrees. When all have voted, or the time is up, the requester
+gets its answer. Source: exec/cfg.c of corosync 3.1.7, whose quirks are kept where a client can see them: a
+reply counts each time it is given, no matter which client gives it; the news that time was up goes only to
+trackers that once asked for a shutdown themselves.
 """
 
 from __future__ import annotations
