@@ -11,7 +11,7 @@ import trio
 
 from tests.conftest import StartDaemon
 from tests.real.config import Config, Node
-from votequorum_ipc.cli.health import FIGURES, Range, State, _state
+from votequorum_ipc.cli.health import FIGURES, HealthState, Range, _state
 from votequorum_ipc.testing import DeviceConfig, SimulatedCluster, simulated_cluster
 
 from .command import Result, votequorum_ipc, without_daemon
@@ -80,9 +80,9 @@ async def test_a_device_that_does_not_vote_is_a_warning() -> None:
 
 
 def test_a_figure_with_a_range_that_nobody_knows_is_unknown() -> None:
-    assert _state(None, Range.parse("20"), None) is State.UNKNOWN
-    assert _state(None, None, Range.parse("20")) is State.UNKNOWN
-    assert _state(None, None, None) is State.OK
+    assert _state(None, Range.parse("20"), None) is HealthState.UNKNOWN
+    assert _state(None, None, Range.parse("20")) is HealthState.UNKNOWN
+    assert _state(None, None, None) is HealthState.OK
 
 
 def test_without_corosync_the_state_is_unknown() -> None:

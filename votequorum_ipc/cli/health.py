@@ -35,7 +35,7 @@ from .common import (
 from .json_values import error_json
 
 
-class State(enum.IntEnum):
+class HealthState(enum.IntEnum):
     """The exit code, and its word."""
 
     OK = 0
@@ -44,7 +44,7 @@ class State(enum.IntEnum):
     UNKNOWN = 3
 
 
-_WORST_FIRST: Final = (State.CRITICAL, State.WARNING, State.UNKNOWN, State.OK)
+_WORST_FIRST: Final = (HealthState.CRITICAL, HealthState.WARNING, HealthState.UNKNOWN, HealthState.OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ async def _read(address: str | None, seconds: float) -> Reading | CsError:
 class Health:
     """The state, why, and the figures with their ranges."""
 
-    state: State
+    state: HealthState
     sentences: tuple[str, ...]
     figures: Mapping[str, float | None]
     warning: Ranges
@@ -298,14 +298,16 @@ class Health:
 def judged(reading: Reading | CsError, warning: Ranges, critical: Ranges) -> Health:
     """The state of a cluster, by these ranges; of an error, UNKNOWN."""
     if isinstance(reading, CsError):
-        return Health(State.UNKNOWN, (str(reading),), {}, warning, critical, reading)
+        return Health(HealthState.UNKNOWN, (str(reading),), {}, warning, critical, reading)
     figures = {name: figure.value(reading) for name, figure in FIGURES.items() if figure.applies(reading)}
-    problems = [(State.OK, _summary(reading))] if reading.status.quorate else [_no_quorum(reading.status)]
+    problems = (
+        [(HealthState.OK, _summary(reading))] if reading.status.quorate else [_no_quorum(reading.status)]
+    )
     for name, value in figures.items():
         state = _state(value, warning.get(name), critical.get(name))
-        if state is State.UNKNOWN:
+        if state is HealthState.UNKNOWN:
             problems.append((state, f"{name} is not known"))
-        elif state is not State.OK and (reading.status.quorate or name not in _PART_OF_NO_QUORUM):
+        elif state is not HealthState.OK and (reading.status.quorate or name not in _PART_OF_NO_QUORUM):
             problems.append((state, FIGURES[name].sentence(reading)))
     states = [state for state, _ in problems]
     worst = min(states, key=_WORST_FIRST.index)
@@ -316,8 +318,8 @@ _PART_OF_NO_QUORUM: Final = frozenset({"margin", "missing", "device_votes"})
 """What the sentence about missing quorum has said already."""
 
 
-def _no_quorum(status: ClusterStatus) -> tuple[State, str]:
-    return State.CRITICAL, f"no quorum: {why_not_quorate(status)}"
+def _no_quorum(status: ClusterStatus) -> tuple[HealthState, str]:
+    return HealthState.CRITICAL, f"no quorum: {why_not_quorate(status)}"
 
 
 def _summary(reading: Reading) -> str:
@@ -328,9 +330,9 @@ def _summary(reading: Reading) -> str:
     return f"quorate with {votes}, {reading.margin}"
 
 
-def _state(value: float | None, warning: Range | None, critical: Range | None) -> State:
+def _state(value: float | None, warning: Range | None, critical: Range | None) -> HealthState:
     if value is None:
-        return State.UNKNOWN if warning or critical else State.OK
+        return HealthState.UNKNOWN if warning or critical else HealthState.OK
     if critical and not critical.allows(value):
-        return State.CRITICAL
-    return State.WARNING if warning and not warning.allows(value) else State.OK
+        return HealthState.CRITICAL
+    return HealthState.WARNING if warning and not warning.allows(value) else HealthState.OK
