@@ -26,6 +26,9 @@ _SETS: Final = 4096
 _ORDERED: Final = 3
 """Nodes whose failures are tried in every order."""
 
+_MOST_ORDERED: Final = 8
+"""Nodes of a cluster up to which orders are tried."""
+
 Way = tuple[tuple[Event | None, State], ...]
 
 
@@ -131,6 +134,23 @@ class Failures:
                     return story_of(self._partitions, ways[0]), story_of(self._partitions, other)
         return None
 
+    @property
+    def has_too_many_orders(self) -> bool:
+        """Whether there are too many nodes for `memory` to try anything."""
+        return len(self._nodeids) > _MOST_ORDERED
+
+    @property
+    def orders_not_tried(self) -> tuple[str, ...]:
+        """What `memory` leaves out."""
+        if self.has_too_many_orders:
+            return (f"any order of failures, as there are more than {_MOST_ORDERED} nodes",)
+        left_out = []
+        if len(self._nodeids) > _ORDERED + 1:
+            left_out.append(f"failures of more than {_ORDERED} nodes")
+        if self._partitions.rules.last_man_standing:
+            left_out.append("failures of which some wait for the windows to pass and some do not")
+        return tuple(left_out)
+
     # -- what fails ------------------------------------------------------------------------------------
 
     @property
@@ -226,13 +246,22 @@ class Failures:
         started: tuple[int, ...] = (),
         device: bool = True,
     ) -> State:
-        """The state with these partitions; where a device may choose, the one with the most quorate nodes."""
+        """The state with these partitions, and of several the one to name.
+
+        Where a device may choose, it is the one with the most quorate nodes. Where it matters which node
+        speaks first, it is the one with the fewest: what is said to go on does so whichever speaks first.
+        """
         if not device:
             state = state._replace(device_works=False)
-            return self._without_device(next(self._successors.regrouped(state, groups, started)))
-        states = list(self._successors.regrouped(state, groups, started))
+            ways = map(self._without_device, self._successors.regrouped(state, groups, started))
+            return min(ways, key=self._count_quorate)
+        worst: dict[frozenset[int], State] = {}
+        for after in self._successors.regrouped(state, groups, started):
+            votes = self._successors.votes(after)
+            worst[votes] = min(worst.get(votes, after), after, key=self._count_quorate)
+        states = list(worst.values())
         voting = self._successors.willing(states[-1]) if self.has_device else []
-        return max((*states, *voting), key=lambda after: len(self._quorate(after)))
+        return max((*states, *voting), key=self._count_quorate)
 
     def _without_device(self, state: State) -> State:
         return self._successors.voted(state._replace(device_works=False), frozenset())
@@ -241,6 +270,9 @@ class Failures:
         parts: list[Partition] = [self._partitions.all[number] for number in state.partitions]
         return set(chain.from_iterable(partition.quorate for partition in parts))
 
+    def _count_quorate(self, state: State) -> int:
+        return len(self._quorate(state))
+
     def _end(self, way: Way) -> set[int]:
         return self._quorate(way[-1][1])
 
@@ -248,7 +280,7 @@ class Failures:
 
     def _can_remember(self) -> bool:
         """Whether this is a question at all: not with one node, nor with too many to try."""
-        return 2 < len(self._nodeids) <= 8
+        return len(self._nodeids) > 2 and not self.has_too_many_orders
 
     def _at_once(self, nodeids: tuple[int, ...]) -> Way:
         way = self._start(self._nodeids)

@@ -86,6 +86,7 @@ def _verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> str:
     return (
         f'<h3>{_text(verdict.name)}: <span class="{css}">{verdict.answer}</span></h3>'
         f'<p class="note">{_text(verdict.meaning)}</p><p>{_text(verdict.text)}</p>'
+        f"{''.join(f'<p>Not looked at: {_text(what)}.</p>' for what in verdict.not_looked_at)}"
         f"{''.join(map(_story, verdict.stories))}{f'<ul>{helps}</ul>' if helps else ''}"
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ..cluster import ClusterConfig, Conn, QdevicePoll, QdeviceRegister, ServiceKind, SetExpected
 from ..cluster.messages import NodeFlags
@@ -58,9 +58,6 @@ class Partition:
         pairs = zip(self.members, self.nodes, strict=True)
         return tuple(nodeid for nodeid, snapshot in pairs if snapshot.wait_for_all_status)
 
-
-_ALL_SPEAK: Final = 8
-"""Members of a ring up to which it is tried with each who speaks first."""
 
 _Question = tuple[tuple[int, ...], frozenset[int] | None]
 """The states of the nodes that form a ring, and for which of them a device votes."""
@@ -119,7 +116,7 @@ class Partitions:
         0 keeps a timer, 1 starts it anew, `NO_TIMER` stops it; None: all are kept. The rules start and stop
         timers without asking whether they run. So all run here, and one answer is good for all.
         """
-        for first in _speakers(len(pieces)):
+        for first in range(len(pieces)):
             self._place(pieces, (0,) * len(pieces))
             self._bench.speaks_first = {tuple(self._bench.nodes): first}
             self._bench.partition()
@@ -238,11 +235,6 @@ class Partitions:
         if number == len(self._places):
             self._places.append(place)
         return number
-
-
-def _speakers(members: int) -> Iterable[int]:
-    """Who may speak first in a ring. In large ones only the first, the second and the last are tried."""
-    return range(members) if members <= _ALL_SPEAK else (0, 1, members - 1)
 
 
 def _ranks(timers: Timers) -> int:

@@ -30,13 +30,17 @@ class Reachability(enum.StrEnum):
 
     CANNOT_HAPPEN = "cannot happen"
     HAPPENS = "happens"
-    NOT_WITHIN = "not within the faults looked at"
+    NOT_WITHIN = "not within what was tried"
     UNSETTLED = "not settled"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out about one property. `others` are further stories, to compare with the first."""
+    """What came out about one property.
+
+    The first of the `stories` shows it, and others are there to compare. `not_looked_at` says what was left
+    out where the outcome is that nothing was found; it is empty where the outcome is CANNOT_HAPPEN.
+    """
 
     name: str
     meaning: str
@@ -44,6 +48,7 @@ class Verdict:
     text: str
     is_bad: bool
     stories: tuple[Story, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -82,6 +87,8 @@ class Report:
     cold_start: tuple[tuple[int, ...], ...]
     verdicts: tuple[Verdict, ...]
     effort: Effort
+    bounded: bool = False
+    """Whether a bound on faults was asked for."""
 
     @property
     def bad(self) -> tuple[Verdict, ...]:
@@ -90,11 +97,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: nothing bad is reachable. 2: something is. 3: not settled within the bounds."""
+        """0: nothing bad is reachable. 2: something is. 3: not settled within the bounds.
+
+        Where a bound on faults was asked for, 0 means that nothing was found within it.
+        """
         if self.bad:
             return 2
-        open_ = any(one.is_bad and one.outcome is Reachability.UNSETTLED for one in self.verdicts)
-        return 3 if open_ else 0
+        left_open = (
+            {Reachability.UNSETTLED} if self.bounded else {Reachability.UNSETTLED, Reachability.NOT_WITHIN}
+        )
+        return 3 if any(one.is_bad and one.outcome in left_open for one in self.verdicts) else 0
 
 
 class SearchDisagreesError(AssertionError):
@@ -151,6 +163,7 @@ def check(
             windows_in_order=search.successors.windows_in_order,
             symmetry=not search.successors.symmetry.is_trivial,
         ),
+        bounded=bounds is not None and bounds.faults is not None,
     )
 
 
@@ -259,8 +272,10 @@ class Checked:
         found = search.found.get(one.name)
         if found is not None:
             return self._happens(one, search, found)
-        outcome, text = _absent(search, faults, asked=bounds is not None and bounds.faults is not None)
-        return Verdict(one.name, one.meaning, outcome, text, one.is_bad)
+        left_out = _not_looked_at(search, faults)
+        asked = bounds is not None and bounds.faults is not None
+        outcome, text = _absent(search, faults, exact=not left_out, asked=asked)
+        return Verdict(one.name, one.meaning, outcome, text, one.is_bad, not_looked_at=left_out)
 
     def _happens(self, one: Property, search: Search, found: Found) -> Verdict:
         where = search if search.knows(found) else search.earlier
@@ -274,11 +289,16 @@ class Checked:
         return Verdict(one.name, one.meaning, Reachability.HAPPENS, detail, one.is_bad, (story,))
 
 
-def _absent(search: Search, faults: int | None, *, asked: bool) -> tuple[Reachability, str]:
-    if search.stopped is Stopped.COMPLETE and search.successors.symmetry.is_exact:
+def _not_looked_at(search: Search, faults: int | None) -> tuple[str, ...]:
+    left_out = search.successors.not_looked_at(faults)
+    return (*left_out, "what follows a split brain") if search.ends else left_out
+
+
+def _absent(search: Search, faults: int | None, *, exact: bool, asked: bool) -> tuple[Reachability, str]:
+    if search.stopped is Stopped.COMPLETE and exact:
         return Reachability.CANNOT_HAPPEN, f"all {search.seen} states were looked at"
     if search.stopped is Stopped.COMPLETE:
-        return Reachability.UNSETTLED, f"not in {search.seen} states, with nodes taken as interchangeable"
+        return Reachability.NOT_WITHIN, f"not in {search.seen} states"
     if faults is not None:
         outcome = Reachability.NOT_WITHIN if asked else Reachability.UNSETTLED
         return outcome, f"not within {faults} fault{'s' if faults > 1 else ''} ({search.seen} states)"
@@ -293,7 +313,7 @@ def _from_failures(
     cold: tuple[tuple[int, ...], ...],
 ) -> Iterator[Verdict]:
     single = [one for one in (*fatal, *cut_off) if one.is_fatal and one.size == 1]
-    meaning = "a single node, link or device fails, and nobody is quorate"
+    meaning = "a single node or device fails, or one node is cut off, and nobody is quorate"
     if len(config.nodes) > 1:
         name = "one failure ends it"
         if single:
@@ -325,9 +345,14 @@ def _memory(failures: Failures) -> Verdict:
     name, meaning = "memory", "the same failures end differently in another order or at another pace"
     stories = failures.memory()
     if stories is None:
-        return Verdict(
-            name, meaning, Reachability.CANNOT_HAPPEN, "up to three nodes were tried in every order", False
+        left_out = failures.orders_not_tried
+        outcome = Reachability.NOT_WITHIN if left_out else Reachability.CANNOT_HAPPEN
+        tried = (
+            "no order was tried"
+            if failures.has_too_many_orders
+            else "up to three nodes were tried in every order"
         )
+        return Verdict(name, meaning, outcome, tried, False, not_looked_at=left_out)
     one, other = (sorted(story[-1].quorate) for story in stories)
     text = f"in the end quorate: {_ids(one)} if at once, {_ids(other)} if one by one"
     return Verdict(name, meaning, Reachability.HAPPENS, text, False, stories)

@@ -51,6 +51,7 @@ def _verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> dict[str, Any]:
         "meaning": verdict.meaning,
         "outcome": verdict.outcome.name,
         "text": verdict.text,
+        "not_looked_at": list(verdict.not_looked_at),
         "bad": verdict.is_bad,
         "stories": [_story(story) for story in verdict.stories],
         "remedies": [{"text": one.text, "still_bad": list(one.still_bad)} for one in remedies],

@@ -95,6 +95,8 @@ class Search:
     changes: int = 0
     depth: int = 0
     expanded: int = 0
+    ends: int = 0
+    """States from which it did not go on, as they are an end."""
     seconds: float = 0.0
     _seen: dict[State, int] = field(default_factory=dict)
     _depths: list[int] = field(default_factory=list)
@@ -188,7 +190,10 @@ class Search:
     def _expand(self, at: int, watch: _Watch) -> bool:
         """Go on from a state; whether the bound on faults kept something out."""
         state, faults, depth = self.states[at], self.faults[at], self._depths[at] + 1
-        if self.faults[self._seen[state]] < faults or self.is_end(state):
+        if self.faults[self._seen[state]] < faults:
+            return False
+        if self.is_end(state):
+            self.ends += 1
             return False
         self.depth = depth
         canonical, most, cut = self.successors.symmetry.canonical, self.bounds.faults, False

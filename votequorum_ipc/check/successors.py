@@ -5,7 +5,7 @@ together, asks `Partitions` what each new ring comes to, lets the device vote, a
 order again. Each generator below is one kind of event. Interchangeable nodes are tried once: of three
 crashed nodes that are alike, the one with the lowest id stands for all.
 
-Small clusters (`Reach.ANY_NETWORK`) may regroup in every way, which covers what single cut links do: where A
+Small clusters (`Reach.ANY_NETWORK`) regroup in every way, which covers what single cut links do: where A
 sees B and B sees C but A does not see C, the membership protocol forms one ring after the other, and B goes
 from one to the other without being alone. Large ones split and merge two partitions at a time, heal, and move
 single nodes.
@@ -38,11 +38,13 @@ from .events import (
 from .partitions import Partition, Partitions, TimedPartition, Timers
 from .states import State, Symmetry, state_of
 
-_ANY_NETWORK_NODES: Final = 3
+_ANY_NETWORK_NODES: Final = 6
 """Nodes up to which the network may break in every way at once."""
 
-_ANY_CRASH_NODES: Final = 5
-"""Nodes up to which any of a partition may crash at once; beyond, up to two."""
+_ANY_CRASH_NODES: Final = 6
+"""Nodes up to which any of a partition may crash at once; beyond, up to `_MOST_CRASH`."""
+
+_MOST_CRASH: Final = 2
 
 _WINDOWS_IN_ORDER_NODES: Final = 4
 """Nodes up to which windows pass one after the other; beyond, all that run pass before anything else."""
@@ -89,6 +91,31 @@ class Successors:
         """All that can come next. Different events may lead to the same state."""
         for kind in self._kinds:
             yield from kind(state)
+
+    def not_looked_at(self, faults: int | None) -> tuple[str, ...]:
+        """What even a search that ends leaves out, within this many faults (None: any number)."""
+        return tuple(
+            what
+            for what, is_left_out in (
+                (
+                    "network changes that are more than one split, one merge or one node's move in one step",
+                    self.reach is Reach.BY_TWO,
+                ),
+                (
+                    f"more than {_MOST_CRASH} nodes of a partition that crash at the same moment",
+                    len(self._nodeids) > _ANY_CRASH_NODES and (faults is None or faults > _MOST_CRASH),
+                ),
+                (
+                    "last_man_standing windows that pass one after another",
+                    self.partitions.rules.last_man_standing and not self.windows_in_order,
+                ),
+                (
+                    "states that differ by which of several like nodes speaks in which place",
+                    not self.symmetry.is_exact,
+                ),
+            )
+            if is_left_out
+        )
 
     def all_down(self) -> State:
         """The beginning: no node is up."""
@@ -189,8 +216,8 @@ class Successors:
                     yield Crash(lost, len(lost)), after
 
     def _lost(self, state: State, at: int) -> Iterator[tuple[int, ...]]:
-        """Which nodes of a partition may crash at once: any, in large clusters up to two."""
-        most = len(self._nodeids) if len(self._nodeids) <= _ANY_CRASH_NODES else 2
+        """Which nodes of a partition may crash at once: any, in large clusters up to `_MOST_CRASH`."""
+        most = len(self._nodeids) if len(self._nodeids) <= _ANY_CRASH_NODES else _MOST_CRASH
         return (lost for lost in self._selections(state, at) if 0 < len(lost) <= most)
 
     def _selections(self, state: State, at: int) -> Iterator[tuple[int, ...]]:

@@ -102,6 +102,8 @@ def _print_verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> None:
     out.print(Text.assemble((verdict.name, "bold"), ": ", (verdict.answer, style)))
     click.echo(f"  ({verdict.meaning})")
     click.echo(f"  {printable(verdict.text)}")
+    for what in verdict.not_looked_at:
+        click.echo(f"  not looked at: {what}")
     for story in verdict.stories:
         for line in story_lines(story):
             click.echo(line)
