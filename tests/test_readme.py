@@ -20,7 +20,8 @@ from tests.real.waiting import DEADLINE
 
 TEXT = (ROOT / "README.md").read_text()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-ASK, FOLLOW, ASYNCIO, BLOCKING, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ASK, WATCH, FOLLOW, BLOCKING, DEVICE, TEST = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+WATCH_UNDER_TRIO = WATCH.replace("asyncio.run(main())", "trio.run(main)").replace("asyncio", "trio")
 
 DOCUMENTS = sorted(
     document
@@ -29,8 +30,8 @@ DOCUMENTS = sorted(
 )
 
 
-def test_the_first_program_asks_for_quorum_in_five_lines(shm_daemon: Daemon) -> None:
-    assert len([line for line in ASK.splitlines() if line]) == 5
+def test_the_first_program_asks_for_quorum_in_ten_lines(shm_daemon: Daemon) -> None:
+    assert len([line for line in ASK.splitlines() if line]) <= 10
     done = subprocess.run(
         shm_daemon.host.command([sys.executable, "-c", ASK]),
         capture_output=True,
@@ -38,7 +39,19 @@ def test_the_first_program_asks_for_quorum_in_five_lines(shm_daemon: Daemon) -> 
         timeout=DEADLINE,
         check=False,
     )
-    assert (done.stderr, done.stdout) == ("", "quorate: True with 1 votes, and quorum is 1\n")
+    assert (done.stderr, done.stdout) == ("", "QUORATE\n1 votes are present, and quorum is 1\n")
+
+
+def test_without_a_provider_the_first_program_says_that_quorum_is_unknown(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(Config(provider=None))
+    done = subprocess.run(
+        daemon.host.command([sys.executable, "-c", ASK]),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.stderr, done.stdout) == ("", "UNKNOWN\n")
 
 
 def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: Path) -> None:
@@ -79,14 +92,15 @@ def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: P
     ("program", "lines"),
     [
         (FOLLOW, [r"membership 1\.\d+ \(1,\)", r"(NOT )?quorate \(.*nodeid=1, .*\)"]),
-        (ASYNCIO, [r"(NOT )?quorate"]),
+        (WATCH, [r"(NOT_)?QUORATE \[1\]"]),
+        (WATCH_UNDER_TRIO, [r"(NOT_)?QUORATE \[1\]"]),
         (
             BLOCKING,
             [r"quorate: (True|False) with 1 of 2 votes", "NodelistNotification", "QuorumNotification"],
         ),
         (DEVICE.replace("await my_storage_is_mine(view.members)", "print(view.members)"), [r"\(1,\)"]),
     ],
-    ids=["follow", "asyncio", "blocking", "device"],
+    ids=["follow", "watch", "watch under trio", "blocking", "device"],
 )
 def test_a_program_that_goes_on_says_what_it_sees(
     start_daemon: StartDaemon, program: str, lines: list[str]

@@ -16,6 +16,9 @@ from tests.conftest import cannot
 _MAY_BE_LEFT_OUT = {
     "event.notification": "on a machine so busy that the instant of no notification can be told",
     "event.change": "as above",
+    "ways.event.trio": "as above",
+    "ways.event.asyncio": "as above",
+    "ways.event.blocking": "as above",
 }
 
 
