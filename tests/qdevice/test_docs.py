@@ -185,12 +185,12 @@ async def test_five_minutes_without_corosync(tmp_path: Path) -> None:
         assert printed in TEXT
         await terminal.stdin.send_all(split.encode() + b"\n")
         flag.unlink()
-        await until_status(1)
+        await until_status(2)
         flag.touch()
         await until_status(0)
         device.terminate()
         assert await device.wait() == 0
-        await until_status(1)
+        await until_status(2)
 
 
 @pytest.mark.parametrize(("nodes", "device", "expected", "quorum"), ROWS)

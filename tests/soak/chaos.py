@@ -48,7 +48,7 @@ class Client:
     """A client process on a node's host, from outside."""
 
     def __init__(self, node: Daemon, directory: Path, number: int) -> None:
-        self.name = f"node {node.nodeid}, client {number}"
+        self.name = f"node {node.nodeid}, client {number} ({'asyncio' if number % 2 else 'trio'})"
         self._output = directory / f"client-{node.nodeid}-{number}.json"
         self._errors = directory / f"client-{node.nodeid}-{number}.err"
         self._read = 0
@@ -56,6 +56,8 @@ class Client:
         argv = [sys.executable, "-m", "tests.soak.client"]
         if node.nodeid == DEVICE_NODE:
             argv.append("device")
+        if number % 2:
+            argv.append("asyncio")
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 node.host.command(argv),

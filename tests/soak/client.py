@@ -1,12 +1,14 @@
 """One node's user of the package: callers, trackers, a watcher and maybe a quorum device, in one process.
 
 Orders are lines on standard input: "check" ends everything that is connected, reports what is still held, and
-begins anew; an end of file does the same and then ends the process. Reports are lines of JSON on standard
+begins anew; an end of file does the same and then ends the process. With the argument "asyncio" all of it
+runs under asyncio, else under trio. Reports are lines of JSON on standard
 output: "check", "history", "watched", "too few", "violation".
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import faulthandler
 import gc
@@ -24,6 +26,7 @@ from typing import Any
 
 import trio
 
+from tests.ways import task_group
 from votequorum_ipc import (
     Change,
     Connected,
@@ -41,6 +44,7 @@ from votequorum_ipc import (
     Votequorum,
     watch_quorum,
 )
+from votequorum_ipc.ipc.backend import current, in_thread, move_on_after, sleep
 
 FEWEST_QUORATE = 2
 """Of three nodes with a vote each, and maybe a device with one, two at least are in a quorate partition."""
@@ -70,9 +74,9 @@ class Client:
         ]
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
+        async with task_group() as group:
             for role in self._roles:
-                nursery.start_soon(self._again_and_again, role)
+                group.start(self._again_and_again, role)
 
     async def _again_and_again(self, role: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -80,24 +84,24 @@ class Client:
                 await role()
             except CsError as error:
                 self.counts[f"{type(error).__name__}"] += 1
-            await trio.sleep(random.uniform(0.01, 0.2))
+            await sleep(random.uniform(0.01, 0.2))
 
     # --- calls ---
 
     async def _call(self) -> None:
         async with await Votequorum.initialize() as votequorum, await Quorum.initialize() as quorum:
             while True:
-                async with trio.open_nursery() as nursery:
+                async with task_group() as group:
                     for _ in range(random.randrange(1, 6)):
-                        nursery.start_soon(self._one_call, partial(self._getinfo, votequorum))
-                    nursery.start_soon(self._one_call, quorum.getquorate)
+                        group.start(self._one_call, partial(self._getinfo, votequorum))
+                    group.start(self._one_call, quorum.getquorate)
                 # A call may have ended because the daemon is gone: find out, where it is.
                 votequorum.connection.queued_events()
-                await trio.sleep(random.uniform(0, 0.1))
+                await sleep(random.uniform(0, 0.1))
 
     async def _one_call(self, call: Callable[[], Awaitable[Any]]) -> None:
         start = time.perf_counter()
-        with trio.move_on_after(random.choice([0.0005, 0.005, 5])) as scope, contextlib.suppress(CsError):
+        with move_on_after(random.choice([0.0005, 0.005, 5])) as scope, contextlib.suppress(CsError):
             await call()
             self.counts["calls answered"] += 1
             self.slowest = max(self.slowest, time.perf_counter() - start)
@@ -196,13 +200,20 @@ class Client:
             await votequorum.trackstart(flags=TrackFlags.CHANGES)
             ring_id = None
             while True:
-                with trio.move_on_after(POLL_INTERVAL):
+                with move_on_after(POLL_INTERVAL):
                     event = await votequorum.next_event()
                     if isinstance(event, NodelistNotification):
                         ring_id = event.ring_id
                 if ring_id is not None:
                     await votequorum.qdevice_poll(DEVICE, True, ring_id)
                     self.counts["polls"] += 1
+
+
+def living_tasks() -> int:
+    """How many tasks the loop that runs has."""
+    if current().name == "asyncio":
+        return len(asyncio.all_tasks())
+    return trio.lowlevel.current_statistics().tasks_living
 
 
 def holdings() -> dict[str, int]:
@@ -213,7 +224,7 @@ def holdings() -> dict[str, int]:
     return {
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "mappings": Path("/proc/self/maps").read_text().count("/dev/shm/qb-"),
-        "tasks": trio.lowlevel.current_statistics().tasks_living,
+        "tasks": living_tasks(),
         "kilobytes": int(rss.split()[1]),
     }
 
@@ -223,27 +234,28 @@ async def files_gone() -> bool:
     for _ in range(200):
         if not list(Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")):
             return True
-        await trio.sleep(0.05)
+        await sleep(0.05)
     return False
 
 
 async def main(device: bool) -> None:
     """Serve orders until there are no more."""
     client = Client(device=device)
-    orders = trio.lowlevel.FdStream(os.dup(0))
     order = b"begin"
     report("began", pid=os.getpid())
     while order:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.run)
-            order = await orders.receive_some()
-            nursery.cancel_scope.cancel()
+        async with task_group() as group:
+            group.start(client.run)
+            order = await in_thread(os.read, 0, 4096)
+            group.cancel()
         gone = await files_gone()
         report("check", files_gone=gone, counts=client.counts, slowest=client.slowest, **holdings())
         client.counts.clear()
-    await orders.aclose()
 
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
-    trio.run(main, sys.argv[1:] == ["device"])
+    if "asyncio" in sys.argv:
+        asyncio.run(main("device" in sys.argv))
+    else:
+        trio.run(main, "device" in sys.argv)

@@ -73,6 +73,33 @@ class SimulatedClusterProxy:
         """Repair the network: every node hears every other."""
         self._call("heal")
 
+    def link(
+        self,
+        node: int,
+        peer: int,
+        number: int | None = None,
+        *,
+        connected: bool | None = None,
+        latency: float | None = None,
+        loss: float | None = None,
+        mtu: int | None = None,
+        one_way: bool = False,
+    ) -> None:
+        """Change a link between two nodes, or all of them: what is left out stays as it is.
+
+        `latency` is in seconds, `loss` a part of the packets (0.0 to 1.0), `mtu` in bytes.
+        """
+        changes = {"connected": connected, "latency": latency, "loss": loss, "mtu": mtu}
+        self._call("link", node, peer, number, one_way=one_way, **changes)
+
+    def set_statistic(self, node: int, name: str, value: int) -> None:
+        """Let a statistic of a node that is up have a value, such as "stats.srp.mcast_retx"."""
+        self._call("set_statistic", node, name, value)
+
+    def schedule_miss(self, node: int, delay: float) -> None:
+        """A node that is up was not scheduled for `delay` seconds."""
+        self._call("schedule_miss", node, delay)
+
     def reform(self, *nodeids: int) -> None:
         """The partitions of these nodes form new rings of the same members."""
         self._call("reform", *nodeids)
@@ -80,6 +107,14 @@ class SimulatedClusterProxy:
     def reload(self, config: ClusterConfig) -> None:
         """Every node that is up reads a changed configuration."""
         self._call("reload", config)
+
+    def write_config(self, config: ClusterConfig) -> None:
+        """Change corosync.conf on every node. It takes effect when it is reloaded."""
+        self._call("write_config", config)
+
+    def reload_from_file(self) -> None:
+        """Every node that is up reads corosync.conf again."""
+        self._call("reload_from_file")
 
     def cancel_wait_for_all(self, nodeid: int) -> None:
         """The operator cancels wait_for_all for the partition of a node."""
