@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,43 @@ def test_a_signal_handler_cannot_call_in_the_middle_of_a_call(vq: Votequorum, da
             timer.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_handler_may_call_on_its_own_handle_after_the_interrupted_calls_deadline(
+    vq: Votequorum,
+) -> None:
+    answers: list[object] = []
+
+    def call(*_: object) -> None:
+        time.sleep(0.2)  # until the deadline of next_event has passed
+        answers.append(other.getinfo(timeout=30).node_id)
+
+    before = signal.signal(signal.SIGALRM, call)
+    try:
+        with Votequorum.initialize() as other:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(Timeout):
+                vq.next_event(timeout=0.1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert answers == [1]
+
+
+def test_a_call_in_a_callback_has_its_own_timeout_and_not_that_of_dispatch(daemon: Daemon) -> None:
+    answers: list[object] = []
+
+    def nodelist(_: NodelistNotification) -> None:
+        time.sleep(0.2)  # until the deadline of dispatch has passed
+        answers.append(handle.getinfo(timeout=30).node_id)
+        with daemon.frozen(), pytest.raises(Timeout, match=r"within 0\.02 s"):
+            handle.getinfo(timeout=0.02)
+
+    with Votequorum.initialize(nodelist_notify=nodelist) as handle:
+        handle.trackstart()
+        # The event is here before the answer to trackstart, so dispatch does not wait.
+        handle.dispatch(DispatchFlags.ONE, timeout=0.1)
+    assert answers == [1]
 
 
 def test_the_descriptor_is_for_select(vq: Votequorum) -> None:

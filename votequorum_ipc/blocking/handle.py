@@ -43,7 +43,8 @@ class Handle(Generic[EventT]):
     usable. From another thread, each raises `BadHandle`.
 
     A signal handler may raise during a call, as Ctrl-C does. If a message is on its way at that moment, the
-    connection ends, and later calls raise `Library`: connect again.
+    connection ends, and later calls raise `Library`: connect again. A signal handler that makes calls needs a
+    handle of its own; the timeout of the call that it interrupts does not bound them.
     """
 
     def __new__(cls, *args: Any) -> Self:
@@ -107,7 +108,7 @@ class Handle(Generic[EventT]):
         `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
         counts and is dropped. Raises `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a
         callback finalized the handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and
-        what a callback raises. Callbacks may make calls on this handle.
+        what a callback raises. Callbacks may make calls on this handle; `timeout` does not bound them.
         """
         call(self._handle.dispatch(flags), timeout)
 

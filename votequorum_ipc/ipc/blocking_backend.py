@@ -2,7 +2,8 @@
 
 Strategy: a coroutine that waits through this backend never yields: it blocks in `poll` instead. So one `send`
 runs it to its end. A deadline bounds each `poll`. When the deadline has passed, `DeadlinePassed` goes up
-through the coroutine to the scope that it belongs to, as a cancellation does under trio.
+through the coroutine to the scope that it belongs to, as a cancellation does under trio. A signal handler or
+a callback may make a call in the middle of another call; each call has its own deadlines.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class _Scope:
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that waits through this backend to its end, in the calling thread.
 
-    Raises what it raises, and `RuntimeError` when it waits for something else.
+    Raises what it raises, and `RuntimeError` when it waits for something else. The deadlines of a call that
+    this one interrupts do not bound it: they would end it with a `DeadlinePassed` that it does not catch.
     """
     outer = BLOCKING.runs, BLOCKING.scope
-    BLOCKING.runs = True
+    BLOCKING.runs, BLOCKING.scope = True, None
     try:
         coroutine.send(None)
     except StopIteration as end:
