@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 import trio
 
-from tests.conftest import StartCluster, StartDaemon
+from tests.conftest import StartCluster, StartDaemon, cannot
 from tests.daemon.subjects import Argv, Printed, as_model, client_of, comparable, printed, served
 from tests.real.cluster import Cluster
 from tests.real.config import Config, Device, Node
@@ -271,8 +271,9 @@ class _Monitor:
         self._process.wait(DEADLINE)
 
 
-@pytest.mark.skipif(shutil.which("corosync-notifyd") is None, reason="corosync-notifyd is not installed")
 async def test_notifyd_tells_of_nodes_links_quorum_and_clients(host: Host) -> None:
+    if shutil.which("corosync-notifyd") is None:
+        cannot("corosync-notifyd is not installed")
     config = as_model(Config(nodes=(Node(1), Node(2), Node(3))))
     command = host.command(["stdbuf", "-oL", "corosync-notifyd", "-f", "-o"])
     start = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
