@@ -67,6 +67,16 @@ async def test_a_changed_configuration_is_reloaded() -> None:
         assert cluster.model.node(1).votequorum.db.us.expected_votes == 5
 
 
+async def test_a_node_that_a_client_of_cfg_has_loaded_is_known() -> None:
+    async with simulated_cluster(2) as cluster, trio.open_nursery() as nursery:
+        script = Script(cluster, nursery, pytest.fail)
+        await script.run("split 1:2")
+        cluster.reload(configuration(3))
+        assert script.partitions == {1: 0, 2: 1, 3: 0}
+        await script.run("up 3")
+        assert cluster.model.partitions() == [(1, 3), (2,)]
+
+
 async def test_without_a_file_there_is_nothing_to_reload() -> None:
     async with simulated_cluster(2) as cluster, trio.open_nursery() as nursery:
         with pytest.raises(ScriptError, match="--config"):

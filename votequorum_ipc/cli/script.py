@@ -60,8 +60,7 @@ class Script:
 
         `read_config` reads the configuration again, for `reload`. It may raise ValueError or OSError.
         """
-        self.partitions = dict.fromkeys(simulation.config.nodeids, 0)
-        """For each node, the number of the partition that it is in, or will be in when it is up."""
+        self._placed: dict[int, int] = {}
         self._simulation = simulation
         self._nursery = nursery
         self._complain = complain
@@ -97,13 +96,20 @@ class Script:
         await self._words[word](words[1:])
         return True
 
+    @property
+    def partitions(self) -> dict[int, int]:
+        """For each node, the number of the partition that it is in, or will be in when it is up.
+
+        A client of cfg may reload the configuration, so the nodes are those of the one in force now.
+        """
+        return {nodeid: self._placed.get(nodeid, 0) for nodeid in self._simulation.config.nodeids}
+
     # --- the words ---
 
     async def _up(self, arguments: Sequence[str]) -> None:
         placed = self._places(arguments)
-        partitions = self.partitions | placed
-        self._simulation.up(*placed, groups=_groups(partitions))
-        self.partitions = partitions
+        self._simulation.up(*placed, groups=_groups(self.partitions | placed))
+        self._placed |= placed
 
     async def _down(self, arguments: Sequence[str]) -> None:
         for nodeid in self._nodes(arguments):
@@ -155,8 +161,6 @@ class Script:
             self._simulation.reload_from_file()
         except (ValueError, OSError) as error:
             raise ScriptError(f"not reloaded: {error}") from None
-        known = dict.fromkeys(self._simulation.config.nodeids, 0)
-        self.partitions = {nodeid: self.partitions.get(nodeid, 0) for nodeid in known}
 
     async def _link(self, arguments: Sequence[str]) -> None:
         words = "link takes down, up, latency or loss, then two nodes, such as: link down 1 2"
@@ -206,7 +210,7 @@ class Script:
         return placed
 
     def _move(self, placed: dict[int, int]) -> None:
-        self.partitions |= placed
+        self._placed |= placed
         self._simulation.partition(*_groups(self.partitions))
 
     # --- devices ---
