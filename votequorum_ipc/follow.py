@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from .cmap import Cmap
-from .errors import CsError, InvalidParam, Library, NotExist, TryAgain
+from .errors import CsError, InvalidParam, Library, MessageError, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, sibling, wait_for_any
 from .ipc.address import KNOWN_SERVICES
@@ -76,6 +76,8 @@ class Follower:
         self._quorum: Quorum | None = None
         self._votequorum: Votequorum | None = None
         self._cmap: Cmap | None = None
+        self._dropped: Cmap | None = None
+        """One whose events cannot be decoded; `read` finalizes it."""
         self._missing: CsError | None = None
         self._nodelist = Nodelist()
         self._provider: str | None = None
@@ -102,6 +104,8 @@ class Follower:
         self._told_nodelist: NodelistNotification | None = None
         self._told_quorum: QuorumNotification | None = None
         # What was read.
+        self.disagreed = False
+        """Whether the last `read` was answered, and the answers did not agree."""
         self._started = False
         """Whether there is a state that changes can be told against."""
         self._expected_votes = 0
@@ -163,8 +167,19 @@ class Follower:
                 provider = await self._cmap.get_or_none("quorum.provider")
                 self._provider = provider if isinstance(provider, str) else None
         except CsError:
-            # Names must not decide whether quorum is known.
-            self._cmap = None
+            self._drop_names()
+            await self._finalize_dropped()
+
+    def _drop_names(self) -> None:
+        """Go on without cmap: names must not decide whether quorum is known, and must not be old ones."""
+        self._cmap, self._dropped = None, self._cmap
+        self._nodelist.keys = {}
+
+    async def _finalize_dropped(self) -> None:
+        """End the connection that nobody drains any more, or the daemon would keep events for it."""
+        dropped, self._dropped = self._dropped, None
+        if dropped is not None:
+            await dropped.finalize()
 
     async def aclose(self) -> None:
         """End the connections."""
@@ -182,7 +197,8 @@ class Follower:
     def drain(self) -> bool:
         """Take everything that was announced; whether it concerns more than names.
 
-        Raises the error of a connection that has ended, after everything that was announced before.
+        Raises the error of a connection that has ended, after everything that was announced before. A change
+        of cmap that cannot be decoded costs the names only.
         """
         if self._drains:
             # A signal handler raised in here last time, perhaps just after an announcement was taken.
@@ -196,7 +212,10 @@ class Follower:
                     if take := self._takers.get(type(event)):
                         take(event)
             except CsError as error:
-                lost = lost or error
+                if handle is self._cmap and isinstance(error, MessageError):
+                    self._drop_names()
+                else:
+                    lost = lost or error
         for node_id, name in self._nodelist.renamed():
             self._change(NameChanged(node_id, name))
         self._drains = False
@@ -259,12 +278,15 @@ class Follower:
         Waits while nodes synchronise. May be cancelled, and called again. Raises `TryAgain` when the daemon
         cannot answer or its answers did not agree for a second; other errors mean that it is lost.
         """
+        self.disagreed = False
         for _ in range(_ATTEMPTS):
             self.drain()
+            await self._finalize_dropped()
             while self._synchronising:
                 await self.wait()
                 self.drain()
             status = await self._ask()
+            self.disagreed = status is None
             if status is not None:
                 return status
             await sleep(_ATTEMPT_DELAY)

@@ -150,7 +150,8 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
                 f"the daemon has not answered for {self._patience:g} s: is it stopped, or waiting for other "
                 "nodes or a quorum device?"
             )
-            if self._follower is None:
+            # Answers that never agreed may be the follower's fault. A fresh one starts from the state now.
+            if self._follower is None or self._follower.disagreed:
                 self._lose(error)
         except CsError as failure:
             self._check_open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.real.cref import CS_OK, CVotequorum
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import (
+    BadHandle,
     Change,
     Cmap,
     CsError,
@@ -31,8 +33,11 @@ from votequorum_ipc import (
     cluster_status,
     follow,
 )
+from votequorum_ipc.daemon import ServerConnection
 from votequorum_ipc.follow import Follower
 from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.wire import message_id
+from votequorum_ipc.wire.cmap import NOTIFY_CALLBACK
 
 FIVE_VOTES = Config(nodes=(Node(1, votes=5),))
 """A node that stays quorate with up to 9 expected votes."""
@@ -126,12 +131,46 @@ async def test_with_votequorum_alone_the_members_before_tell_who_joined_and_left
 async def test_names_that_cannot_be_read_do_not_hide_quorum(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: object) -> None:
+    handles: list[Cmap] = []
+
+    async def fail(cmap: Cmap, *_: object) -> None:
+        handles.append(cmap)
         raise TryAgain
 
     monkeypatch.setattr(Cmap, "items", fail)
-    status = await cluster_status()
+    follower = await Follower.connect(None, None, lambda _: None)
+    with pytest.raises(BadHandle):
+        handles[0].fileno()  # nobody would take its events
+    status = await follower.read()
+    await follower.aclose()
     assert (status.quorate, status.members[0].name) == (True, "")
+
+
+async def test_a_change_of_a_name_that_cannot_be_decoded_costs_the_names_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notify, changes = ServerConnection.notify, list[Change]()
+
+    def cut(client: ServerConnection, message: bytes) -> None:
+        notify(client, message[:-1] if message_id(message) == NOTIFY_CALLBACK.id else message)
+
+    async with simulated_cluster(2) as cluster:
+        follower = await Follower.connect(cluster.address(1), None, changes.append)
+        before = await follower.read()
+        cmap = follower._cmap
+        assert cmap
+        monkeypatch.setattr(ServerConnection, "notify", cut)
+        first, second = cluster.config.nodes
+        cluster.reload(replace(cluster.config, nodes=(replace(first, name="renamed"), second)))
+        after = await follower.read()
+        with pytest.raises(BadHandle):
+            cmap.fileno()
+        cluster.kill(2)
+        await read_until(follower, lambda: QuorumChanged(False) in changes)
+        await follower.aclose()
+    assert all(member.name for member in before.members)
+    assert after.quorate
+    assert [(member.node_id, member.name) for member in after.members] == [(1, ""), (2, "")]
 
 
 # --- answers that do not agree, with the embedded daemon ---

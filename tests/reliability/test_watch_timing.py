@@ -142,6 +142,28 @@ async def test_a_busy_daemon_is_asked_again_every_tenth_of_a_second(
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([0.1] * 3)
 
 
+@pytest.mark.parametrize("patience", [0.5, 5])
+async def test_a_connection_whose_answers_never_agree_is_replaced_after_patience(
+    patience: float, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Follower._ask
+    async with (
+        simulated_cluster(2) as cluster,
+        watch_quorum(cluster.address(1), patience=patience) as watcher,
+    ):
+        await anext(watcher)
+        first = watcher._follower
+
+        async def disagree(follower: Follower) -> Any:
+            return None if follower is first else await ask(follower)
+
+        monkeypatch.setattr(Follower, "_ask", disagree)
+        lost = await watcher.current()
+        assert (lost.state, type(lost.error)) == (QuorumState.UNKNOWN, Timeout)
+        view = await anext(watcher)
+        assert (view.state, view.changes) == (QuorumState.QUORATE, (Connected(),))
+
+
 async def test_answers_that_do_not_agree_are_asked_for_again_for_a_second(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
