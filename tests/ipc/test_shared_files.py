@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.cli.command import ENVIRONMENT
-from votequorum_ipc import MessageError, TryAgain
+from votequorum_ipc import MessageError, TryAgain, Votequorum
+from votequorum_ipc.daemon.shm import ServerShm
 from votequorum_ipc.ring import Ring, map_shared, open_shared_file, remove_shared, remove_shared_file
+from votequorum_ipc.testing import simulated_cluster
 
 MAX_MSG_SIZE = 8192
 
@@ -68,6 +70,23 @@ def test_a_file_under_a_lease_is_not_waited_for(directory: Path) -> None:
         with pytest.raises(TryAgain), open_shared_file(str(path), 4096):
             pass
         holder.kill()
+
+
+async def test_rings_in_several_directories_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ring of another connection would be read and removed with this one's."""
+    names, given = ServerShm.names, list[dict[str, str]]()
+
+    def mixed(transport: ServerShm) -> dict[str, str]:
+        given.append(names(transport))
+        return given[-1] | {"event": given[0]["event"]}
+
+    monkeypatch.setattr(ServerShm, "names", mixed)
+    async with simulated_cluster(1, transport="shm") as cluster:
+        first = await Votequorum.initialize(address=cluster.address(1))
+        with pytest.raises(MessageError, match="several directories"):
+            await Votequorum.initialize(address=cluster.address(1))
+        assert (await first.getinfo()).node_id == 1
+        await first.finalize()
 
 
 def test_a_file_that_is_cut_while_it_is_mapped_is_an_error_of_ours(

@@ -20,7 +20,7 @@ import termios
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from ..errors import Library
+from ..errors import Library, MessageError
 from ..ring import Ring, chunk_words, remove_shared
 from .transport import EDGES, ENDED, hang_up
 
@@ -50,9 +50,13 @@ class ShmTransport:
         """
         self._socket = setup_socket
         self.event_socket = setup_socket
+        stems = (response.request, response.response, response.event)
+        if len({stem.rpartition("/")[0] for stem in stems}) != 1:
+            # libqb makes one directory for a connection. Another one would be another connection's.
+            raise MessageError(f"rings in several directories: {stems}", field="connection response")
         with contextlib.ExitStack() as undo:
             self._rings = []
-            for stem in (response.request, response.response, response.event):
+            for stem in stems:
                 self._rings.append(Ring.open(stem, response.max_msg_size, trusted=trusted))
                 undo.callback(self._rings[-1].close)
             epoll.register(setup_socket, EDGES)
