@@ -5,6 +5,8 @@ The impostors here are processes of another user, on corosync's own names, in a 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import socket
@@ -15,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 import votequorum_ipc.ipc.identity as identity
 from tests.cli.command import AS_NOBODY, COMMAND, ENVIRONMENT, NOBODY
 from tests.cli.test_serve import Served
 from tests.client.support import nothing_left
 from tests.real.host import Host
-from votequorum_ipc import Cmap, Library, Quorum, Security, Votequorum, cluster_status
+from votequorum_ipc import Cmap, Library, NotSupported, Quorum, Security, Votequorum, cluster_status
 from votequorum_ipc.cfg import Cfg
 from votequorum_ipc.ipc import Connection, connect
-from votequorum_ipc.ipc.identity import ServerProcess, check_server
+from votequorum_ipc.ipc.address import abstract
+from votequorum_ipc.ipc.identity import ServerProcess, check_listener, check_server
 from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire.setup import CONNECTION_RESPONSE
 
@@ -132,6 +136,64 @@ async def test_credentials_are_asked_for_before_the_server_can_send(monkeypatch:
     with pytest.raises(Library):
         await connect("votequorum", address="@nobody-is-here")
     assert asked == [1]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Another user makes the block's sockets, or listens on them. Root sends on them later."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+REFUSAL = CONNECTION_RESPONSE.encode(
+    error=-errno.ENOTSUP, connection_type=0, max_msg_size=0, connection=0, request="", response="", event=""
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"server_uids": {0}}, {"address": "@votequorum", "server_uids": {0}}],
+    ids=["default", "server_uids", "address"],
+)
+async def test_a_program_of_roots_that_answers_for_another_users_listener_is_not_believed(
+    host: Host, arguments: dict[str, Any]
+) -> None:
+    """Such as a setuid program that another user has started with the accepted socket as its output."""
+    with host.namespace(), trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        await listener.bind(abstract("votequorum"))
+        with as_nobody():
+            listener.listen()
+
+        async def answer() -> None:
+            accepted, _ = await listener.accept()
+            with accepted:
+                await accepted.send(REFUSAL)
+                await accepted.recv(1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            with pytest.raises(Security, match=r"uid 65534 \(nobody\)"):
+                await connect("votequorum", **arguments)
+
+
+@pytest.mark.usefixtures("real_corosync")
+async def test_who_made_the_socket_that_the_caller_gives_does_not_matter() -> None:
+    with as_nobody():
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        theirs.send(REFUSAL)
+        with pytest.raises(NotSupported):
+            await connect("votequorum", address=ours, server_uids={0})
+
+
+def test_root_may_listen_for_a_server_of_a_user_that_is_believed() -> None:
+    check_listener(ServerProcess(7, 0), WHERE, {1000}, is_default_address=True)
+    with pytest.raises(Security):
+        check_listener(ServerProcess(7, 1001), WHERE, {1000}, is_default_address=True)
 
 
 IN_A_USER_NAMESPACE = """

@@ -20,7 +20,7 @@ from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED, UCRED_S
 from .address import Address
 from .backend import Backend, current
 from .diagnosis import lost, refusal, unreachable
-from .identity import ServerProcess, check_server, unknown_server
+from .identity import ServerProcess, check_listener, check_server, unknown_server
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
 """The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
@@ -63,6 +63,8 @@ async def set_up(
 
         def check(server: ServerProcess) -> None:
             check_server(server, where, server_uids, is_default_address=address is None)
+            if not isinstance(address, socket.socket):  # nobody listened for one that the caller connected
+                check_listener(_listener(sock), where, server_uids, is_default_address=address is None)
 
         raw, server = await _receive_response(backend, sock, service, where, check)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
@@ -133,6 +135,12 @@ async def _receive_response(
         check(server)
         received += data
     return bytes(received), server
+
+
+def _listener(sock: socket.socket) -> ServerProcess:
+    """Who called listen(2) on the other end, in unix(7)'s words SO_PEERCRED."""
+    ucred = UCRED.parse(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED_SIZE))
+    return ServerProcess(ucred.pid, ucred.uid)
 
 
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> ServerProcess:

@@ -6,6 +6,10 @@ attaches the sender's credentials to the setup response (SCM_CREDENTIALS), and o
 Any other server is refused before its response is read. An address that the caller gives is the caller's
 choice, and is checked only against `server_uids`.
 
+The sender alone proves too little: any user can listen, accept, and start a program of root's (sudo, say)
+with that socket as its output. So the user who called listen (SO_PEERCRED) is checked as well. Root may
+always listen, as it does for a server that then gives up its privileges.
+
 In a user namespace the kernel shows every user that has no mapping there as the overflow uid (65534). That
 may be the host's root or any other user. The same holds for a server whose message carries no credentials.
 Neither is believed unless `server_uids` contains 65534.
@@ -59,6 +63,18 @@ def check_server(
         return
     if is_default_address and not _is_root_or_us(server.uid):
         raise Security(f"{_who(server, where)}. {_next_step(server)}")
+
+
+def check_listener(
+    listener: ServerProcess,
+    where: str,
+    server_uids: Collection[int] | None,
+    *,
+    is_default_address: bool,
+) -> None:
+    """Raises `Security` if the process that listens at `where` must not be believed, whichever answers."""
+    if not listener.is_root:
+        check_server(listener, where, server_uids, is_default_address=is_default_address)
 
 
 def _is_root_or_us(uid: int) -> bool:
