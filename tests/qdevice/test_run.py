@@ -32,6 +32,7 @@ from votequorum_ipc import (
     NoSpace,
     NotExist,
     QueueFull,
+    Security,
     Timeout,
     TryAgain,
     Votequorum,
@@ -498,6 +499,17 @@ async def test_what_cannot_begin_says_why(pair: SimulatedCluster) -> None:
         await run_qdevice("device", yes, 0.0, address=address)
 
 
+async def test_a_device_believes_only_the_users_that_the_caller_names(pair: SimulatedCluster) -> None:
+    address, other = pair.address(1), os.getuid() + 1
+    refused = await _raised(lambda: run_qdevice("device", yes, address=address, server_uids={other}))
+    assert type(refused) is Security
+    async with QuorumDevice("device", address=address, server_uids={os.getuid()}) as device:
+        assert device.name == "device"
+    async with open_settings(address, {other}) as settings:
+        with pytest.raises(Security):
+            await settings._connected()
+
+
 async def test_without_a_device_in_the_configuration_the_setting_is_named() -> None:
     async with simulated_cluster(nodes=2) as cluster:
         error = await _raised(lambda: run_qdevice("device", yes, address=cluster.address(1)))
@@ -552,7 +564,7 @@ async def test_where_there_is_no_cmap_none_is_looked_for_again(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     attempts = Attempts(monkeypatch, Cmap, 0, Library())
-    async with open_settings(address) as settings:
+    async with open_settings(address, None) as settings:
         for _ in range(3):
             await settings.refresh()
         assert settings.timeouts == Timeouts()

@@ -16,10 +16,11 @@ corosync refuses one whose ring id has become old on the way. Sources: corosync'
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import trio
 
@@ -80,7 +81,10 @@ class QuorumDevice:
     vote, so that a successor with the same name can take over within the timeout. Without it, leaving the
     block takes the vote back, within two seconds; `left_behind` lists what corosync did not give back.
 
-    Entering raises `Library` when corosync is not running, `Access` when this user may not connect, or when
+    `address` and `server_uids`, the users whose server is believed, are as in `votequorum_ipc.ipc.connect`.
+
+    Entering raises `Library` when corosync is not running, `Security` when another user's program answers in
+    its place, `Access` when this user may not connect, or when
     the configuration has no room for a device (the message names the setting), `Exist` when a device of
     another name is registered on this node or elsewhere in the cluster, `InvalidParam` for an invalid
     name, `TryAgain` when the daemon stays unable to answer. Every method raises `Library` when the daemon is
@@ -94,9 +98,11 @@ class QuorumDevice:
         address: Address = None,
         master_wins: bool = False,
         leave_registered: bool = False,
+        server_uids: Collection[int] | None = None,
     ) -> None:
         self._name = name
         self._address = address
+        self._server_uids = server_uids
         self._master_wins = master_wins
         self._leave_registered = leave_registered
         self._left_behind: tuple[str, ...] = ()
@@ -237,12 +243,9 @@ class QuorumDevice:
         self._was_refused = False
         self._schedule = Schedule()
         deadline = trio.current_time() + self._schedule.timeouts.timeout
-        votequorum = await retry(
-            partial(Votequorum.initialize, nodelist_notify=self._on_nodelist, address=self._address),
-            deadline=deadline,
-        )
+        votequorum = await retry(partial(self._connect, nodelist_notify=self._on_nodelist), deadline=deadline)
         self._votequorum = await stack.enter_async_context(votequorum)
-        self._settings = await stack.enter_async_context(open_settings(self._address))
+        self._settings = await stack.enter_async_context(open_settings(self._address, self._server_uids))
         await self._settings.refresh()
         self._schedule.timeouts = self._settings.timeouts
         await self._check_configured()
@@ -255,6 +258,9 @@ class QuorumDevice:
         while self._schedule.ring_id is None:
             await votequorum.dispatch(DispatchFlags.ONE)
         self._question = self._schedule.question(trio.current_time())
+
+    async def _connect(self, **callbacks: Any) -> Votequorum:
+        return await Votequorum.initialize(address=self._address, server_uids=self._server_uids, **callbacks)
 
     async def _check_configured(self) -> None:
         """votequorum lets a device register that it gives no votes; such a device is useless."""
@@ -292,7 +298,7 @@ class QuorumDevice:
     async def _withdraw(self) -> None:
         if not (self._leave_registered or self._was_refused):
             self._left_behind = await withdraw(
-                self._votequorum, self._name, master_wins=self._master_wins, address=self._address
+                self._votequorum, self._name, master_wins=self._master_wins, connect=self._connect
             )
 
     # --- inner workings ---

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final, NoReturn
 
@@ -84,6 +84,7 @@ async def run_qdevice(
     address: Address = None,
     master_wins: bool = False,
     leave_registered: bool = False,
+    server_uids: Collection[int] | None = None,
     report: OnBallot | None = None,
     task_status: trio.TaskStatus[QuorumDevice] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
@@ -98,9 +99,9 @@ async def run_qdevice(
     `Ballot`. `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered;
     it can be renamed.
 
-    `name`, `address`, `master_wins` and what is raised are as with `QuorumDevice`: at the start what entering
-    it raises, later what its `cast` raises when the device is unregistered, renamed or replaced, or the
-    configuration changes.
+    `name`, `address`, `server_uids`, `master_wins` and what is raised are as with `QuorumDevice`: at the
+    start what entering it raises, later what its `cast` raises when the device is unregistered, renamed or
+    replaced, or the configuration changes.
     """
     if not (math.isfinite(interval) and interval > 0):
         raise ValueError(f"an interval is a positive number of seconds, not {interval!r}")
@@ -109,6 +110,7 @@ async def run_qdevice(
         address=address,
         master_wins=master_wins,
         leave_registered=leave_registered,
+        server_uids=server_uids,
     )
     rounds = _Rounds(device, vote, interval, report)
     started = False

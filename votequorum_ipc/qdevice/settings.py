@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Final
 
 import trio
@@ -66,12 +66,13 @@ _VOTES: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
 class Settings:
     """What is known of the configuration. Made by `open_settings`."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, server_uids: Collection[int] | None) -> None:
         """Not public: use `open_settings`."""
         self.timeouts = Timeouts()
         self.model_missing = False
         """Whether cmap has said that no model is named."""
         self._address = address
+        self._server_uids = server_uids
         self._exists = True
         """Whether there may be a cmap to connect to."""
         self._cmap: Cmap | None = None
@@ -123,7 +124,9 @@ class Settings:
         if self._cmap is None and self._exists:
             try:
                 self._cmap = await Cmap.initialize(
-                    notify=self._mark_changed, address=sibling(self._address, "cmap")
+                    notify=self._mark_changed,
+                    address=sibling(self._address, "cmap"),
+                    server_uids=self._server_uids,
                 )
             except CsError as error:
                 self._exists = not nothing_listens(error)
@@ -143,9 +146,9 @@ class Settings:
 
 
 @contextlib.asynccontextmanager
-async def open_settings(address: Address) -> AsyncIterator[Settings]:
+async def open_settings(address: Address, server_uids: Collection[int] | None) -> AsyncIterator[Settings]:
     """The settings of the daemon whose votequorum is at `address`, not read yet; closed with the block."""
-    async with contextlib.aclosing(Settings(address)) as settings:
+    async with contextlib.aclosing(Settings(address, server_uids)) as settings:
         yield settings
 
 

@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, NamedTuple
 
 import trio
 
 from ..errors import CsError, Library, NotExist, QueueFull
-from ..ipc import Address
 from ..ipc.handshake import nothing_listens
 from ..retry import retry
 from ..votequorum import Votequorum
 
 STEP_SECONDS: Final = 1.0
 """Seconds that one step may take, even if the device is cancelled meanwhile."""
+
+Connect = Callable[[], Awaitable[Votequorum]]
+"""Makes a handle on the device's daemon."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,26 +50,27 @@ _VOTE: Final = _Step(
 
 
 async def withdraw(
-    votequorum: Votequorum, name: str, *, master_wins: bool, address: Address
+    votequorum: Votequorum, name: str, *, master_wins: bool, connect: Connect
 ) -> tuple[str, ...]:
     """Take back what corosync holds for a device; return a sentence for each thing that stays.
 
-    Shielded from cancellation; takes at most `STEP_SECONDS` for each step.
+    `connect` makes a new handle where this one is lost. Shielded from cancellation; takes at most
+    `STEP_SECONDS` for each step.
     """
     steps = (_MASTER_WINS, _VOTE) if master_wins else (_VOTE,)
-    left = [sentence for step in steps if (sentence := await _take_back(step, votequorum, name, address))]
+    left = [sentence for step in steps if (sentence := await _take_back(step, votequorum, name, connect))]
     for sentence in left:
         _log.warning("quorum device %s has ended, but %s", name, sentence)
     return tuple(left)
 
 
-async def _take_back(step: _Step, votequorum: Votequorum, name: str, address: Address) -> str:
+async def _take_back(step: _Step, votequorum: Votequorum, name: str, connect: Connect) -> str:
     """Carry a step out; an empty text, or what stays behind and why."""
     why = f"no answer for {STEP_SECONDS:g} s"
     deadline = trio.current_time() + STEP_SECONDS
     with trio.CancelScope(shield=True, deadline=deadline):
         try:
-            await _call(step, votequorum, name, address, deadline)
+            await _call(step, votequorum, name, connect, deadline)
         except NotExist:
             # The device was unregistered, or the daemon is a new one.
             return ""
@@ -79,17 +81,17 @@ async def _take_back(step: _Step, votequorum: Votequorum, name: str, address: Ad
     return f"{step.consequence}: {why}"
 
 
-async def _call(step: _Step, votequorum: Votequorum, name: str, address: Address, deadline: float) -> None:
+async def _call(step: _Step, votequorum: Votequorum, name: str, connect: Connect, deadline: float) -> None:
     try:
         await retry(step.call, votequorum, name, deadline=deadline)
     except (Library, QueueFull):
         # The connection is lost, which says nothing about the daemon.
-        await _call_anew(step, name, address, deadline)
+        await _call_anew(step, name, connect, deadline)
 
 
-async def _call_anew(step: _Step, name: str, address: Address, deadline: float) -> None:
+async def _call_anew(step: _Step, name: str, connect: Connect, deadline: float) -> None:
     try:
-        votequorum = await retry(partial(Votequorum.initialize, address=address), deadline=deadline)
+        votequorum = await retry(connect, deadline=deadline)
     except Library as error:
         if nothing_listens(error):
             return
