@@ -160,7 +160,8 @@ async def test_a_connection_whose_answers_never_agree_is_replaced_after_patience
         monkeypatch.setattr(Follower, "_ask", disagree)
         lost = await watcher.current()
         assert (lost.state, type(lost.error)) == (QuorumState.UNKNOWN, Timeout)
-        view = await anext(watcher)
+        with trio.fail_after(100):
+            view = await anext(watcher)
         assert (view.state, view.changes) == (QuorumState.QUORATE, (Connected(),))
 
 

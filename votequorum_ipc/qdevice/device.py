@@ -84,11 +84,11 @@ class QuorumDevice:
     `address` and `server_uids`, the users whose server is believed, are as in `votequorum_ipc.ipc.connect`.
 
     Entering raises `Library` when corosync is not running, `Security` when another user's program answers in
-    its place, `Access` when this user may not connect, or when
-    the configuration has no room for a device (the message names the setting), `Exist` when a device of
-    another name is registered on this node or elsewhere in the cluster, `InvalidParam` for an invalid
-    name, `TryAgain` when the daemon stays unable to answer. Every method raises `Library` when the daemon is
-    gone; the device can then be entered again, and registers again.
+    its place, `Access` when this user may not connect, or when the configuration has no room for a device
+    (the message names the setting), `Exist` when a device of another name is registered on this node or
+    elsewhere in the cluster, `InvalidParam` for an invalid name, `TryAgain` when the daemon stays unable to
+    answer. Every method raises `Library` when the daemon is gone; the device can then be entered again, and
+    registers again.
     """
 
     def __init__(
