@@ -26,7 +26,7 @@ from ..votequorum import Votequorum
 STEP_SECONDS: Final = 1.0
 """Seconds that one step may take, even if the device is cancelled meanwhile."""
 
-Connect = Callable[[], Awaitable[Votequorum]]
+MakeHandle = Callable[[], Awaitable[Votequorum]]
 """Makes a handle on the device's daemon."""
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _VOTE: Final = _Step(
 
 
 async def withdraw(
-    votequorum: Votequorum, name: str, *, master_wins: bool, connect: Connect
+    votequorum: Votequorum, name: str, *, master_wins: bool, connect: MakeHandle
 ) -> tuple[str, ...]:
     """Take back what corosync holds for a device; return a sentence for each thing that stays.
 
@@ -64,7 +64,7 @@ async def withdraw(
     return tuple(left)
 
 
-async def _take_back(step: _Step, votequorum: Votequorum, name: str, connect: Connect) -> str:
+async def _take_back(step: _Step, votequorum: Votequorum, name: str, connect: MakeHandle) -> str:
     """Carry a step out; an empty text, or what stays behind and why."""
     why = f"no answer for {STEP_SECONDS:g} s"
     deadline = trio.current_time() + STEP_SECONDS
@@ -81,7 +81,7 @@ async def _take_back(step: _Step, votequorum: Votequorum, name: str, connect: Co
     return f"{step.consequence}: {why}"
 
 
-async def _call(step: _Step, votequorum: Votequorum, name: str, connect: Connect, deadline: float) -> None:
+async def _call(step: _Step, votequorum: Votequorum, name: str, connect: MakeHandle, deadline: float) -> None:
     try:
         await retry(step.call, votequorum, name, deadline=deadline)
     except (Library, QueueFull):
@@ -89,7 +89,7 @@ async def _call(step: _Step, votequorum: Votequorum, name: str, connect: Connect
         await _call_anew(step, name, connect, deadline)
 
 
-async def _call_anew(step: _Step, name: str, connect: Connect, deadline: float) -> None:
+async def _call_anew(step: _Step, name: str, connect: MakeHandle, deadline: float) -> None:
     try:
         votequorum = await retry(connect, deadline=deadline)
     except Library as error:
