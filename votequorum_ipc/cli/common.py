@@ -123,17 +123,23 @@ def run_without_loop(main: Coroutine[Any, Any, T], *, as_json: bool, timeout: fl
 
     So does a `main` that takes longer than `timeout` seconds.
     """
-    from ..ipc import blocking_backend
+    from ..ipc.blocking_backend import run_blocking
 
     try:
-        with blocking_backend.BACKEND.move_on_after(math.inf if timeout is None else timeout):
-            return blocking_backend.run_blocking(main)
-        raise Timeout(
-            f"corosync has not answered for {timeout:g} s: is it stopped, or waiting for other nodes or a "
-            "quorum device? Its log tells; try again, or with more time"
-        )
+        return run_blocking(main if timeout is None else _within(main, timeout))
     except CsError as error:
         fail(error, as_json=as_json)
+
+
+async def _within(main: Coroutine[Any, Any, T], seconds: float) -> T:
+    from ..ipc.backend import move_on_after
+
+    with move_on_after(seconds):
+        return await main
+    raise Timeout(
+        f"corosync has not answered for {seconds:g} s: is it stopped, or waiting for other nodes or a quorum "
+        "device? Its log tells; try again, or with more time"
+    )
 
 
 async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
