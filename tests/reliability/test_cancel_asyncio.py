@@ -197,6 +197,9 @@ async def test_taking_events_cancelled_at_each_await_loses_none(
         await Votequorum.initialize() as other,
     ):
         await other.setvotes(1, 100)
+        async with asyncio.timeout(DEADLINE):
+            while (await other.getinfo()).node_expected_votes != 100:
+                pass  # its announcement must not come after trackstart
         await handle.trackstart(flags=TrackFlags.CHANGES_ONLY)
 
         async def send(count: int) -> None:

@@ -116,6 +116,9 @@ def _never_again() -> contextlib.AbstractContextManager[Any]:
 
     async def answered(self: QuorumWatcher) -> ClusterStatus:
         if self._connected is False:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                await ended.aclose()
             raise Library
         return await answer(self)
 

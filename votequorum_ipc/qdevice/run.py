@@ -91,17 +91,15 @@ async def run_qdevice(
     """Be this node's quorum device until cancelled: ask `vote` and cast what it says.
 
     `vote` is asked at once when the membership changes, else when `interval` seconds have passed since the
-    last decision began, and at least three times in quorum.device.timeout. It has `View.time_left` to answer,
-    True or False; anything else counts as raising. A membership change cancels it and asks it again.
+    last decision began, and at least three times in quorum.device.timeout. It answers True or False within
+    `View.time_left`; anything else counts as raising. A membership change cancels it and asks it again.
 
     When cancelled, it withdraws the vote and unregisters the device, unless `leave_registered`. When the
     daemon goes, it waits for it to return, and registers the device again. `report` is called with each
-    `Ballot`. `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered;
-    it can be renamed.
+    `Ballot`. `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered.
 
     `name`, `address`, `server_uids`, `master_wins` and what is raised are as with `QuorumDevice`: at the
-    start what entering it raises, later what its `cast` raises when the device is unregistered, renamed or
-    replaced, or the configuration changes.
+    start what entering it raises, later what its `cast` raises.
     """
     if not (math.isfinite(interval) and interval > 0):
         raise ValueError(f"an interval is a positive number of seconds, not {interval!r}")
