@@ -57,14 +57,17 @@ def status(daemon: Daemon, *arguments: str) -> Line:
 
 
 class Monitor:
-    """A running `monitor --json`. Its output goes to a file, so only what it flushes is ever seen."""
+    """A running `monitor --json`. Its output goes to a file, so only what it flushes is ever seen.
+
+    It is patient, unless told otherwise: a busy machine must not make it call a daemon unknown.
+    """
 
     def __init__(self, daemon: Daemon, directory: Path, *arguments: str) -> None:
         self._output = directory / f"monitor-{daemon.nodeid}.json"
         self._errors = directory / f"monitor-{daemon.nodeid}.err"
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                daemon.host.command([*COMMAND, "monitor", "--json", *arguments]),
+                daemon.host.command([*COMMAND, "monitor", "--json", "--patience", "100", *arguments]),
                 stdout=output,
                 stderr=errors,
                 env=ENVIRONMENT,
