@@ -20,7 +20,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("testing",), "a simulated cluster for other programs' tests"),
     (("", "blocking"), "the names that programs import"),
     (("check",), "what a configuration survives"),
-    (("overview",), "what an operator asks of a node, read as one value"),
+    (("overview", "links"), "what an operator asks of a node: one value with everything, its links"),
     (("qdevice", "watch", "follow", "nodelist"), "on top of the clients: quorum devices, quorum as a whole"),
     (("votequorum", "quorum", "cmap", "cfg"), "the clients, one module for each service"),
     (("handle", "retry"), "what the clients have in common"),
@@ -33,6 +33,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("cluster",), "votequorum's rules as a pure model"),
     (("sockets",), "where a service's socket is"),
     (("explain",), "a status in sentences"),
+    (("sessions",), "commands that run and end as a whole"),
     (("types", "errors"), "values and errors"),
 )
 """Rooms from the top down, those of one level together, and what they are for. "" is the package itself.

@@ -1,42 +1,34 @@
-"""What an operator asks of a node, read as one value: quorum, links, statistics, each service on its own.
+"""What an operator asks of a node, read as one value: quorum, links, statistics, each service separately.
 
 Strategy: an `Observer` holds one connection to each service and asks them in turn, quorum first. Each service
 has its share of the time. One that fails or does not answer costs what it knows and nothing else: the
 `Overview` has its error in place of its part. A connection that failed is made anew at the next question. One
 that was only slow is kept, because a cancelled call leaves it usable.
-
-Links come from cfg and their statistics from cmap. Each key is asked for by its name: looking for names would
-take a question for each.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, Self, TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Final, Self, TypeVar
 
 from .cfg import Cfg
-from .cmap import Cmap, Value
-from .errors import CsError, FailedOperation, NotExist, NotSupported, Timeout, TryAgain
-from .handle import Handle
+from .cmap import Cmap
+from .errors import CsError, Timeout
 from .ipc import sibling
 from .ipc.backend import current_time, move_on_after
+from .links import Reconnecting, Statistics, read_links, read_statistics
 from .types import (
     ClusterStatus,
     ConfiguredNode,
     InfoFlags,
     Link,
-    LinkStatistics,
-    NodeStatus,
     QuorumView,
-    SchedulingMiss,
-    TotemStatistics,
 )
 from .watch import watch_quorum
 
-HandleT = TypeVar("HandleT", bound=Handle[Any])
 T = TypeVar("T")
 
 SOURCES: Final = ("quorum", "cfg", "stats", "cmap")
@@ -48,19 +40,6 @@ ANSWER_SECONDS: Final = 5.0
 
 _SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 0.7, "cmap": 1.0}
 """Which part of the time that is left each service may take."""
-
-_SCHEDULING_MISSES: Final = 10
-"""corosync keeps as many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """corosync's statistics."""
-
-    totem: TotemStatistics | None
-    """None where the daemon has none, as the embedded one."""
-    scheduling_misses: tuple[SchedulingMiss, ...]
-    """The last ones, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +63,6 @@ class Overview:
         return self.view.status
 
 
-class _Held(Generic[HandleT]):
-    """A connection that is made when it is needed, and again after it failed."""
-
-    def __init__(self, connect: Callable[[], Awaitable[HandleT]]) -> None:
-        self._connect = connect
-        self._handle: HandleT | None = None
-
-    async def ask(self, question: Callable[[HandleT], Awaitable[T]]) -> T:
-        try:
-            if self._handle is None:
-                self._handle = await self._connect()
-            return await question(self._handle)
-        except (TryAgain, FailedOperation, NotSupported):
-            raise
-        except CsError:
-            await self.aclose()
-            raise
-
-    async def aclose(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            await handle.connection.aclose()
-
-
 class Observer:
     """Asks a node's services again and again; an async context manager. Only one task may ask at a time."""
 
@@ -129,9 +84,11 @@ class Observer:
             patience=seconds * _SHARES["quorum"],
             server_uids=server_uids,
         )
-        self._cfg = _Held(lambda: Cfg.initialize(address=cfg, server_uids=server_uids))
-        self._cmap = _Held(lambda: Cmap.initialize(address=cmap, server_uids=server_uids))
-        self._stats = _Held(lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids))
+        self._cfg = Reconnecting(lambda: Cfg.initialize(address=cfg, server_uids=server_uids))
+        self._cmap = Reconnecting(lambda: Cmap.initialize(address=cmap, server_uids=server_uids))
+        self._stats = Reconnecting(
+            lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids)
+        )
         self._configured: tuple[ConfiguredNode, ...] = ()
         """The node list as last known: links are told also while quorum is not."""
 
@@ -155,11 +112,14 @@ class Observer:
         if view.status is not None and view.status.configured:
             self._configured = view.status.configured
         nodes = self._configured
-        links = await asking.ask("cfg", lambda: self._cfg.ask(lambda cfg: _links(cfg, nodes)))
+        links = await asking.ask("cfg", lambda: self._cfg.ask(lambda cfg: read_links(cfg, nodes)))
         read = await asking.ask(
-            "stats", lambda: self._stats.ask(lambda stats: _statistics(stats, links or ()))
+            "stats", lambda: self._stats.ask(lambda stats: read_statistics(stats, links or ()))
         )
-        statistics, links = read if read is not None else (None, links)
+        statistics = None
+        if read is not None:
+            statistics, counted = read
+            links = None if links is None else counted
         breaker = None
         if view.info is not None and InfoFlags.AUTO_TIE_BREAKER in view.info.flags:
             breaker = await asking.ask("cmap", lambda: self._cmap.ask(_tie_breaker_node))
@@ -200,62 +160,3 @@ class _Asking:
 async def _tie_breaker_node(cmap: Cmap) -> str | None:
     value = await cmap.get_or_none("quorum.auto_tie_breaker_node")
     return None if value is None else str(value)
-
-
-# --- links ---
-
-
-async def _links(cfg: Cfg, nodes: Sequence[ConfiguredNode]) -> tuple[Link, ...]:
-    """The links to every node but this one. Raises `CsError` when no node's can be told."""
-    if not nodes:
-        raise NotExist("the node list is not known, so there is no telling which links there are")
-    own = await cfg.local_get()
-    links: list[Link] = []
-    refused: CsError | None = None
-    for node in nodes:
-        if node.node_id != own:
-            try:
-                links += _of_node(await cfg.node_status_get(node.node_id))
-            except FailedOperation as error:  # it is not in the daemon's configuration any more
-                refused = error
-    if refused is not None and not links:
-        raise refused
-    return tuple(links)
-
-
-def _of_node(status: NodeStatus) -> Iterable[Link]:
-    for number, link in enumerate(status.link_status):
-        if link.enabled:
-            yield Link(status.nodeid, number, link, None)
-
-
-# --- statistics ---
-
-
-async def _statistics(stats: Cmap, links: Sequence[Link]) -> tuple[Statistics, tuple[Link, ...] | None]:
-    prefixes = [f"stats.knet.node{link.node_id}.link{link.number}." for link in links]
-    misses = [f"stats.schedmiss.{number}." for number in range(_SCHEDULING_MISSES)]
-    keys = [prefix + field for prefix in prefixes for field in LinkStatistics._fields]
-    keys += ["stats.srp." + field for field in TotemStatistics._fields]
-    keys += [misses[0] + field for field in SchedulingMiss._fields]
-    found = await stats.get_all(keys)
-    if misses[0] + "timestamp" in found:
-        found |= await stats.get_all(
-            [miss + field for miss in misses[1:] for field in SchedulingMiss._fields]
-        )
-    missed = [_fields(found, miss, SchedulingMiss) for miss in misses]
-    totem = _fields(found, "stats.srp.", TotemStatistics)
-    with_statistics = tuple(
-        replace(link, statistics=_fields(found, prefix, LinkStatistics))
-        for link, prefix in zip(links, prefixes, strict=True)
-    )
-    return Statistics(totem, tuple(miss for miss in missed if miss is not None)), with_statistics
-
-
-FieldsT = TypeVar("FieldsT", LinkStatistics, TotemStatistics, SchedulingMiss)
-
-
-def _fields(found: dict[str, Value], prefix: str, kind: type[FieldsT]) -> FieldsT | None:
-    """The values of the keys that begin with `prefix`; None where one is missing or is no number."""
-    values: list[Any] = [found.get(prefix + field) for field in kind._fields]
-    return kind(*values) if all(isinstance(value, int | float) for value in values) else None

@@ -623,6 +623,19 @@ class Link:
     """None where corosync's statistics cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """A link to another node was connected or went down, as this node sees it."""
+
+    node_id: int
+    """The other node."""
+    number: int
+    connected: bool
+    """Whether it is connected now."""
+    times_down: int
+    """How often it went down since the last look; 0 where it was down at the first one, or came up."""
+
+
 class TotemStatistics(NamedTuple):
     """What totem has counted since the daemon's start; the names are those of the keys stats.srp.*."""
 

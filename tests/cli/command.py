@@ -90,8 +90,12 @@ class Monitor:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def events(self) -> list[Line]:
-        """The lines after the first, which is the state at the beginning; without their times."""
-        return [{key: value for key, value in line.items() if key != "time"} for line in self.lines()[1:]]
+        """The lines after the first, which is the state at the beginning; without their times.
+
+        Those of links are left out: they come when monitor looks.
+        """
+        lines = [line for line in self.lines()[1:] if line["event"] != "link"]
+        return [{key: value for key, value in line.items() if key != "time"} for line in lines]
 
     def wait_for(self, event: str, **values: Any) -> Line:
         """Block until there is a line for `event` with these values, and return the first such one."""

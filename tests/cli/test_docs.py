@@ -16,9 +16,9 @@ import pytest
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.cli import json_values, links, script, serve
+from votequorum_ipc.cli import hook, json_values, links, script, serve
 from votequorum_ipc.cli.app import COMMANDS
-from votequorum_ipc.cli.change_text import print_change
+from votequorum_ipc.cli.change_text import change_text, line
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.types import (
     Change,
@@ -28,6 +28,7 @@ from votequorum_ipc.types import (
     DeviceChanged,
     ExpectedVotesChanged,
     Link,
+    LinkChanged,
     LinkStatistics,
     LinkStatus,
     Lost,
@@ -142,7 +143,7 @@ def test_the_lines_of_monitor_are_the_documented_ones(capsys: pytest.CaptureFixt
     print_status(STATUS)
     print()
     for change in CHANGES:
-        print_change(change, NAMES)
+        print(line(change_text(change, NAMES)))
     _, _, documented = BLOCKS["votequorum-ipc monitor"].rpartition("...\n\n")
     _, _, printed = capsys.readouterr().out.rpartition("\n\n")
     assert printed == documented
@@ -222,7 +223,18 @@ def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
     kinds = [*CHANGES, Lost(Library("gone")), NameChanged(1, "other")]
     assert {type(change) for change in kinds} == {*get_args(Change)} - {Connected}
     events = {json_values.change_json(change)["event"] for change in kinds}
-    assert first_column("| `event` |") == {"status", "unknown"} | events
+    assert first_column("| `event` |") == {"status", "unknown", "link", "exec"} | events
+
+
+def test_the_variables_of_commands_are_the_documented_ones() -> None:
+    changes = [{"time": "", **json_values.change_json(change)} for change in CHANGES]
+    link = json_values.link_change_json(LinkChanged(2, 1, True, 0), NAMES)
+    told = {"time": "", "state": "", "reason": "", "node_id": 1, "members": [1], "dropped": 0, "text": ""}
+    found = {name for change in [*changes, link] for name in hook._variables({**told, "change": change})}
+    rows = first_column("| variable |")
+    assert {name for name in found if not name.startswith("QUORUM_CHANGE_")} <= rows
+    assert {"QUORUM_CHANGE", "QUORUM_CHANGE_..."} <= rows
+    assert [kind for kind in hook.KINDS if f"| `{kind}` |" not in TEXT] == []
 
 
 def first_column(heading: str) -> set[str]:

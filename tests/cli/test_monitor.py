@@ -139,7 +139,7 @@ def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to
 def wait_until_last(monitor: Monitor, **values: Any) -> None:
     """Block until the last line has these values."""
     eventually(
-        lambda: monitor.lines()[-1].items() >= values.items(),
+        lambda: monitor.events()[-1:] and monitor.events()[-1].items() >= values.items(),
         otherwise=lambda: f"{values} are in the last of {monitor.lines()}",
     )
 
@@ -180,11 +180,11 @@ def test_memberships_are_reported_while_the_cluster_waits_for_a_quorum_device_an
         assert monitor.wait_for("unknown")["error"]["code"] == "TIMEOUT"
         cluster.partition([1], [2], [3])
         wait_until_last(monitor, event="membership", members=[1])
-        assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.lines()[-1])) == CS_OK
+        assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.events()[-1])) == CS_OK
 
         # Known again, the state is shown in full.
         wait_until_last(monitor, event="status", quorate=False)
-        assert monitor.lines()[-1]["votequorum"]["total_votes"] == 2
+        assert monitor.events()[-1]["votequorum"]["total_votes"] == 2
         flags = ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
         assert {"event": "qdevice", "node_id": 1, "name": "dev", "flags": flags} in monitor.events()
         announced_last, quorum_line = announced(monitor)[-2:]

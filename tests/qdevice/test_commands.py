@@ -112,7 +112,7 @@ async def test_a_command_that_cannot_be_killed_is_not_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process in a dead file system is stood in for by a kill that does nothing."""
-    monkeypatch.setattr("votequorum_ipc.qdevice.commands._Running._signal", lambda *_: None)
+    monkeypatch.setattr("votequorum_ipc.sessions._Running._signal", lambda *_: None)
     fifo = tmp_path / "fifo"
     await trio.run_process(["mkfifo", str(fifo)])
     text = f"echo started >> {tmp_path}/runs; cat {fifo} > {tmp_path}/end"

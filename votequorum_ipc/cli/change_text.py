@@ -14,6 +14,7 @@ from ..types import (
     DeviceChanged,
     ExpectedVotesChanged,
     InfoFlags,
+    LinkChanged,
     Lost,
     MembershipChanged,
     NameChanged,
@@ -27,15 +28,13 @@ from .tables import console, device_words, flag_words
 Names = Mapping[int, str]
 
 
-def print_change(change: Change, names: Names) -> None:
-    """One line, with the local time; `names` has what is known of nodes' names."""
-    print_line(change_text(change, names))
-
-
-def print_line(text: Text) -> None:
-    """One line, with the local time."""
+def line(text: Text) -> str:
+    """A line with the local time before the text."""
     now = time.strftime("%Y-%m-%d %H:%M:%S ")
-    console().print(Text.assemble((now, "dim"), text), soft_wrap=True)
+    out = console()
+    with out.capture() as captured:
+        out.print(Text.assemble((now, "dim"), text), soft_wrap=True, end="")
+    return captured.get()
 
 
 def change_text(change: Change, names: Names) -> Text:
@@ -59,6 +58,17 @@ def change_text(change: Change, names: Names) -> Text:
             return Text(f"name of node {change.node_id}: {printable(change.name) or '(none)'}")
         case DeviceChanged():
             return Text(_device_words(change, names), "magenta")
+
+
+def link_change_text(change: LinkChanged, names: Names) -> Text:
+    """The change of a link in words."""
+    link = f"link {change.number} to {_name(change.node_id, names)}"
+    if not change.connected:
+        return Text(f"{link} is down", "red")
+    if not change.times_down:
+        return Text(f"{link} is connected", "green")
+    times = "once" if change.times_down == 1 else f"{change.times_down} times"
+    return Text(f"{link} went down {times} and is connected again", "yellow")
 
 
 def _quorum_text(change: QuorumChanged) -> Text:

@@ -143,10 +143,10 @@ async def _within(main: Coroutine[Any, Any, T], seconds: float) -> T:
 
 
 async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` to its end; Ctrl-C cancels it without a failure."""
+    """Run `main` to its end; Ctrl-C and SIGTERM cancel it without a failure."""
     import trio
 
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:

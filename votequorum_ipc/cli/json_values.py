@@ -6,6 +6,7 @@ the cluster decides about values, never about keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CsError
@@ -19,6 +20,7 @@ from ..types import (
     ExpectedVotesChanged,
     InfoFlags,
     Link,
+    LinkChanged,
     Lost,
     Member,
     MembershipChanged,
@@ -75,6 +77,18 @@ def change_json(change: Change) -> dict[str, Any]:
         case DeviceChanged():
             flags = flag_names(change.flags)
             return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
+
+
+def link_change_json(change: LinkChanged, names: Mapping[int, str]) -> dict[str, Any]:
+    """A change of a link; `names` has what is known of nodes' names."""
+    return {
+        "event": "link",
+        "node_id": change.node_id,
+        "name": names.get(change.node_id) or None,
+        "link": change.number,
+        "connected": change.connected,
+        "times_down": change.times_down,
+    }
 
 
 def ring_json(ring_id: RingId) -> dict[str, Any]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final
 
 import click
+import trio
 
-from ..errors import Access, CsError, Security
-from ..types import ClusterStatus, Connected, Lost, QuorumView
-from ..watch import watch_quorum
-from .common import Seconds, options, print_json, printable, run, until_interrupted, utc_now
-from .json_values import change_json, error_json, status_json
+from ..sessions import Outcome, SessionCommand
+from .common import Seconds, options, printable, run, until_interrupted, utc_now
+from .following import Following, Notice
+from .hook import KINDS, Hook
+from .output import LossyOutput
 
 _PATIENCE: Final = 5.0
+_EXEC_SECONDS: Final = 30.0
+
+
+class _Kinds(click.ParamType):  # type: ignore[type-arg]
+    """A list with commas between."""
+
+    name = "kind,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        kinds = str(value).split(",")
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(KINDS)}", param, ctx)
+        return frozenset().union(*(KINDS[kind] for kind in kinds))
 
 
 @click.command("monitor")
@@ -25,73 +41,128 @@ _PATIENCE: Final = 5.0
     show_default=True,
     help="Say that quorum is unknown when the daemon does not answer for SECONDS.",
 )
+@click.option(
+    "--exec",
+    "text",
+    metavar="COMMAND",
+    help="Run COMMAND at the start, for each change, and at the end; never two at once.",
+)
+@click.option(
+    "--on",
+    metavar="KIND,...",
+    type=_Kinds(),
+    help=f"For which changes: {', '.join(KINDS)}. All of them by default.",
+)
+@click.option(
+    "--exec-timeout",
+    metavar="SECONDS",
+    type=Seconds(0, min_open=True),
+    default=_EXEC_SECONDS,
+    show_default=True,
+    help="Kill a COMMAND that takes longer.",
+)
+@click.option("--shell", is_flag=True, help="Give COMMAND to /bin/sh.")
 @options
-def command(patience: float, as_json: bool, address: str | None) -> None:
-    """Show the current state, then every change, until Ctrl-C.
+def command(
+    patience: float,
+    text: str | None,
+    on: frozenset[str] | None,
+    exec_timeout: float,
+    shell: bool,
+    as_json: bool,
+    address: str | None,
+) -> None:
+    """Show the current state, then every change, until Ctrl-C or SIGTERM.
 
     When corosync ends, it says so, and it shows the state again once corosync is back. It ends with exit code
     1 only if this user may not ask.
+
+    COMMAND finds the state of the moment in QUORUM_STATE (quorate, not quorate, unknown) and what has changed
+    in QUORUM_CHANGE, and both as JSON on its standard input; docs/cli.md has all variables.
     """
-    run(partial(until_interrupted, partial(monitor, patience, as_json, address)), as_json=as_json)
+    if text is None and (on is not None or shell):
+        raise click.UsageError("--on and --shell are for --exec COMMAND")
+    try:
+        hooked = SessionCommand(text, shell=shell) if text is not None else None
+    except ValueError as error:
+        raise click.UsageError(f"--exec: {error}") from None
+    # A command must run whether or not somebody reads the output.
+    write = click.echo if hooked is None else LossyOutput().line
+    printer = _JsonPrinter(write) if as_json else _TextPrinter(write)
+    make_hook = None
+    if hooked is not None:
+        every = frozenset().union(*KINDS.values())
+        make_hook = partial(Hook, hooked, on or every, exec_timeout, report=printer.ran)
+    run(partial(until_interrupted, partial(monitor, address, patience, printer, make_hook)), as_json=as_json)
 
 
-async def monitor(patience: float, as_json: bool, address: str | None) -> NoReturn:
-    """Print the state and its changes, for ever. Raises `Access` and `Security`, as waiting would not
-    help."""
-    printer = _JsonPrinter() if as_json else _TextPrinter()
-    known = False
-    async with watch_quorum(address, patience=patience, require_provider=False) as watcher:
-        async for view in watcher:
-            if isinstance(view.error, Access | Security):
-                raise view.error
-            printer.changes(view)
-            if view.status is not None and not known:
-                printer.status(view.status)
-            elif view.error is not None and known and not _tells_loss(view):
-                printer.unknown(view.error)
-            known = view.status is not None
-    raise AssertionError("a watcher never ends by itself")
+async def monitor(
+    address: str | None, patience: float, printer: _Printer, make_hook: Callable[..., Hook] | None
+) -> None:
+    """Print the state and its changes, and run the hook for them, until cancelled.
+
+    Raises `Access` and `Security`, as waiting would not help.
+    """
+    if make_hook is None:
+        await Following(address, patience, printer.print).run()
+        return
+
+    def take(notice: Notice) -> None:
+        printer.print(notice)
+        hook.offer(notice)
+
+    following = Following(address, patience, take)
+    hook = make_hook(now=following.now)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hook.run)
+            nursery.start_soon(following.run)
+    finally:
+        with trio.CancelScope(shield=True):
+            await hook.stop()
 
 
-def _tells_loss(view: QuorumView) -> bool:
-    return bool(view.changes) and isinstance(view.changes[-1], Lost)
+class _Printer:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def print(self, notice: Notice) -> None:
+        raise NotImplementedError
+
+    def ran(self, notice: Notice, outcome: Outcome) -> None:
+        """Tell how a command ended."""
+        raise NotImplementedError
 
 
-class _JsonPrinter:
-    def changes(self, view: QuorumView) -> None:
-        for change in view.changes:
-            if not isinstance(change, Connected):
-                print_json({"time": utc_now(), **change_json(change)})
+class _JsonPrinter(_Printer):
+    def print(self, notice: Notice) -> None:
+        self._write(json.dumps(notice.line()))
 
-    def status(self, status: ClusterStatus) -> None:
-        print_json({"time": utc_now(), "event": "status", **status_json(status)})
+    def ran(self, notice: Notice, outcome: Outcome) -> None:
+        shape = {
+            "event": "exec",
+            "command": outcome.command,
+            "for": notice.event,
+            "succeeded": outcome.succeeded,
+            "detail": outcome.detail,
+        }
+        self._write(json.dumps({"time": utc_now(), **shape}))
 
-    def unknown(self, error: CsError) -> None:
-        print_json({"time": utc_now(), "event": "unknown", "error": error_json(error)})
 
+class _TextPrinter(_Printer):
+    def print(self, notice: Notice) -> None:
+        from .change_text import line
+        from .tables import status_text
 
-class _TextPrinter:
-    def __init__(self) -> None:
-        self._names: dict[int, str] = {}
-        """Also of nodes that have left."""
+        if notice.status is None:
+            self._write(line(notice.text()))
+        else:
+            self._write(status_text(notice.status) + "\n")
 
-    def changes(self, view: QuorumView) -> None:
-        from .change_text import print_change
-
-        self._names |= {member.node_id: member.name or member.address for member in view.members}
-        for change in view.changes:
-            if not isinstance(change, Connected):
-                print_change(change, self._names)
-
-    def status(self, status: ClusterStatus) -> None:
-        from .tables import print_status
-
-        print_status(status)
-        click.echo()
-
-    def unknown(self, error: CsError) -> None:
+    def ran(self, notice: Notice, outcome: Outcome) -> None:
         from rich.text import Text
 
-        from .change_text import print_line
+        from .change_text import line
 
-        print_line(Text(f"quorum unknown: {printable(str(error))}", "bold red"))
+        text = f"{printable(outcome.command)}: {outcome.detail} (for {notice.event})"
+        self._write(line(Text(text, "dim" if outcome.succeeded else "bold red")))

@@ -52,6 +52,11 @@ def console() -> Console:
 
 def print_status(status: ClusterStatus) -> None:
     """Print everything that `corosync-quorumtool -s` would."""
+    click.echo(status_text(status))
+
+
+def status_text(status: ClusterStatus) -> str:
+    """What `print_status` prints."""
     sections = [("Quorum information", _figures(_quorum_rows(status)))]
     if status.info is not None:
         sections.append(("Votequorum information", _figures(_votequorum_rows(status.info))))
@@ -61,7 +66,7 @@ def print_status(status: ClusterStatus) -> None:
         for title, body in sections:
             out.print(Text(title, "bold"), "-" * len(title), body, "", sep="\n")
     # A table fills its last column up with blanks.
-    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
 def flag_words(flags: InfoFlags) -> str:

@@ -20,7 +20,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .commands import Command, Commands, Outcome
+    from ..sessions import Outcome
+    from .commands import Command, Commands
     from .device import QuorumDevice, View
     from .run import Ballot, Vote, run_qdevice
     from .schedule import Timeouts

@@ -1,46 +1,21 @@
 """A decision made of commands: a vote while enough of them succeed.
 
-Strategy: each command runs in its own session, so that it can be killed with its children. It gets SIGTERM
-when it is late or no longer wanted. A moment later all that is left of the session gets SIGKILL, even after a
-command that ended in time. The command's process is reaped only after that, since until then no other process
-can have its number. A command that survives even SIGKILL (because it hangs in a dead file system, say) is not
-started again before it is gone. Children that made their own sessions escape; a service manager's control
-group catches those.
+Strategy: the commands run at the same time, each in a session that ends as a whole (`sessions`), and in half
+of the time that is left to answer. Killing one that is late takes the rest.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shlex
-import signal
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import trio
 
+from ..sessions import Outcome, SessionCommand
 from .device import View
-
-GRACE: Final = 0.5
-"""Seconds from SIGTERM to SIGKILL, and from then until the process must be gone."""
 
 _SHARE: Final = 0.5
 """The part of the remaining time that a command may use; the rest is for killing it."""
-
-_NOT_FOR_CHILDREN: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one run of a command ended."""
-
-    command: str
-    succeeded: bool
-    """It ended in time, with status 0."""
-    detail: str
-    """Such as "exit status 1"."""
 
 
 class Command:
@@ -51,51 +26,14 @@ class Command:
         seconds."""
         self.text = text
         self._timeout = timeout
-        self._argv: Sequence[str] = ["/bin/sh", "-c", text] if shell else shlex.split(text)
-        if not self._argv or not text.strip():
-            raise ValueError("an empty command")
-        self._unreaped: Callable[[], bool] | None = None
-        """Whether a run that could not be killed has ended by now."""
+        self._session = SessionCommand(text, shell=shell)
 
     async def run(self, view: View) -> Outcome:
         """Run the command once, in its time and at most half of the time that is left to answer.
 
         When this returns, or is cancelled, the command has ended, unless it cannot be killed.
         """
-        if self._unreaped is not None and not self._unreaped():
-            return self._failed("the last run could not be killed, and has not ended yet")
-        self._unreaped = None
-        try:
-            process = await self._start(view)
-        except OSError as error:
-            return self._failed(f"cannot be started: {error.strerror}")
-        try:
-            running = _Running(process)
-        except OSError as error:
-            if not await _kill(process):
-                self._unreaped = lambda: process.returncode is not None
-            return self._failed(f"cannot be watched, so it was killed: {error.strerror}")
-        try:
-            with trio.move_on_after(min(self._timeout, _SHARE * view.time_left)) as scope:
-                await running.wait_exited()
-        finally:
-            if not await running.end():
-                self._unreaped = running.reap
-        if scope.cancelled_caught:
-            return self._failed("late, so it was killed")
-        return Outcome(self.text, running.returncode == 0, _describe(running.returncode))
-
-    async def _start(self, view: View) -> trio.Process:
-        return await trio.lowlevel.open_process(
-            self._argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            env=_environment(view),
-        )
-
-    def _failed(self, detail: str) -> Outcome:
-        return Outcome(self.text, False, detail)
+        return await self._session.run(min(self._timeout, _SHARE * view.time_left), _environment(view))
 
 
 class Commands:
@@ -132,67 +70,8 @@ class Commands:
         return "; ".join([count, *(f"{outcome.command}: {outcome.detail}" for outcome in failed)])
 
 
-class _Running:
-    """A process that leads a session, from its start until it is reaped."""
-
-    def __init__(self, process: trio.Process) -> None:
-        """Raises OSError when there is no descriptor left to watch it with."""
-        self._process = process
-        self._pidfd = os.pidfd_open(process.pid)
-
-    @property
-    def returncode(self) -> int:
-        """Once `end` or `reap` was true."""
-        assert self._process.returncode is not None
-        return self._process.returncode
-
-    async def wait_exited(self) -> None:
-        """Wait until the process has exited; does not reap it."""
-        await trio.lowlevel.wait_readable(self._pidfd)
-
-    async def end(self) -> bool:
-        """Kill what is left of the session; whether the process is gone."""
-        with trio.CancelScope(shield=True):
-            if not await self._exits_within(0):
-                self._signal(signal.SIGTERM)
-                await self._exits_within(GRACE)
-            self._signal(signal.SIGKILL)
-            await self._exits_within(GRACE)
-        return self.reap()
-
-    def reap(self) -> bool:
-        """Reap the process if it has exited; whether it has."""
-        if self._process.returncode is None:
-            return False
-        os.close(self._pidfd)
-        return True
-
-    async def _exits_within(self, seconds: float) -> bool:
-        with trio.move_on_after(seconds) as scope:
-            await self.wait_exited()
-        return not scope.cancelled_caught
-
-    def _signal(self, number: signal.Signals) -> None:
-        _signal_session(self._process, number)
-
-
-async def _kill(process: trio.Process) -> bool:
-    """Kill a session at once, and reap the process that leads it; whether it is gone."""
-    _signal_session(process, signal.SIGKILL)
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
-        await process.wait()
-    return process.returncode is not None
-
-
-def _signal_session(process: trio.Process, number: signal.Signals) -> None:
-    # No process is left, or none that this user may kill.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
 def _environment(view: View) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
-    return kept | {
+    return {
         "QDEVICE_NODE_ID": str(view.node_id),
         "QDEVICE_RING_ID": str(view.ring_id),
         "QDEVICE_MEMBERS": " ".join(map(str, view.members)),
@@ -200,12 +79,3 @@ def _environment(view: View) -> Mapping[str, str]:
         "QDEVICE_EXPECTED_VOTES": str(view.expected_votes),
         "QDEVICE_TOTAL_VOTES": str(view.total_votes),
     }
-
-
-def _describe(returncode: int) -> str:
-    if returncode >= 0:
-        return f"exit status {returncode}"
-    try:
-        return f"killed by {signal.Signals(-returncode).name}"
-    except ValueError:
-        return f"killed by signal {-returncode}"
