@@ -7,6 +7,8 @@
 # make mutants  small changes to the modules that decide, which the tests must notice; MODULES=... SAMPLE=25 SEED=0
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
+# make docs     the documentation as a site, in build/docs/, and the man pages, in build/man/; warnings are errors
+# make man      the man pages alone; a wheel built afterwards has them
 # make format   let ruff rewrite the sources
 # make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
@@ -32,9 +34,10 @@ LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/
 	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
 	tests/reliability/test_retry.py
 
-.PHONY: demo test lowest soak system-calls age-of-truth mutants lint bench format clean deps model-check compat
+.PHONY: demo test lowest soak system-calls age-of-truth mutants lint bench format clean deps model-check compat docs \
+	man
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 
 lowest: $(VENV)-lowest/.installed deps
@@ -60,6 +63,14 @@ lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Neither needs a corosync.
+docs: man
+	$(BIN)/python -m sphinx -c docs -b html -d build/doctrees/html --fail-on-warning --keep-going --quiet . build/docs
+	@echo "the documentation is in build/docs/index.html"
+
+man: $(VENV)/.installed
+	$(BIN)/python -m sphinx -c docs -b man -t man -d build/doctrees/man --fail-on-warning --keep-going --quiet . build/man
 
 bench: $(VENV)/.installed-bench deps
 	$(BIN)/python -m bench $(BENCH_ARGS)
@@ -104,4 +115,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build docs/commands docs/man $(VENV) $(VENV)-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis
