@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+_RULES: Final = (
+    "tests/cluster/test_services.py",
+    "tests/cluster/test_qdevice.py",
+    "tests/cluster/test_quorum_rules.py",
+    "tests/cluster/test_latency.py",
+    "tests/cluster/test_properties.py",
+)
+"""The model of a cluster, from its clients' calls to its properties."""
+
+_DEVICE: Final = (
+    "tests/qdevice/test_run.py",
+    "tests/qdevice/test_withdrawal.py",
+    "tests/qdevice/test_schedule.py",
+)
+"""One device, from its registration to its end."""
+
 PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     "follow.py": (
         "tests/reliability/test_watch_timing.py",
@@ -34,6 +50,12 @@ PLAN: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/cluster/test_properties.py",
         "tests/cluster/test_against_vqsim.py",
     ),
+    "cluster/node.py": _RULES,
+    "cluster/multicasts.py": _RULES,
+    "cluster/library.py": _RULES,
+    "qdevice/device.py": _DEVICE,
+    "qdevice/withdrawal.py": ("tests/qdevice/test_withdrawal.py", *_DEVICE[:1]),
+    "qdevice/run.py": _DEVICE,
     "qdevice/schedule.py": (
         "tests/qdevice/test_schedule.py",
         "tests/qdevice/test_run.py",

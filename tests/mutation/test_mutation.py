@@ -41,13 +41,20 @@ def test_texts_and_annotations_are_left_alone() -> None:
     assert all("values: list[int]" in each.source for each in mutants(SOURCE))
 
 
-def test_the_mutants_of_every_planned_module_have_names_of_their_own_and_compile() -> None:
-    for module, tests in PLAN.items():
-        every = mutants((ROOT / PACKAGE / module).read_text())
-        assert len({each.name for each in every}) == len(every) > 20
-        for each in every:
-            compile(each.source, module, "exec")
-        assert all(Path(ROOT, test).exists() for test in tests)
+@pytest.mark.parametrize("module", ["ipc/waiting.py", "qdevice/schedule.py"])
+def test_the_mutants_of_a_module_have_names_of_their_own_and_compile(module: str) -> None:
+    every = mutants((ROOT / PACKAGE / module).read_text())
+    assert len({each.name for each in every}) == len(every) > 20
+    for each in every:
+        compile(each.source, module, "exec")
+
+
+def test_every_planned_module_and_its_tests_exist() -> None:
+    paths = [
+        *(Path(PACKAGE, module) for module in PLAN),
+        *(Path(test) for tests in PLAN.values() for test in tests),
+    ]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_a_survivor_without_a_judgement_is_to_be_tested() -> None:

@@ -21,6 +21,7 @@ from votequorum_ipc import (
     CsError,
     Exist,
     InfoFlags,
+    Library,
     MessageError,
     QueueFull,
     TryAgain,
@@ -50,7 +51,7 @@ async def flags(cluster: SimulatedCluster) -> InfoFlags:
 
 
 def raising(error: CsError) -> Failing:
-    async def call(*_: Any) -> None:
+    async def call(*_: Any, **__: Any) -> None:
         await trio.lowlevel.checkpoint()
         raise error
 
@@ -201,3 +202,95 @@ async def test_a_device_that_was_refused_has_left_nothing_behind(pair: Simulated
         with pytest.raises(Exist):
             await device.__aenter__()
         assert device.left_behind == ()
+
+
+# --- a device that is refused when it registers again ---
+
+
+@pytest.fixture(params=[{"device": None}, {"expected_votes": 2}], ids=["no device", "no room"])
+async def shut_out(pair: SimulatedCluster, request: pytest.FixtureRequest) -> AsyncIterator[SimulatedCluster]:
+    """Two nodes whose reload has excluded devices; one called "device" is still registered on node 1."""
+    async with await pair.connect(1) as handle:
+        await handle.qdevice_register("device")
+        await handle.qdevice_master_wins("device", True)
+        pair.reload(replace(pair.config, **request.param))
+        yield pair
+
+
+async def test_a_device_that_a_reload_has_excluded_takes_its_old_registration_back(
+    shut_out: SimulatedCluster,
+) -> None:
+    device = QuorumDevice("device", address=shut_out.address(1))
+    with pytest.raises(Access):
+        await device.__aenter__()
+    assert await flags(shut_out) & EVERYTHING == NONE
+    # With no device in the configuration corosync still lets master_wins be turned off.
+    refused = shut_out.config.device is not None
+    assert ["this node stays set" in sentence for sentence in device.left_behind] == [True] * refused
+
+
+async def test_where_the_old_registration_cannot_be_taken_back_that_is_reported(
+    shut_out: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
+    monkeypatch.setattr(Votequorum, "qdevice_unregister", hanging)
+    device = QuorumDevice("device", address=shut_out.address(1))
+    with pytest.raises(Access):
+        await device.__aenter__()
+    assert REGISTERED in await flags(shut_out)
+    assert "corosync counts its vote until quorum.device.timeout has passed" in device.left_behind[-1]
+
+
+@pytest.mark.parametrize(("name", "stays"), [("another", False), ("device", True)])
+async def test_a_refused_device_leaves_alone_what_is_not_its_own_or_is_to_stay(
+    shut_out: SimulatedCluster, name: str, stays: bool
+) -> None:
+    device = QuorumDevice(name, address=shut_out.address(1), leave_registered=stays)
+    with pytest.raises(Access):
+        await device.__aenter__()
+    assert REGISTERED in await flags(shut_out)
+    assert device.left_behind == ()
+
+
+async def leaving_its_vote(cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> QuorumDevice:
+    """A device that has ended and whose vote is still there."""
+    device = QuorumDevice("device", address=cluster.address(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Votequorum, "qdevice_unregister", raising(Access()))
+        async with device:
+            pass
+    assert device.left_behind
+    return device
+
+
+async def test_what_was_left_behind_is_still_said_while_registering_again_fails(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await leaving_its_vote(pair, monkeypatch)
+    before = device.left_behind
+    monkeypatch.setattr(Votequorum, "initialize", raising(Access()))
+    with pytest.raises(Access):
+        await device.__aenter__()
+    assert device.left_behind == before
+
+
+async def test_nothing_is_left_behind_once_the_daemon_is_gone(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await leaving_its_vote(pair, monkeypatch)
+    pair.kill(1)
+    with pytest.raises(Library):
+        await device.__aenter__()
+    assert device.left_behind == ()
+
+
+async def test_nothing_is_left_behind_once_another_has_unregistered_it(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await leaving_its_vote(pair, monkeypatch)
+    async with await pair.connect(1) as handle:
+        await handle.qdevice_unregister("device")
+    pair.reload(replace(pair.config, device=None))
+    with pytest.raises(Access):
+        await device.__aenter__()
+    assert device.left_behind == ()

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from votequorum_ipc import Access, CsError, cluster_status, watch_quorum
+from votequorum_ipc import CsError, cluster_status, watch_quorum
 from votequorum_ipc.qdevice import QuorumDevice, View, run_qdevice
 from votequorum_ipc.types import ClusterStatus, Lost, QuorumState, QuorumView
 
@@ -168,19 +168,17 @@ class Voting:
     async def _live(self) -> None:
         program, name = self.program, f"device on node {self.program.node}"
         devices: list[QuorumDevice] = []
-        refused = False
         self.world.log(f"{name}: begins")
         try:
             async with trio.open_nursery() as nursery:
                 devices.append(await nursery.start(self._run_qdevice))
         except* CsError as errors:
-            refused = any(isinstance(error, Access) for error in errors.exceptions)
             self.world.log(f"{name}: ends with {type(errors.exceptions[0]).__name__}")
         finally:
             left_behind = devices[0].left_behind if devices else ()
             self.world.log(f"{name}: ends, {len(left_behind)} things left behind")
             if devices and not program.leave_registered:
-                self.claims.judge_end(left_behind, refused=refused)
+                self.claims.judge_end(left_behind)
 
     async def _run_qdevice(self, task_status: trio.TaskStatus[QuorumDevice]) -> None:
         program = self.program

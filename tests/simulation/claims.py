@@ -32,7 +32,7 @@ Of devices:
 11. A vote counts no longer than documented after its device's decision last began with a yes: the time to
     answer, `timeout`, and `sync_timeout` for each ring since; and what the daemon hung.
 12. When a device has withdrawn, its node has no device registered, or `left_behind` says so, or the daemon is
-    gone. One that a reload has shut out when it came back may leave its name, but no vote.
+    gone. This includes a device that a reload shuts out when it registers again.
 """
 
 from __future__ import annotations
@@ -486,14 +486,11 @@ class DeviceClaims:
         if world.now > until:
             self.violate(f"still has a vote {world.now - until:.3f} s after the last moment documented")
 
-    def judge_end(self, left_behind: Sequence[str], *, refused: bool) -> None:
+    def judge_end(self, left_behind: Sequence[str]) -> None:
         """The device has withdrawn, or was refused when it wanted to register again."""
         world = self.world
         if left_behind or not world.is_up(self.node) or self.node in world.hangs:
             return
-        flags = world.model.node(self.node).votequorum.db.us.flags
-        if refused:
-            flags &= ~NodeFlags.QDEVICE_REGISTERED
-        left = flags & _LEFT_BY_A_DEVICE
+        left = world.model.node(self.node).votequorum.db.us.flags & _LEFT_BY_A_DEVICE
         if left:
             self.violate(f"has ended without a word, and left {left!r}")

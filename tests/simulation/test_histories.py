@@ -27,6 +27,17 @@ def test_histories_hold_every_claim(block: int) -> None:
     assert not found, "\n".join(found)
 
 
+FOUND_HERE = {
+    7_000_280: "a reload excluded a device that was about to register again, and its name stayed registered",
+}
+"""Seeds that once found a mistake."""
+
+
+@pytest.mark.parametrize("seed", FOUND_HERE)
+def test_a_mistake_found_once_does_not_come_back(seed: int) -> None:
+    assert run(seed).violation is None, FOUND_HERE[seed]
+
+
 TRACE = "import sys; from tests.simulation.history import run; print(*run(int(sys.argv[1])).trace, sep='\\n')"
 
 

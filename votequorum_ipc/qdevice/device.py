@@ -24,10 +24,11 @@ from typing import Any, Final, Self
 
 import trio
 
-from ..errors import Access, CsError, Exist, InvalidParam, MessageError, NotExist, Timeout
+from ..errors import Access, CsError, Exist, InvalidParam, Library, MessageError, NotExist, Timeout
 from ..ipc import Address
+from ..ipc.handshake import nothing_listens
 from ..retry import Backoff, retry
-from ..types import DispatchFlags, InfoFlags, NodelistNotification, RingId
+from ..types import DispatchFlags, InfoFlags, NodeInfo, NodelistNotification, RingId
 from ..votequorum import Votequorum
 from .schedule import Question, Schedule
 from .settings import NOT_NAMED, Settings, open_settings
@@ -106,8 +107,8 @@ class QuorumDevice:
         self._master_wins = master_wins
         self._leave_registered = leave_registered
         self._left_behind: tuple[str, ...] = ()
-        self._was_refused = False
-        """Whether corosync refused to register it, so that there is nothing to take back."""
+        self._refused: NodeInfo | None = None
+        """What corosync held for this node when it refused to register the device; None if it did not."""
         self._resources = contextlib.AsyncExitStack()
         self._schedule = Schedule()
         self._votequorum: Votequorum
@@ -131,8 +132,9 @@ class QuorumDevice:
     def left_behind(self) -> tuple[str, ...]:
         """What corosync still holds for the device after its end: a sentence for each thing, with the reason.
 
-        Empty if all was taken back, if the daemon is gone, with `leave_registered`, and before the end.
-        Each sentence is also logged, as a warning.
+        Empty if all was taken back, if the daemon is gone, with `leave_registered`, and while the device is
+        registered. Each sentence is also logged, as a warning. If entering again fails, the sentences stay
+        until the device's registration is known to be gone.
         """
         return self._left_behind
 
@@ -239,18 +241,24 @@ class QuorumDevice:
     # --- beginning and end ---
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> None:
-        self._left_behind = ()
-        self._was_refused = False
+        self._refused = None
         self._schedule = Schedule()
         deadline = trio.current_time() + self._schedule.timeouts.timeout
-        votequorum = await retry(partial(self._connect, nodelist_notify=self._on_nodelist), deadline=deadline)
+        try:
+            votequorum = await retry(
+                partial(self._connect, nodelist_notify=self._on_nodelist), deadline=deadline
+            )
+        except Library as error:
+            if nothing_listens(error):
+                self._left_behind = ()
+            raise
         self._votequorum = await stack.enter_async_context(votequorum)
         self._settings = await stack.enter_async_context(open_settings(self._address, self._server_uids))
         await self._settings.refresh()
         self._schedule.timeouts = self._settings.timeouts
-        await self._check_configured()
         stack.push_async_callback(self._withdraw)
         await self._register(deadline)
+        self._left_behind = ()
         if self._master_wins:
             await self.set_master_wins(True)
         await retry(votequorum.trackstart, deadline=deadline)
@@ -262,16 +270,17 @@ class QuorumDevice:
     async def _connect(self, **callbacks: Any) -> Votequorum:
         return await Votequorum.initialize(address=self._address, server_uids=self._server_uids, **callbacks)
 
-    async def _check_configured(self) -> None:
-        """votequorum lets a device register that it gives no votes; such a device is useless."""
-        if self._settings.model_missing and not (await self._votequorum.getinfo()).qdevice_votes:
-            raise Access(NOT_NAMED)
-
     async def _register(self, deadline: float) -> None:
+        # votequorum lets a device register that it gives no votes; such a device is useless.
+        if self._settings.model_missing:
+            info = await self._votequorum.getinfo()
+            if not info.qdevice_votes:
+                self._refused = info
+                raise Access(NOT_NAMED)
         try:
             await retry(self._votequorum.qdevice_register, self._name, deadline=deadline)
         except (Access, Exist) as error:
-            self._was_refused = True
+            self._refused = await self._votequorum.getinfo()
             raise await self._explained(error) from None
 
     async def _explained(self, error: CsError) -> CsError:
@@ -296,10 +305,18 @@ class QuorumDevice:
         )
 
     async def _withdraw(self) -> None:
-        if not (self._leave_registered or self._was_refused):
-            self._left_behind = await withdraw(
-                self._votequorum, self._name, master_wins=self._master_wins, connect=self._connect
-            )
+        if self._leave_registered:
+            return
+        master_wins, refused = self._master_wins, self._refused
+        if refused is not None:
+            # An earlier registration outlives a reload that shuts devices out, and can still be taken back.
+            if not (InfoFlags.QDEVICE_REGISTERED in refused.flags and refused.qdevice_name == self._name):
+                self._left_behind = ()
+                return
+            master_wins = InfoFlags.QDEVICE_MASTER_WINS in refused.flags
+        self._left_behind = await withdraw(
+            self._votequorum, self._name, master_wins=master_wins, connect=self._connect
+        )
 
     # --- inner workings ---
 
