@@ -32,7 +32,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("wire",), "every message: bytes to values and back, no I/O"),
     (("cluster",), "votequorum's rules as a pure model"),
     (("sockets",), "where a service's socket is"),
-    (("explain",), "a status in sentences"),
+    (("explain", "margin"), "a status in sentences, and the failures it survives"),
     (("sessions",), "commands that run and end as a whole"),
     (("types", "errors"), "values and errors"),
 )
@@ -43,6 +43,7 @@ A room is a package or a module of `votequorum_ipc`. Some rooms are planned and 
 
 ALONE: Mapping[str, frozenset[str]] = {
     "explain": frozenset({"types", "errors"}),
+    "margin": frozenset({"types", "errors"}),
     "cluster": frozenset({"types", "errors"}),
     "check": frozenset({"cluster", "types", "errors"}),
     "wire": frozenset({"types", "errors"}),

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from .cmap import Cmap
@@ -30,6 +30,7 @@ from .ipc import Address, sibling, wait_for_any
 from .ipc.address import KNOWN_SERVICES
 from .ipc.backend import sleep
 from .ipc.handshake import nothing_listens
+from .margin import margin
 from .nodelist import PREFIX, Nodelist
 from .quorum import Quorum
 from .types import (
@@ -43,6 +44,7 @@ from .types import (
     ExpectedVotesNotification,
     InfoFlags,
     KeyChange,
+    Margin,
     Member,
     MembershipChanged,
     NameChanged,
@@ -55,11 +57,18 @@ from .types import (
     QuorumType,
     QuorumV1Notification,
     RingId,
+    TieBreaker,
+    Value,
     VotesChanged,
+    parse_tie_breaker,
 )
 from .votequorum import Votequorum
 
 HandleT = TypeVar("HandleT", bound=Handle[Any])
+
+_PROVIDER: Final = "quorum.provider"
+_TIE_BREAKER: Final = "runtime.votequorum.atb_type"
+_TIE_BREAKER_NODE: Final = "quorum.auto_tie_breaker_node"
 
 _ATTEMPTS: Final = 50
 _ATTEMPT_DELAY: Final = 0.02
@@ -81,6 +90,8 @@ class Follower:
         self._missing: CsError | None = None
         self._nodelist = Nodelist()
         self._provider: str | None = None
+        self._tie_breaker: TieBreaker | tuple[int, ...] | None = None
+        """Which node breaks ties, as votequorum read it when it started; None where cmap does not tell."""
         # What was announced.
         self._ring_id = RingId(0, 0)
         self._members: tuple[int, ...] = ()
@@ -112,6 +123,8 @@ class Follower:
         self._own: NodeInfo | None = None
         self._infos: dict[int, NodeInfo] = {}
         """Of every node ever seen: one that comes back as it was has not changed."""
+        self._margin: tuple[Any, Margin | None] = (None, None)
+        """The last margin, and the members' infos that it was worked out from."""
 
     @classmethod
     async def connect(
@@ -164,8 +177,10 @@ class Follower:
             if self._cmap is not None:
                 await self._cmap.track_add(PREFIX, ALL_TRACK_TYPES)
                 self._nodelist.keys = await self._cmap.items(PREFIX)
-                provider = await self._cmap.get_or_none("quorum.provider")
+                found = await self._cmap.get_all([_PROVIDER, _TIE_BREAKER, _TIE_BREAKER_NODE])
+                provider = found.get(_PROVIDER)
                 self._provider = provider if isinstance(provider, str) else None
+                self._tie_breaker = _tie_breaker(found)
         except CsError:
             self._drop_names()
             await self._finalize_dropped()
@@ -357,7 +372,22 @@ class Follower:
             members=tuple(members),
             info=own,
             configured=tuple(ConfiguredNode(nodeid, *nodes[nodeid]) for nodeid in sorted(nodes)),
+            margin=self._margin_of(own, infos),
         )
+
+    def _margin_of(self, own: NodeInfo | None, infos: Sequence[NodeInfo | None]) -> Margin | None:
+        """Which further failures the partition survives; worked out again only when something has changed."""
+        if self._margin[0] != (own, infos):
+            self._margin = ((own, infos), self._new_margin(own, infos))
+        return self._margin[1]
+
+    def _new_margin(self, own: NodeInfo | None, infos: Sequence[NodeInfo | None]) -> Margin | None:
+        known = {info.node_id: info for info in infos if info is not None}
+        if own is None or own.node_id not in known or len(known) < len(infos):
+            return None
+        if InfoFlags.AUTO_TIE_BREAKER not in own.flags:
+            return margin(known, own.node_id)
+        return None if self._tie_breaker is None else margin(known, own.node_id, self._tie_breaker)
 
     # --- changes ---
 
@@ -407,6 +437,18 @@ def _addresses(address: Address) -> dict[str, Address]:
         return {service: sibling(address, service) for service in KNOWN_SERVICES}
     except InvalidParam:
         return {"votequorum": address}
+
+
+def _tie_breaker(found: Mapping[str, Value]) -> TieBreaker | tuple[int, ...] | None:
+    """Which node breaks ties. A reload of corosync.conf may change the list in cmap, not the one in force."""
+    try:
+        breaker = TieBreaker(int(found[_TIE_BREAKER]))
+    except (KeyError, ValueError):
+        return None
+    if breaker is not TieBreaker.LIST:
+        return breaker
+    listed = parse_tie_breaker(True, str(found.get(_TIE_BREAKER_NODE, "")))
+    return None if isinstance(listed, TieBreaker) else listed
 
 
 def _figures(info: NodeInfo) -> tuple[int, int, int, InfoFlags]:

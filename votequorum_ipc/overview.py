@@ -23,7 +23,6 @@ from .links import Reconnecting, Statistics, read_links, read_statistics
 from .types import (
     ClusterStatus,
     ConfiguredNode,
-    InfoFlags,
     Link,
     QuorumView,
 )
@@ -31,14 +30,13 @@ from .watch import watch_quorum
 
 T = TypeVar("T")
 
-SOURCES: Final = ("quorum", "cfg", "stats", "cmap")
-"""What can fail on its own: quorum (with votequorum and the node list), cfg, cmap's statistics, and cmap, for
-the tie breaker where there is one."""
+SOURCES: Final = ("quorum", "cfg", "stats")
+"""What can fail on its own: quorum (with votequorum and the node list), cfg, and cmap's statistics."""
 
 ANSWER_SECONDS: Final = 5.0
 """How long a question may take, by default."""
 
-_SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 0.7, "cmap": 1.0}
+_SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 0.7}
 """Which part of the time that is left each service may take."""
 
 
@@ -50,8 +48,6 @@ class Overview:
     links: tuple[Link, ...] | None
     """This node's links to every other configured node; None where cfg could not tell."""
     statistics: Statistics | None
-    tie_breaker_node: str | None
-    """The key quorum.auto_tie_breaker_node; None where it is not set, or ties are not broken."""
     errors: dict[str, CsError]
     """For each of `SOURCES` that failed, why."""
     seconds: dict[str, float]
@@ -85,7 +81,6 @@ class Observer:
             server_uids=server_uids,
         )
         self._cfg = Reconnecting(lambda: Cfg.initialize(address=cfg, server_uids=server_uids))
-        self._cmap = Reconnecting(lambda: Cmap.initialize(address=cmap, server_uids=server_uids))
         self._stats = Reconnecting(
             lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids)
         )
@@ -101,7 +96,7 @@ class Observer:
     async def aclose(self) -> None:
         """End the connections."""
         async with contextlib.AsyncExitStack() as stack:
-            for part in (self._watcher, self._cfg, self._cmap, self._stats):
+            for part in (self._watcher, self._cfg, self._stats):
                 stack.push_async_callback(part.aclose)
 
     async def read(self) -> Overview:
@@ -120,10 +115,7 @@ class Observer:
         if read is not None:
             statistics, counted = read
             links = None if links is None else counted
-        breaker = None
-        if view.info is not None and InfoFlags.AUTO_TIE_BREAKER in view.info.flags:
-            breaker = await asking.ask("cmap", lambda: self._cmap.ask(_tie_breaker_node))
-        return Overview(view, links, statistics, breaker, asking.errors, asking.seconds)
+        return Overview(view, links, statistics, asking.errors, asking.seconds)
 
 
 class _Asking:
@@ -155,8 +147,3 @@ class _Asking:
                 return answer
         self.done(service, error)
         return None
-
-
-async def _tie_breaker_node(cmap: Cmap) -> str | None:
-    value = await cmap.get_or_none("quorum.auto_tie_breaker_node")
-    return None if value is None else str(value)

@@ -8,6 +8,7 @@ because a newer daemon may send one (and corosync 3.1.7 does send a node state o
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -75,6 +76,38 @@ DEVICE_FLAGS: Final = (
     | InfoFlags.QDEVICE_MASTER_WINS
 )
 """The flags that describe one node's device. All others describe the cluster."""
+
+
+class TieBreaker(enum.IntEnum):
+    """How a half of the cluster may stay quorate; the numbers are those of `runtime.votequorum.atb_type`."""
+
+    NONE = 0
+    LOWEST = 1
+    HIGHEST = 2
+    LIST = 3
+
+
+_LEADING_NUMBERS: Final = re.compile(r"\s*(?:[0-9]+\s+)*(?:[0-9]+)?")
+
+
+def parse_tie_breaker(enabled: bool, node: str | None) -> TieBreaker | tuple[int, ...]:
+    """What `auto_tie_breaker` and `auto_tie_breaker_node` of corosync.conf mean together.
+
+    A list ends at the first word that is not a positive number. A text without any turns the tie breaker off,
+    as in votequorum.
+    """
+    if not enabled:
+        return TieBreaker.NONE
+    if node is None:
+        return TieBreaker.LOWEST
+    named = {"lowest": TieBreaker.LOWEST, "highest": TieBreaker.HIGHEST}.get(node)
+    if named is not None:
+        return named
+    numbers = _LEADING_NUMBERS.match(node)
+    nodeids = [int(number) for number in numbers[0].split()] if numbers else []
+    if 0 in nodeids:
+        del nodeids[nodeids.index(0) :]
+    return tuple(nodeids) or TieBreaker.NONE
 
 
 class TrackFlags(OpenFlag):
@@ -406,6 +439,45 @@ class ConfiguredNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Margin:
+    """Which further failures a partition survives, if they happen at the same moment.
+
+    As text it reads "survives the loss of any one node; not of 1 and 2 together". A partition without quorum
+    has nothing to lose: `quorate` is False and the other fields have their defaults.
+    """
+
+    quorate: bool
+    nodes: int = 0
+    """The partition stays quorate when this many nodes fail, whichever nodes they are."""
+    fatal: tuple[int, ...] = ()
+    """A smallest set of nodes whose failure ends quorum."""
+    alone: tuple[int, ...] = ()
+    """Each of these nodes ends quorum if it fails, even if nothing else does."""
+    device: bool | None = None
+    """Whether quorum survives the loss of the quorum device; None where no device votes here."""
+
+    def __str__(self) -> str:
+        if not self.quorate:
+            return "not quorate"
+        words = [_nodes_survived(self)]
+        if self.device is not None:
+            words.append(f"{'survives' if self.device else 'does not survive'} the loss of the quorum device")
+        return "; ".join(words)
+
+
+def _nodes_survived(margin: Margin) -> str:
+    if not margin.nodes:
+        return f"does not survive the loss of node {_listed(margin.alone, 'or')}"
+    nodes = "one node" if margin.nodes == 1 else f"{margin.nodes} nodes"
+    return f"survives the loss of any {nodes}; not of {_listed(margin.fatal, 'and')} together"
+
+
+def _listed(nodeids: tuple[int, ...], word: str) -> str:
+    *most, last = map(str, nodeids)
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStatus:
     """What one node knows of its partition of the cluster, all of it at one moment."""
 
@@ -424,6 +496,8 @@ class ClusterStatus:
     """votequorum's figures as this node has them; None without votequorum."""
     configured: tuple[ConfiguredNode, ...] = ()
     """The node list of this node's configuration, by node id; empty where cmap cannot be reached."""
+    margin: Margin | None = None
+    """Which further failures this partition survives; None where that is not known."""
 
     @property
     def missing(self) -> tuple[ConfiguredNode, ...]:
@@ -582,6 +656,11 @@ class QuorumView:
     def expected_votes(self) -> int:
         """As this node has them; 0 while unknown."""
         return self.info.node_expected_votes if self.info else 0
+
+    @property
+    def margin(self) -> Margin | None:
+        """Which further failures this partition survives; None while unknown."""
+        return self.status.margin if self.status else None
 
 
 # --- Links and statistics: what `Observer` reads ---

@@ -20,6 +20,7 @@ from votequorum_ipc.cli import hook, json_values, links, script, serve
 from votequorum_ipc.cli.app import COMMANDS
 from votequorum_ipc.cli.change_text import change_text, line
 from votequorum_ipc.cli.tables import print_status
+from votequorum_ipc.margin import margin
 from votequorum_ipc.types import (
     Change,
     ClusterStatus,
@@ -68,18 +69,20 @@ def info(node_id: int, flags: InfoFlags = InfoFlags.QUORATE, **figures: int) -> 
 
 
 WITH_DEVICE = info(1, InfoFlags.QUORATE | DEVICE)
+MEMBERS = (
+    Member(1, "alpha", True, WITH_DEVICE, "192.0.2.1"),
+    Member(2, "beta", False, info(2), "192.0.2.2"),
+    Member(3, "gamma", False, info(3), "192.0.2.3"),
+)
 STATUS = ClusterStatus(
     quorum_type=QuorumType.SET,
     provider="corosync_votequorum",
     node_id=1,
     ring_id=RingId(1, 0xD),
     quorate=True,
-    members=(
-        Member(1, "alpha", True, WITH_DEVICE, "192.0.2.1"),
-        Member(2, "beta", False, info(2), "192.0.2.2"),
-        Member(3, "gamma", False, info(3), "192.0.2.3"),
-    ),
+    members=MEMBERS,
     info=WITH_DEVICE,
+    margin=margin({member.node_id: member.info for member in MEMBERS if member.info}, 1),
 )
 CHANGES: list[Change] = [
     MembershipChanged(RingId(1, 0x11), (1,), (), (2, 3)),

@@ -55,7 +55,7 @@ async def test_a_missing_node_that_leaves_no_margin_is_a_warning() -> None:
     assert result.returncode == 1
     assert result.stdout.startswith("QUORUM WARNING - ")
     assert "missing: node3" in result.stdout
-    assert "survives the loss of no node" in result.stdout
+    assert "does not survive the loss of node 1 or 2" in result.stdout
     assert tolerant.returncode == 0
     assert strict.returncode == 2
 

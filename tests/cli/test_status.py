@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.conftest import StartDaemon
+from tests.conftest import StartCluster, StartDaemon
 from tests.real.cluster import Cluster
 from tests.real.config import Config, Device, Node
 from tests.real.cref import CS_OK, CQuorum
@@ -47,6 +48,29 @@ def test_three_nodes_are_shown_as_quorumtool_shows_them_from_each_of_them(cluste
     for daemon in cluster3:
         assert_agrees(daemon)
         assert status(daemon)["votequorum"]["total_votes"] == 3
+
+
+def test_the_margin_of_three_nodes_is_in_text_and_json(cluster3: Cluster) -> None:
+    text = votequorum_ipc(cluster3[1], "status").stdout
+    assert re.search(
+        "^Margin: +survives the loss of any one node; not of 2 and 3 together$", text, re.MULTILINE
+    )
+    assert status(cluster3[1])["margin"] == {
+        "text": "survives the loss of any one node; not of 2 and 3 together",
+        "nodes": 1,
+        "fatal": [2, 3],
+        "alone": [],
+        "device": None,
+    }
+
+
+def test_the_margin_names_the_node_that_breaks_ties(start_cluster: StartCluster) -> None:
+    options: dict[str, str | int] = {"auto_tie_breaker": 1, "auto_tie_breaker_node": "2 1"}
+    cluster = start_cluster(Config(nodes=(Node(1), Node(2)), quorum=options))
+    assert status(cluster[1])["margin"]["alone"] == [2]
+    cluster.isolate(2)
+    cluster.wait_agreed()
+    assert [status(node)["quorate"] for node in cluster] == [False, True]
 
 
 def test_both_sides_of_a_partition_are_shown_as_quorumtool_shows_them(cluster3: Cluster) -> None:
@@ -185,10 +209,11 @@ def test_the_path_of_a_socket_leads_to_the_services_beside_it(start_daemon: Star
     assert (shape["quorate"], shape["provider"], member["name"]) == (True, "corosync_votequorum", "node1")
 
 
-def test_with_votequorum_alone_names_and_provider_are_unknown_and_all_figures_the_same(
+def test_with_votequorum_alone_names_provider_and_tie_breaker_are_unknown_and_all_figures_the_same(
     start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
-    daemon = start_daemon(Config(filesystem_sockets=True))
+    options = {"auto_tie_breaker": 1, "wait_for_all": 1}
+    daemon = start_daemon(Config(filesystem_sockets=True, quorum=options))
     whole_address, alone = str(daemon.socket_path("votequorum")), tmp_path / "elsewhere"
     alone.symlink_to(whole_address)
     whole = json.loads(without_daemon("status", "--json", "--address", whole_address).stdout)
@@ -199,7 +224,9 @@ def test_with_votequorum_alone_names_and_provider_are_unknown_and_all_figures_th
         "time": None,
         "provider": None,
         "members": [{**member, "name": None, "address": None}],
+        "margin": None,
     }
+    assert whole["margin"]["alone"] == [1]
     text = without_daemon("status", "--address", str(alone)).stdout
     assert ["Quorum", "provider:", "unknown"] in words(text)
 

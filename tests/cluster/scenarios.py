@@ -11,12 +11,7 @@ from itertools import permutations
 
 from hypothesis import strategies as st
 
-from votequorum_ipc.cluster.config import (
-    ClusterConfig,
-    DeviceConfig,
-    NodeConfig,
-    TieBreaker,
-)
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
 
 PARTITIONS = 3
 WINDOW = 600

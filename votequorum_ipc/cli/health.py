@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import click
 
-from ..check.margin import Margin, margin_of
 from ..errors import CsError
 from ..explain import configuration_warnings, nodes_label, why_not_quorate
 from ..overview import Observer, Overview
@@ -84,7 +83,6 @@ class Reading:
 
     overview: Overview
     status: ClusterStatus
-    margin: Margin | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,10 @@ class Figure:
 
 def _total_votes(reading: Reading) -> float | None:
     return reading.status.info.total_votes if reading.status.info else None
+
+
+def _margin(reading: Reading) -> float | None:
+    return reading.status.margin.nodes if reading.status.margin else None
 
 
 def _down(reading: Reading) -> list[str]:
@@ -148,8 +150,8 @@ FIGURES: Final[Mapping[str, Figure]] = {
         lambda reading: f"{_total_votes(reading):g} votes are present",
     ),
     "margin": Figure(
-        lambda reading: reading.margin.nodes if reading.margin else None,
-        lambda reading: str(reading.margin),
+        _margin,
+        lambda reading: str(reading.status.margin),
         warning="1:",
         applies=_many_nodes,
     ),
@@ -257,9 +259,7 @@ async def _read(address: str | None, seconds: float) -> Reading | CsError:
         overview = await observer.read()
         if overview.status is None:
             return overview.errors["quorum"]
-        known = "cmap" not in overview.errors
-        margin = margin_of(overview.status, overview.tie_breaker_node) if known else None
-        return Reading(overview, overview.status, margin)
+        return Reading(overview, overview.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,9 +325,10 @@ def _no_quorum(status: ClusterStatus) -> tuple[HealthState, str]:
 def _summary(reading: Reading) -> str:
     info = reading.status.info
     votes = f"{info.total_votes} of {info.node_expected_votes} votes" if info else "no votes known"
-    if reading.margin is None or not reading.margin.nodes or not _many_nodes(reading):
+    margin = reading.status.margin
+    if margin is None or not margin.nodes or not _many_nodes(reading):
         return f"quorate with {votes}"
-    return f"quorate with {votes}, {reading.margin}"
+    return f"quorate with {votes}, {margin}"
 
 
 def _state(value: float | None, warning: Range | None, critical: Range | None) -> HealthState:

@@ -22,6 +22,7 @@ from ..types import (
     Link,
     LinkChanged,
     Lost,
+    Margin,
     Member,
     MembershipChanged,
     NameChanged,
@@ -46,6 +47,7 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
         "votequorum": status.info and votes_json(status.info),
         "members": [_member_json(member) for member in status.members],
         "qdevice": status.device and _device_json(status.device),
+        "margin": status.margin and _margin_json(status.margin),
     }
 
 
@@ -139,6 +141,16 @@ def _member_json(member: Member) -> dict[str, Any]:
 
 def _device_json(device: Device) -> dict[str, Any]:
     return {"name": device.name, "votes": device.votes, "casts_vote": device.casts_vote}
+
+
+def _margin_json(margin: Margin) -> dict[str, Any]:
+    return {
+        "text": str(margin),
+        "nodes": margin.nodes,
+        "fatal": list(margin.fatal),
+        "alone": list(margin.alone),
+        "device": margin.device,
+    }
 
 
 def link_json(link: Link, status: ClusterStatus) -> dict[str, Any]:

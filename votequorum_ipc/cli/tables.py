@@ -90,6 +90,8 @@ def _quorum_rows(status: ClusterStatus) -> Rows:
     yield "Quorate:", Text("Yes", "bold green") if status.quorate else Text("No", "bold red")
     if reason := why_not_quorate(status):
         yield "Reason:", printable(reason)
+    if status.margin is not None and status.margin.quorate:
+        yield "Margin:", str(status.margin)
 
 
 def _provider(status: ClusterStatus) -> str:

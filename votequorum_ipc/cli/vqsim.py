@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import IO
 
 from ..cluster.cluster import RING_SEQ_STEP
-from ..cluster.config import ClusterConfig, TieBreaker
+from ..cluster.config import ClusterConfig
+from ..types import TieBreaker
 
 PARTITIONS = 16
 _PATIENCE = 10.0

@@ -36,6 +36,7 @@ docs/embedded-daemon.md lists what else differs, under "Where it differs from co
 
 from __future__ import annotations
 
+from ..types import TieBreaker, parse_tie_breaker
 from .cluster import RING_SEQ_STEP, Cluster, Outputs
 from .config import (
     ClusterConfig,
@@ -43,10 +44,8 @@ from .config import (
     DeviceConfig,
     NodeConfig,
     Rules,
-    TieBreaker,
     configuration,
     effective_rules,
-    parse_tie_breaker,
 )
 from .effects import RuntimeValue
 from .messages import (

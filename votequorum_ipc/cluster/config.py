@@ -12,14 +12,12 @@ corosync.conf(5), and `votequorum_readconfig` of corosync 3.1.7.
 
 from __future__ import annotations
 
-import enum
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from ..types import PROCESSOR_COUNT_MAX
+from ..types import PROCESSOR_COUNT_MAX, TieBreaker
 
 PROVIDER = "corosync_votequorum"
 """The only quorum provider that there is (`quorum.provider`)."""
@@ -35,15 +33,6 @@ DEFAULT_QDEVICE_SYNC_TIMEOUT = 30_000
 
 class ConfigurationError(ValueError):
     """votequorum refuses to start with this configuration."""
-
-
-class TieBreaker(enum.IntEnum):
-    """How a half of the cluster may stay quorate; the numbers are those of `runtime.votequorum.atb_type`."""
-
-    NONE = 0
-    LOWEST = 1
-    HIGHEST = 2
-    LIST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,29 +111,6 @@ def configuration(
     config = ClusterConfig.of(nodes, **{"cluster_name": "simulated", **options})
     named = tuple(replace(node, name=f"node{node.nodeid}") for node in config.nodes)
     return replace(config, nodes=named)
-
-
-_LEADING_NUMBERS = re.compile(r"\s*(?:[0-9]+\s+)*(?:[0-9]+)?")
-
-
-def parse_tie_breaker(enabled: bool, node: str | None) -> TieBreaker | tuple[int, ...]:
-    """What `auto_tie_breaker` and `auto_tie_breaker_node` of corosync.conf mean together.
-
-    A list ends at the first word that is not a positive number, and a text that means nothing turns the
-    tie breaker off, as in votequorum.
-    """
-    if not enabled:
-        return TieBreaker.NONE
-    if node is None:
-        return TieBreaker.LOWEST
-    named = {"lowest": TieBreaker.LOWEST, "highest": TieBreaker.HIGHEST}.get(node)
-    if named is not None:
-        return named
-    numbers = _LEADING_NUMBERS.match(node)
-    nodeids = [int(number) for number in numbers[0].split()] if numbers else []
-    if 0 in nodeids:
-        del nodeids[nodeids.index(0) :]
-    return tuple(nodeids) or TieBreaker.NONE
 
 
 @dataclass(slots=True)

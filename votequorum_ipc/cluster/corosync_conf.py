@@ -12,14 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .config import (
-    PROVIDER,
-    ClusterConfig,
-    ConfigurationError,
-    DeviceConfig,
-    NodeConfig,
-    parse_tie_breaker,
-)
+from ..types import parse_tie_breaker
+from .config import PROVIDER, ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig
 
 _NO_PROVIDER: Final = (
     "quorum.provider is not set: there is no votequorum, and every node is always quorate; "

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ..types import NodeState, RingId
+from ..types import NodeState, RingId, TieBreaker
 from .cluster import Cluster, Membership
-from .config import ClusterConfig, Rules, TieBreaker
+from .config import ClusterConfig, Rules
 from .database import ClusterNode, NodeDatabase
 from .effects import Timer
 from .messages import NodeFlags

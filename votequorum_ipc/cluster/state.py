@@ -16,8 +16,9 @@ from ..types import (
     NodelistNotification,
     QuorumNotification,
     RingId,
+    TieBreaker,
 )
-from .config import Rules, TieBreaker
+from .config import Rules
 from .database import NodeDatabase
 from .effects import Effects, Trackers
 from .messages import Conn, NodeFlags, QdeviceRegister

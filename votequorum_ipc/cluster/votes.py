@@ -14,7 +14,7 @@ Every event that may change votes ends in `recalculate_quorum`. Source: votequor
 
 from __future__ import annotations
 
-from .config import TieBreaker
+from ..types import TieBreaker
 from .messages import NodeFlags
 from .state import VotequorumState
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..check.margin import margin_of
 from ..explain import CONFIGURED_FLAGS, WARNINGS, configuration_warnings
 from ..overview import SOURCES, Overview
 from ..types import QDEVICE_NODEID, ClusterStatus, InfoFlags, Link, LinkStatistics, TotemStatistics
@@ -135,9 +134,7 @@ def _ring_sequence(snapshot: Snapshot) -> Iterable[Sample]:
 
 
 def _margin(snapshot: Snapshot) -> Iterable[Sample]:
-    if snapshot.status is None or "cmap" in snapshot.overview.errors:
-        return
-    margin = margin_of(snapshot.status, snapshot.overview.tie_breaker_node)
+    margin = snapshot.status.margin if snapshot.status else None
     if margin is not None and margin.quorate:
         yield (), margin.nodes
 
