@@ -339,12 +339,16 @@ def _key_name(key: str, shortest: int = 1) -> str:
 
 def _key_change(raw: bytes) -> KeyChange:
     event = wire.NOTIFY_CALLBACK.decode(raw)
+    new = _value_or_none(event.new_value_type, event.new_value)
+    old = _value_or_none(event.old_value_type, event.old_value)
+    types = [(new, event.new_value_type), (old, event.old_value_type)]
     return KeyChange(
         track=event.track_inst_handle,
         key=event.key_name,
         change=TrackType(event.event & int(ALL_TRACK_TYPES)),
-        old=_value_or_none(event.old_value_type, event.old_value),
-        new=_value_or_none(event.new_value_type, event.new_value),
+        old=old,
+        new=new,
+        type=next((ValueType(type_) for value, type_ in types if value is not None), None),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from .errors import CsError
@@ -200,6 +200,8 @@ class KeyChange:
     change: TrackType
     old: Value | None
     new: Value | None
+    type: ValueType | None = field(default=None, compare=False)
+    """The type of `new`, or of `old` where the key was deleted."""
 
 
 class TypedValue(NamedTuple):

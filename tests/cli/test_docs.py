@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
-from votequorum_ipc import InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
+from votequorum_ipc import Cfg, Cmap, InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
 from votequorum_ipc.cli import hook, json_values, links, script, serve
 from votequorum_ipc.cli.app import COMMANDS
 from votequorum_ipc.cli.change_text import change_text, line
@@ -41,7 +42,7 @@ from votequorum_ipc.types import (
     VotesChanged,
 )
 
-from .command import COMMAND, ENVIRONMENT, status, without_daemon
+from .command import COMMAND, ENVIRONMENT, status, votequorum_ipc, without_daemon
 
 TEXT = (ROOT / "docs" / "cli.md").read_text()
 BLOCKS: dict[str, str] = dict(re.findall(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE))
@@ -135,6 +136,32 @@ LISTED = replace(STATUS, configured=(ConfiguredNode(1, "alpha", ""), ConfiguredN
 def test_the_table_of_links_is_the_documented_one(capsys: pytest.CaptureFixture[str]) -> None:
     links.print_links(LISTED, LINKS)
     assert capsys.readouterr().out == BLOCKS["votequorum-ipc links"]
+
+
+def test_the_keys_of_cmap_are_the_documented_ones(shm_daemon: Daemon) -> None:
+    words = "cmap get quorum.provider totem.version"
+    assert votequorum_ipc(shm_daemon, *words.split()).stdout == BLOCKS[f"votequorum-ipc {words}"]
+    words = "cmap get --json totem.version"
+    documented = json.loads(BLOCKS[f"votequorum-ipc {words}"])
+    assert json.loads(votequorum_ipc(shm_daemon, *words.split()).stdout)["keys"] == documented["keys"]
+
+
+CMAP_AND_CFG = (ROOT / "docs" / "cmap-and-cfg.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", CMAP_AND_CFG, re.DOTALL)
+
+
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=range(len(PROGRAMS)))
+def test_the_programs_of_cmap_and_cfg_print_what_is_documented(
+    shm_daemon: Daemon, program: str, printed: str
+) -> None:
+    result = shm_daemon.run([sys.executable, "-c", program], env=ENVIRONMENT)
+    assert (result.stderr, result.stdout) == ("", printed)
+
+
+def test_every_call_of_cmap_and_cfg_is_documented() -> None:
+    calls = {name for client in (Cmap, Cfg) for name in vars(client) if not name.startswith("_")}
+    untold = {"initialize", "STARTS_EVENTS", "ring_reenable", "trackstop"}
+    assert [name for name in sorted(calls - untold) if f"`{name}" not in CMAP_AND_CFG] == []
 
 
 def test_the_json_of_links_is_the_documented_one() -> None:

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "setexpected": "setexpected",
     "setvotes": "setvotes",
     "qdevice": "qdevice",
+    "cmap": "cmap",
     "check": "check",
     "serve": "serve",
     "demo": "demo",
