@@ -72,18 +72,18 @@ def _cells(run: Run, row: Row) -> Iterator[str]:
     if result is None:
         yield from ("left out", "", "", "")
         return
-    spread = f" [{_number(result.low)}, {_number(result.high)}]" if result.low != result.high else ""
-    yield f"{_number(result.value)} {row.unit}{spread}".replace("[", r"\[")
+    spread = f" [{number(result.low)}, {number(result.high)}]" if result.low != result.high else ""
+    yield f"{number(result.value)} {row.unit}{spread}".replace("[", r"\[")
     yield _VERDICTS[run.verdict(row)]
     yield _side(result, "ours")
     yield ", ".join(f"{name} {_side(result, name)}" for name in result.sides if name != "ours")
 
 
 def _side(result: Result, name: str) -> str:
-    return f"{_number(result.sides[name])} {result.unit}".strip()
+    return f"{number(result.sides[name])} {result.unit}".strip()
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits that mean something."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import votequorum_ipc
+from votequorum_ipc import types
 
 ROOT = Path(votequorum_ipc.__file__).parent
 
@@ -88,6 +89,22 @@ def package() -> dict[str, Definitions]:
 def test_no_name_has_two_meanings() -> None:
     doubtful = {name: where for name, where in shared(package()).items() if name not in PARALLEL}
     assert doubtful == {}, "rename one, share one, or say in PARALLEL why both are right"
+
+
+def test_every_value_can_be_imported_from_types() -> None:
+    values = {
+        name
+        for module, definitions in package().items()
+        if module.startswith("types/")
+        for name, _ in definitions
+        if not name.startswith("_")
+    }
+    assert values - {"TYPE_CHECKING"} == {name for name in dir(types) if name in types._MODULES}
+    assert {getattr(types, name).__module__ for name in values if isinstance(getattr(types, name), type)} == {
+        f"{types.__name__}.{module}" for module in types._NAMES
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        types.Nothing  # noqa: B018
 
 
 def test_the_list_of_parallel_names_has_no_name_that_one_module_defines() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from . import types
 from .errors import (
     Access,
     BadFlags,
@@ -44,54 +45,54 @@ from .errors import (
     Version,
 )
 from .retry import retry
-from .types import (
-    Change,
-    ClusterStatus,
-    Connected,
-    Device,
-    DeviceChanged,
-    DispatchFlags,
-    ExpectedVotesChanged,
-    ExpectedVotesNotification,
-    InfoFlags,
-    KeyChange,
-    LinkStatus,
-    Lost,
-    Margin,
-    Member,
-    MembershipChanged,
-    NameChanged,
-    Node,
-    NodeInfo,
-    NodelistNotification,
-    NodeState,
-    NodeStatus,
-    NodeVotesChanged,
-    QdeviceExtraInfoNotification,
-    QuorumChanged,
-    QuorumNodelistNotification,
-    QuorumNotification,
-    QuorumState,
-    QuorumType,
-    QuorumV0Notification,
-    QuorumV1Notification,
-    QuorumView,
-    RingId,
-    RingStatus,
-    ShutdownFlags,
-    ShutdownNotification,
-    TrackFlags,
-    TrackType,
-    TypedValue,
-    ValueType,
-    VotesChanged,
-)
 
 if TYPE_CHECKING:
     from .cfg import Cfg
     from .cmap import Cmap
     from .follow import cluster_status
     from .quorum import Quorum
+    from .types import (
+        Change,
+        ClusterStatus,
+        Connected,
+        Device,
+        DeviceChanged,
+        DispatchFlags,
+        ExpectedVotesChanged,
+        ExpectedVotesNotification,
+        InfoFlags,
+        KeyChange,
+        LinkStatus,
+        Lost,
+        Margin,
+        Member,
+        MembershipChanged,
+        NameChanged,
+        Node,
+        NodeInfo,
+        NodelistNotification,
+        NodeState,
+        NodeStatus,
+        NodeVotesChanged,
+        QdeviceExtraInfoNotification,
+        QuorumChanged,
+        QuorumNodelistNotification,
+        QuorumNotification,
+        QuorumState,
+        QuorumType,
+        QuorumV0Notification,
+        QuorumV1Notification,
+        QuorumView,
+        RingId,
+        RingStatus,
+        ShutdownFlags,
+        ShutdownNotification,
+        TrackFlags,
+        TrackType,
+        TypedValue,
+        ValueType,
+        VotesChanged,
+    )
     from .votequorum import Votequorum
     from .watch import QuorumWatcher, watch_quorum
 
@@ -188,14 +189,17 @@ _LATER: Final = {
     "cluster_status": "follow",
     "watch_quorum": "watch",
 }
-"""Names, and the modules that have them: imported when first used, since no program uses all of them."""
+"""Names, and the modules that have them: imported when first used, since no program uses all of them. The
+values are in `types`, which does the same."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    if name in __all__:
+        return getattr(types, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *__all__})

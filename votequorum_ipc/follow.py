@@ -21,8 +21,9 @@ import contextlib
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from . import types
 from .cmap import Cmap
 from .errors import CsError, InvalidParam, Library, MessageError, NotExist, TryAgain
 from .handle import Handle
@@ -36,22 +37,15 @@ from .quorum import Quorum
 from .types import (
     ALL_TRACK_TYPES,
     DEVICE_FLAGS,
-    Change,
     ClusterStatus,
     ConfiguredNode,
-    DeviceChanged,
-    ExpectedVotesChanged,
     ExpectedVotesNotification,
     InfoFlags,
     KeyChange,
     Margin,
     Member,
-    MembershipChanged,
-    NameChanged,
     NodeInfo,
     NodelistNotification,
-    NodeVotesChanged,
-    QuorumChanged,
     QuorumNodelistNotification,
     QuorumNotification,
     QuorumType,
@@ -59,10 +53,13 @@ from .types import (
     RingId,
     TieBreaker,
     Value,
-    VotesChanged,
     parse_tie_breaker,
 )
 from .votequorum import Votequorum
+
+if TYPE_CHECKING:
+    # Imported when the first change is told: `cluster_status` tells none.
+    from .types import Change
 
 HandleT = TypeVar("HandleT", bound=Handle[Any])
 
@@ -232,7 +229,7 @@ class Follower:
                 else:
                     lost = lost or error
         for node_id, name in self._nodelist.renamed():
-            self._change(NameChanged(node_id, name))
+            self._change(types.NameChanged(node_id, name))
         self._drains = False
         if lost is not None:
             raise lost
@@ -399,32 +396,32 @@ class Follower:
                 self._infos[info.node_id] = info
         self._set_expected_votes(own.node_expected_votes)
         if self._own is None or _figures(own) != _figures(self._own):
-            self._change(VotesChanged(own))
+            self._change(types.VotesChanged(own))
         self._own = own
 
     def _compare_node(self, info: NodeInfo, before: NodeInfo | None) -> None:
         if before is None or info.node_votes != before.node_votes:
-            self._change(NodeVotesChanged(info.node_id, info.node_votes))
+            self._change(types.NodeVotesChanged(info.node_id, info.node_votes))
         flags = info.flags & DEVICE_FLAGS
         if flags != (before.flags & DEVICE_FLAGS if before else InfoFlags(0)):
-            self._change(DeviceChanged(info.node_id, info.qdevice_name, flags))
+            self._change(types.DeviceChanged(info.node_id, info.qdevice_name, flags))
 
     def _set_members(
         self, ring_id: RingId, members: tuple[int, ...], joined: tuple[int, ...], left: tuple[int, ...]
     ) -> None:
         self._ring_id, self._members = ring_id, members
-        self._change(MembershipChanged(ring_id, members, joined, left))
+        self._change(types.MembershipChanged(ring_id, members, joined, left))
 
     def _set_quorate(self, quorate: bool) -> None:
         # corosync announces each membership's quorum, whether it changed or not.
         if quorate != self._quorate:
             self._quorate = quorate
-            self._change(QuorumChanged(quorate))
+            self._change(types.QuorumChanged(quorate))
 
     def _set_expected_votes(self, expected_votes: int) -> None:
         if expected_votes != self._expected_votes:
             self._expected_votes = expected_votes
-            self._change(ExpectedVotesChanged(expected_votes))
+            self._change(types.ExpectedVotesChanged(expected_votes))
 
     def _change(self, change: Change) -> None:
         if self._started:

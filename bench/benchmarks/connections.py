@@ -58,7 +58,11 @@ def _held(daemon: int, client: int) -> int:
 def many(stage: Stage) -> Iterator[Result]:
     """A thousand connections in one process."""
     calls, count = stage.scale.calls, stage.scale.connections
-    with stage.sides(stage.corosync, "ours") as few, stage.sides(stage.corosync, "ours") as sides:
+    with (
+        stage.other_corosync() as site,
+        stage.sides(site, "ours") as few,
+        stage.sides(site, "ours") as sides,
+    ):
         # What only the first call needs is not a connection's.
         sides["ours"].ask("getinfo", calls)
         before = _private(sides["ours"].pid)

@@ -19,6 +19,7 @@ from tests.real.host import ROOT
 from votequorum_ipc import Cfg, Cmap, InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
 from votequorum_ipc.cli import hook, json_values, links, script, serve
 from votequorum_ipc.cli.app import COMMANDS
+from votequorum_ipc.cli.change_json import change_json, link_change_json
 from votequorum_ipc.cli.change_text import change_text, line
 from votequorum_ipc.cli.tables import print_status
 from votequorum_ipc.margin import margin
@@ -183,7 +184,7 @@ def test_the_json_of_monitor_is_the_documented_one() -> None:
     first, *lines = BLOCKS["votequorum-ipc monitor --json"].splitlines()
     assert first.startswith('{"time": "2026-11-20T12:30:00.000Z", "event": "status", "provider": ')
     documented = [json.loads(line) for line in lines]
-    printed = json.loads(json.dumps([json_values.change_json(change) for change in CHANGES]))
+    printed = json.loads(json.dumps([change_json(change) for change in CHANGES]))
     assert [{"time": "2026-11-20T12:30:00.000Z", **line} for line in printed] == documented
 
 
@@ -252,13 +253,13 @@ def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
     assert first_column("| key |") == {*paths({**status(shm_daemon), **device})}
     kinds = [*CHANGES, Lost(Library("gone")), NameChanged(1, "other")]
     assert {type(change) for change in kinds} == {*get_args(Change)} - {Connected}
-    events = {json_values.change_json(change)["event"] for change in kinds}
+    events = {change_json(change)["event"] for change in kinds}
     assert first_column("| `event` |") == {"status", "unknown", "link", "exec"} | events
 
 
 def test_the_variables_of_commands_are_the_documented_ones() -> None:
-    changes = [{"time": "", **json_values.change_json(change)} for change in CHANGES]
-    link = json_values.link_change_json(LinkChanged(2, 1, True, 0), NAMES)
+    changes = [{"time": "", **change_json(change)} for change in CHANGES]
+    link = link_change_json(LinkChanged(2, 1, True, 0), NAMES)
     told = {"time": "", "state": "", "reason": "", "node_id": 1, "members": [1], "dropped": 0, "text": ""}
     found = {name for change in [*changes, link] for name in hook._variables({**told, "change": change})}
     rows = first_column("| variable |")

@@ -28,8 +28,9 @@ from ..types import (
     QuorumView,
 )
 from ..watch import watch_quorum
+from .change_json import change_json, link_change_json
 from .common import printable, utc_now
-from .json_values import change_json, error_json, link_change_json, status_json
+from .json_values import error_json, status_json
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,31 +6,19 @@ the cluster decides about values, never about keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CsError
 from ..explain import why_not_quorate
 from ..types import (
-    Change,
     ClusterStatus,
-    Connected,
     Device,
-    DeviceChanged,
-    ExpectedVotesChanged,
     InfoFlags,
     Link,
-    LinkChanged,
-    Lost,
     Margin,
     Member,
-    MembershipChanged,
-    NameChanged,
     NodeInfo,
-    NodeVotesChanged,
-    QuorumChanged,
     RingId,
-    VotesChanged,
 )
 
 
@@ -48,48 +36,6 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
         "members": [_member_json(member) for member in status.members],
         "qdevice": status.device and _device_json(status.device),
         "margin": status.margin and _margin_json(status.margin),
-    }
-
-
-def change_json(change: Change) -> dict[str, Any]:
-    """A line of `monitor`: `event` says what changed, the other keys how it is now."""
-    match change:
-        case Connected():
-            return {"event": "connected"}
-        case Lost():
-            return {"event": "lost", "error": error_json(change.error)}
-        case MembershipChanged():
-            return {
-                "event": "membership",
-                "ring_id": ring_json(change.ring_id),
-                "members": change.members,
-                "joined": change.joined,
-                "left": change.left,
-            }
-        case QuorumChanged():
-            return {"event": "quorum", "quorate": change.quorate}
-        case ExpectedVotesChanged():
-            return {"event": "expected_votes", "expected_votes": change.expected_votes}
-        case VotesChanged():
-            return {"event": "votes", **votes_json(change.info)}
-        case NodeVotesChanged():
-            return {"event": "node_votes", "node_id": change.node_id, "votes": change.votes}
-        case NameChanged():
-            return {"event": "name", "node_id": change.node_id, "name": change.name or None}
-        case DeviceChanged():
-            flags = flag_names(change.flags)
-            return {"event": "qdevice", "node_id": change.node_id, "name": change.name, "flags": flags}
-
-
-def link_change_json(change: LinkChanged, names: Mapping[int, str]) -> dict[str, Any]:
-    """A change of a link; `names` has what is known of nodes' names."""
-    return {
-        "event": "link",
-        "node_id": change.node_id,
-        "name": names.get(change.node_id) or None,
-        "link": change.number,
-        "connected": change.connected,
-        "times_down": change.times_down,
     }
 
 
