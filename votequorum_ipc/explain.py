@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from .types import ClusterStatus, ConfiguredNode, InfoFlags, NodeInfo, QuorumType
+from .types import ClusterStatus, ConfiguredNode, InfoFlags, Link, NodeInfo, QuorumType
 
 CONFIGURED_FLAGS: Final = (
     InfoFlags.TWONODE
@@ -77,6 +77,33 @@ def _device(info: NodeInfo) -> Iterator[str]:
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+# --- what looks wrong between nodes ---
+
+
+def connectivity_remarks(status: ClusterStatus, links: Iterable[Link]) -> list[str]:
+    """Where this node's links and its membership disagree, in sentences.
+
+    A node knows its own links only. That two other nodes do not hear each other shows here as a node that is
+    connected and is not a member.
+    """
+    members = {member.node_id for member in status.members}
+    connected: dict[int, bool] = {}
+    for link in links:
+        connected[link.node_id] = connected.get(link.node_id, False) or link.status.connected
+    names = {node.node_id: node.name for node in status.configured}
+    remarks = []
+    for node_id, hears in connected.items():
+        node = node_label(node_id, names.get(node_id, ""))
+        if hears and node_id not in members:
+            remarks.append(
+                f"{node} is connected, but not a member: it is joining, or it and another member do not hear "
+                "each other (see votequorum-ipc links there)"
+            )
+        elif not hears and node_id in members:
+            remarks.append(f"no link to {node} is connected, though it is a member: it is about to be lost")
+    return remarks
 
 
 # --- what in the configuration looks wrong ---

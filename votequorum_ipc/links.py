@@ -7,6 +7,7 @@ compares. A link that went down and came back between two questions is noticed b
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -142,13 +143,31 @@ class LinkWatcher:
         )
         self._before: dict[tuple[int, int], Link] = {}
 
+    async def read(
+        self, nodes: Sequence[ConfiguredNode]
+    ) -> tuple[tuple[Link, ...] | None, Statistics | None]:
+        """The links to the nodes of the node list, and what corosync has counted; None where it does not say.
+
+        It tells of links with the transport knet only.
+        """
+        links: tuple[Link, ...] | None = None
+        statistics: Statistics | None = None
+        with contextlib.suppress(CsError):
+            links = await self._ask(nodes)
+            if not links and len(nodes) > 1:
+                links = None
+        with contextlib.suppress(CsError):
+            statistics, counted = await self._stats.ask(lambda stats: read_statistics(stats, links or ()))
+            links = None if links is None else counted
+        return links, statistics
+
     async def changes(self, nodes: Sequence[ConfiguredNode]) -> list[LinkChanged]:
         """What has changed since the last call; at the first one, the links that are not connected.
 
         `nodes` are those of the node list. Raises `CsError` where the daemon does not tell; the next call
         then compares with the last answer. A restarted daemon has counted nothing, and its links begin down.
         """
-        links = await self._cfg.ask(lambda cfg: read_links(cfg, nodes))
+        links = await self._ask(nodes)
         _, links = await self._stats.ask(lambda stats: read_statistics(stats, links))
         before, self._before = self._before, {(link.node_id, link.number): link for link in links}
         return [
@@ -156,6 +175,9 @@ class LinkWatcher:
             for key, link in self._before.items()
             if (times := _times_down(before.get(key), link)) is not None
         ]
+
+    async def _ask(self, nodes: Sequence[ConfiguredNode]) -> tuple[Link, ...]:
+        return await self._cfg.ask(lambda cfg: read_links(cfg, nodes))
 
     async def aclose(self) -> None:
         """End the connections."""

@@ -16,10 +16,11 @@ from typing import Final, Self, TypeVar
 
 from .cfg import Cfg
 from .cmap import Cmap
-from .errors import CsError, Timeout
+from .errors import CsError, InvalidParam, Timeout
+from .follow import Follower
 from .ipc import sibling
 from .ipc.backend import current_time, move_on_after
-from .links import Reconnecting, Statistics, read_links, read_statistics
+from .links import LinkWatcher, Reconnecting, Statistics, read_links, read_statistics
 from .types import (
     ClusterStatus,
     ConfiguredNode,
@@ -147,3 +148,48 @@ class _Asking:
                 return answer
         self.done(service, error)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one node knew at one moment; the membership did not change while it was read."""
+
+    status: ClusterStatus
+    links: tuple[Link, ...] | None
+    """This node's links to every other configured node; None where they are unknown."""
+    statistics: Statistics | None
+
+
+async def read_moment(
+    address: str | os.PathLike[str] | None = None,
+    *,
+    link_seconds: float = 2.0,
+    server_uids: Collection[int] | None = None,
+) -> Moment:
+    """Connect, read the status and the links, and disconnect.
+
+    Arguments and errors are those of `cluster_status`. Links never keep the status from being told: they are
+    None where they do not come within `link_seconds`, or `address` leads to votequorum only.
+    """
+    links: LinkWatcher | None = None
+    with contextlib.suppress(InvalidParam):
+        links = LinkWatcher(address, server_uids=server_uids)
+    follower = await Follower.connect(address, server_uids, lambda _: None)
+    try:
+        for _ in range(_MOMENT_ATTEMPTS):
+            status = await follower.read()
+            told: tuple[tuple[Link, ...] | None, Statistics | None] = None, None
+            if links is not None:
+                with move_on_after(link_seconds):
+                    told = await links.read(status.configured)
+            if not follower.drain():
+                return Moment(status, *told)
+        return Moment(await follower.read(), None, None)
+    finally:
+        await follower.aclose()
+        if links is not None:
+            await links.aclose()
+
+
+_MOMENT_ATTEMPTS: Final = 5
+"""How often status and links are read until the membership stays the same meanwhile."""

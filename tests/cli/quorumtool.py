@@ -38,6 +38,7 @@ OURS_ALONE = ("Date:", "Reason:", "Margin:")
 
 def words(text: str) -> list[list[str]]:
     """The lines of a status that must be the same for people, as lists of words."""
+    text = re.split("\n(?:Link|Totem) information\n", text)[0]
     return [line.split() for line in text.rstrip().splitlines() if not line.startswith(OURS_ALONE)]
 
 

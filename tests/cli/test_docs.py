@@ -22,7 +22,9 @@ from votequorum_ipc.cli.app import COMMANDS
 from votequorum_ipc.cli.change_json import change_json, link_change_json
 from votequorum_ipc.cli.change_text import change_text, line
 from votequorum_ipc.cli.tables import print_status
+from votequorum_ipc.links import Statistics
 from votequorum_ipc.margin import margin
+from votequorum_ipc.overview import Moment
 from votequorum_ipc.types import (
     Change,
     ClusterStatus,
@@ -40,6 +42,8 @@ from votequorum_ipc.types import (
     NameChanged,
     NodeVotesChanged,
     QuorumChanged,
+    SchedulingMiss,
+    TotemStatistics,
     VotesChanged,
 )
 
@@ -86,6 +90,24 @@ STATUS = ClusterStatus(
     info=WITH_DEVICE,
     margin=margin({member.node_id: member.info for member in MEMBERS if member.info}, 1),
 )
+LINKS = [
+    Link(
+        2,
+        0,
+        LinkStatus(True, True, False, 1446, "192.0.2.1", "192.0.2.2"),
+        LinkStatistics(209, 341, 1, 1, 90, 90, 0),
+    ),
+    Link(
+        2,
+        1,
+        LinkStatus(True, False, False, 0, "198.51.100.1", "198.51.100.2"),
+        LinkStatistics(0, 0, 2, 1, 90, 83, 0),
+    ),
+]
+TOTEM = TotemStatistics(1, 0, 0, 0, 0, 2, 0, 333, 0, 0)
+MISSES = (SchedulingMiss(1795091400000, 812.5),)
+LISTED_ALL = tuple(ConfiguredNode(node, name, f"192.0.2.{node}") for node, name in NAMES.items())
+MOMENT = Moment(replace(STATUS, configured=LISTED_ALL), tuple(LINKS), Statistics(TOTEM, MISSES))
 CHANGES: list[Change] = [
     MembershipChanged(RingId(1, 0x11), (1,), (), (2, 3)),
     QuorumChanged(False),
@@ -108,29 +130,15 @@ def the_samples_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_of_status_is_the_documented_one(capsys: pytest.CaptureFixture[str]) -> None:
-    print_status(STATUS)
+    print_status(MOMENT)
     assert capsys.readouterr().out == BLOCKS["votequorum-ipc status"]
 
 
 def test_the_json_of_status_is_the_documented_one() -> None:
     documented = json.loads(BLOCKS["votequorum-ipc status --json | python3 -m json.tool"])
-    assert {"time": documented["time"], **json_values.status_json(STATUS)} == documented
+    assert {"time": documented["time"], **json_values.moment_json(MOMENT)} == documented
 
 
-LINKS = [
-    Link(
-        2,
-        0,
-        LinkStatus(True, True, False, 1446, "192.0.2.1", "192.0.2.2"),
-        LinkStatistics(209, 341, 1, 1, 90, 90, 0),
-    ),
-    Link(
-        2,
-        1,
-        LinkStatus(True, False, False, 0, "198.51.100.1", "198.51.100.2"),
-        LinkStatistics(0, 0, 2, 1, 90, 83, 0),
-    ),
-]
 LISTED = replace(STATUS, configured=(ConfiguredNode(1, "alpha", ""), ConfiguredNode(2, "beta", "")))
 
 
@@ -171,7 +179,7 @@ def test_the_json_of_links_is_the_documented_one() -> None:
 
 
 def test_the_lines_of_monitor_are_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    print_status(STATUS)
+    print_status(MOMENT)
     print()
     for change in CHANGES:
         print(line(change_text(change, NAMES)))
@@ -249,7 +257,7 @@ def test_the_session_of_serve_is_the_documented_one(worker_id: str) -> None:
 
 
 def test_the_tables_of_keys_and_events_are_complete(shm_daemon: Daemon) -> None:
-    device = {"qdevice": json_values.status_json(STATUS)["qdevice"]}
+    device = {key: json_values.moment_json(MOMENT)[key] for key in ("qdevice", "links", "scheduling_misses")}
     assert first_column("| key |") == {*paths({**status(shm_daemon), **device})}
     kinds = [*CHANGES, Lost(Library("gone")), NameChanged(1, "other")]
     assert {type(change) for change in kinds} == {*get_args(Change)} - {Connected}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import StartCluster, StartDaemon
 from tests.real.cluster import Cluster
@@ -13,9 +16,11 @@ from tests.real.daemon import Daemon
 from tests.real.waiting import eventually
 from votequorum_ipc import ClusterStatus, QuorumType, RingId
 from votequorum_ipc.cli import links as command
-from votequorum_ipc.types import ConfiguredNode, Link, LinkStatistics, LinkStatus
+from votequorum_ipc.cli import tables
+from votequorum_ipc.explain import connectivity_remarks
+from votequorum_ipc.types import ConfiguredNode, Link, LinkStatistics, LinkStatus, Member
 
-from .command import ENVIRONMENT, Line, votequorum_ipc
+from .command import ENVIRONMENT, Line, Monitor, status, votequorum_ipc
 
 PAIR = Config(nodes=(Node(1, second_link=True), Node(2, second_link=True)), totem={"token": 5000})
 
@@ -113,15 +118,66 @@ STATUS = ClusterStatus(
     node_id=1,
     ring_id=RingId(1, 5),
     quorate=True,
-    members=(),
+    members=(Member(1, "alpha", True, None), Member(2, "", False, None)),
     info=None,
-    configured=(ConfiguredNode(1, "alpha", ""), ConfiguredNode(2, "", "")),
+    configured=(ConfiguredNode(1, "alpha", ""), ConfiguredNode(2, "", ""), ConfiguredNode(3, "gamma", "")),
 )
 
 
+def link(node_id: int, connected: bool, statistics: LinkStatistics | None = None) -> Link:
+    return Link(node_id, 0, LinkStatus(True, connected, False, 0, "192.0.2.1", "192.0.2.2"), statistics)
+
+
 def test_unknown_figures_are_shown_as_unknown() -> None:
-    status = LinkStatus(True, True, False, 0, "192.0.2.1", "192.0.2.2")
-    assert command._figures(Link(2, 0, status, None)) == ("?", "?", "?", "?")
+    assert tables.link_figures(link(2, True)) == ("?", "?", "?", "?")
     silent = LinkStatistics(0, 0, 1, 0, 4, 1, 0)
-    assert command._figures(Link(2, 0, status, silent)) == ("?", "?", "1", "3")
-    assert command._name(2, STATUS) == "node 2"
+    assert tables.link_figures(link(2, True, silent)) == ("?", "?", "1", "3")
+
+
+def test_a_node_without_a_name_is_shown_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    command.print_links(STATUS, [link(2, True)])
+    assert capsys.readouterr().out.splitlines()[1].startswith("node 2  yes")
+
+
+@pytest.mark.parametrize(
+    ("links", "remark"),
+    [
+        ([link(2, True)], None),
+        ([link(2, False)], "no link to node 2 is connected, though it is a member"),
+        ([link(2, False), link(2, True)], None),
+        ([link(3, False)], None),
+        ([link(3, True)], "gamma is connected, but not a member: it is joining, or it and another member"),
+    ],
+)
+def test_links_and_a_membership_that_disagree_are_remarked_on(links: list[Link], remark: str | None) -> None:
+    remarks = connectivity_remarks(STATUS, links)
+    assert len(remarks) == (remark is not None)
+    assert all(each.startswith(remark or "") for each in remarks)
+
+
+def test_status_and_monitor_show_the_links_and_what_was_counted(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    pair = start_cluster(PAIR)
+    links(pair[1], True, True)
+    shape = status(pair[1])
+    listed = json.loads(votequorum_ipc(pair[1], "links", "--json").stdout)["links"]
+    fixed = ("node_id", "name", "member", "link", "connected", "mtu", "local", "remote")
+    assert [[shown[key] for key in fixed] for shown in shape["links"]] == [
+        [shown[key] for key in fixed] for shown in listed
+    ]
+    counted = statistics(pair[1])
+    lost = sum(int(value) for key, value in counted.items() if key.endswith("_token_lost"))
+    assert shape["totem"]["token_losses"] == lost
+    assert (shape["totem"]["retransmits"], shape["remarks"]) == (int(counted["stats.srp.mcast_retx"]), [])
+    text = votequorum_ipc(pair[1], "status").stdout
+    assert "\nLink information\n" in text
+    assert f"\nToken losses:     {lost}\n" in text
+    with Monitor(pair[1], tmp_path) as monitor:
+        assert [each["connected"] for each in monitor.lines()[0]["links"]] == [True, True]
+        cut_second_link(pair)
+        down = monitor.wait_for("link", connected=False)
+        assert (down["node_id"], down["name"], down["link"]) == (2, "node2", 1)
+        pair[2].run(["ip", "address", "add", "198.51.100.2/24", "dev", "eth0"], check=True)
+        up = monitor.wait_for("link", connected=True)
+        assert (up["node_id"], up["link"]) == (2, 1)

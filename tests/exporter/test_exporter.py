@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from tests.cli.command import COMMAND, ENVIRONMENT, without_daemon
 from tests.conftest import StartCluster
 from tests.real.config import Config, Node
 from tests.real.waiting import DEADLINE, eventually
+from votequorum_ipc import TryAgain
 from votequorum_ipc.exporter.collector import CorosyncCollector, registry_of
 from votequorum_ipc.overview import Observer, Overview
 from votequorum_ipc.testing import DeviceConfig, simulated_cluster
@@ -201,3 +203,16 @@ def _check_metrics(text: str) -> None:
 def _served(address: str) -> str:
     with exporter("--address", address) as url:
         return text_of(url)
+
+
+async def test_without_cfg_no_link_is_said_to_be_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuses(*_: object) -> NoReturn:
+        raise TryAgain("not now")
+
+    async with simulated_cluster(nodes=2) as cluster, Observer(cluster.address(1)) as observer:
+        assert value(_metrics_of(await observer.read()), "ring_errors") == 0
+        monkeypatch.setattr("votequorum_ipc.overview.read_links", refuses)
+        scrape = _metrics_of(await observer.read())
+    assert value(scrape, "ring_errors") is None
+    assert value(scrape, "service_up", service="cfg") == 0
+    assert value(scrape, "quorate") == 1

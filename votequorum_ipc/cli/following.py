@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..errors import Access, CsError, InvalidParam, Security
-from ..links import LinkWatcher
+from ..links import LinkWatcher, Statistics
+from ..overview import Moment
 from ..types import (
     Change,
     ClusterStatus,
     ConfiguredNode,
     Connected,
+    Link,
     LinkChanged,
     Lost,
     QuorumState,
@@ -30,13 +32,16 @@ from ..types import (
 from ..watch import watch_quorum
 from .change_json import change_json, link_change_json
 from .common import printable, utc_now
-from .json_values import error_json, status_json
+from .json_values import error_json, moment_json
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 LINK_SECONDS: Final = 2.0
 """How often links are asked for, as corosync announces nothing about them."""
+
+_LINK_PATIENCE: Final = 0.5
+"""How long the state waits for links, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Notice:
     """As JSON has it; its key "event" says what it is."""
     text: Callable[[], Text]
     """The line for people."""
-    status: ClusterStatus | None = None
+    moment: Moment | None = None
     """Everything, where the notice is of the whole state."""
     time: str = field(default_factory=utc_now)
 
@@ -75,14 +80,23 @@ class Following:
         self._names: dict[int, str] = {}
         """Also of nodes that have left."""
         self._nodes: tuple[ConfiguredNode, ...] = ()
+        self._links: LinkWatcher | None = None
+        """None where the address leads to votequorum only."""
+        with contextlib.suppress(InvalidParam):
+            self._links = LinkWatcher(address)
+        self._link_lock = trio.Lock()
 
     async def run(self) -> None:
         """Follow until cancelled. Raises `Access` and `Security`, as waiting would not help."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow_quorum)
-            with contextlib.suppress(InvalidParam):  # the address leads to votequorum only
-                links = LinkWatcher(self._address)
-                nursery.start_soon(self._follow_links, links)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow_quorum)
+                if self._links is not None:
+                    nursery.start_soon(self._follow_links, self._links)
+        finally:
+            if self._links is not None:
+                with trio.CancelScope(shield=True):
+                    await self._links.aclose()
 
     async def now(self) -> QuorumView:
         """The state, asked for after this call. The changes up to then have been told."""
@@ -106,11 +120,11 @@ class Following:
                         continue
                 if isinstance(view.error, Access | Security):
                     raise view.error
-                self._take_view(view)
+                await self._take_view(view)
                 for asker in askers:
                     asker.set()
 
-    def _take_view(self, view: QuorumView) -> None:
+    async def _take_view(self, view: QuorumView) -> None:
         before, self._view = self._view, view
         known = before is not None and before.status is not None
         self._names |= {member.node_id: member.name or member.address for member in view.members}
@@ -121,21 +135,28 @@ class Following:
             if not isinstance(change, Connected):
                 self._take(self._changed(change))
         if view.status is not None and not known:
-            self._take(_whole_state(view.status))
+            self._take(_whole_state(await self._moment(view.status)))
         elif view.error is not None and known and not _tells_loss(view):
             self._take(_unknown(view.error))
 
+    async def _moment(self, status: ClusterStatus) -> Moment:
+        """The status with the links, if they come at once."""
+        told: tuple[tuple[Link, ...] | None, Statistics | None] = None, None
+        if self._links is not None:
+            with trio.move_on_after(_LINK_PATIENCE):
+                async with self._link_lock:
+                    told = await self._links.read(status.configured)
+        return Moment(status, *told)
+
     async def _follow_links(self, links: LinkWatcher) -> None:
-        try:
-            while True:
-                # Whether corosync answers at all is told with quorum.
-                with contextlib.suppress(CsError), trio.move_on_after(self._patience):
-                    for change in await links.changes(self._nodes):
-                        self._take(self._link_changed(change))
-                await trio.sleep(LINK_SECONDS)
-        finally:
-            with trio.CancelScope(shield=True):
-                await links.aclose()
+        while True:
+            # Whether corosync answers at all is told with quorum.
+            with contextlib.suppress(CsError), trio.move_on_after(self._patience):
+                async with self._link_lock:
+                    changes = await links.changes(self._nodes)
+                for change in changes:
+                    self._take(self._link_changed(change))
+            await trio.sleep(LINK_SECONDS)
 
     def _changed(self, change: Change) -> Notice:
         def text() -> Text:
@@ -158,13 +179,13 @@ def _tells_loss(view: QuorumView) -> bool:
     return bool(view.changes) and isinstance(view.changes[-1], Lost)
 
 
-def _whole_state(status: ClusterStatus) -> Notice:
+def _whole_state(moment: Moment) -> Notice:
     def text() -> Text:
         from rich.text import Text
 
-        return Text("quorum known: " + ("quorate" if status.quorate else "not quorate"))
+        return Text("quorum known: " + ("quorate" if moment.status.quorate else "not quorate"))
 
-    return Notice({"event": "status", **status_json(status)}, text, status)
+    return Notice({"event": "status", **moment_json(moment)}, text, moment)
 
 
 def _unknown(error: CsError) -> Notice:

@@ -6,10 +6,10 @@ the cluster decides about values, never about keys.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CsError
-from ..explain import why_not_quorate
+from ..explain import connectivity_remarks, why_not_quorate
 from ..types import (
     ClusterStatus,
     Device,
@@ -19,7 +19,11 @@ from ..types import (
     Member,
     NodeInfo,
     RingId,
+    TotemStatistics,
 )
+
+if TYPE_CHECKING:
+    from ..overview import Moment
 
 
 def status_json(status: ClusterStatus) -> dict[str, Any]:
@@ -36,6 +40,28 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
         "members": [_member_json(member) for member in status.members],
         "qdevice": status.device and _device_json(status.device),
         "margin": status.margin and _margin_json(status.margin),
+    }
+
+
+def moment_json(moment: Moment) -> dict[str, Any]:
+    """`status`, with links and what corosync has counted; null where that is unknown."""
+    status, links, statistics = moment.status, moment.links, moment.statistics
+    misses = None if statistics is None else [miss._asdict() for miss in statistics.scheduling_misses]
+    return {
+        **status_json(status),
+        "links": None if links is None else [link_json(link, status) for link in links],
+        "remarks": connectivity_remarks(status, links or ()),
+        "totem": statistics and statistics.totem and _totem_json(statistics.totem),
+        "scheduling_misses": misses,
+    }
+
+
+def _totem_json(totem: TotemStatistics) -> dict[str, Any]:
+    return {
+        "token_losses": totem.token_losses,
+        "retransmits": totem.mcast_retx,
+        "consensus_timeouts": totem.consensus_timeouts,
+        "mtt_rx_token": totem.mtt_rx_token,
     }
 
 

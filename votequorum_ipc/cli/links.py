@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 
 from ..errors import NotSupported
+from ..explain import connectivity_remarks
 from ..overview import Observer, Overview
 from ..types import ClusterStatus, Link
 from .common import (
@@ -64,6 +65,7 @@ def links_json(status: ClusterStatus, links: Sequence[Link]) -> dict[str, Any]:
         "node_id": status.node_id,
         "connected": all(link.status.connected for link in links),
         "links": [link_json(link, status) for link in links],
+        "remarks": connectivity_remarks(status, links),
     }
 
 
@@ -72,57 +74,11 @@ def print_links(status: ClusterStatus, links: Sequence[Link]) -> None:
     if not links:
         click.echo("No other node is configured, so there are no links.")
         return
-    from rich.table import Table
-    from rich.text import Text
+    from .tables import console, link_table
 
-    from .tables import console
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for heading, side in _COLUMNS.items():
-        table.add_column(heading, justify=side, overflow="fold")
-    members = {member.node_id for member in status.members}
-    for link in links:
-        connected = Text("yes", "green") if link.status.connected else Text("no", "bold red")
-        table.add_row(
-            _name(link.node_id, status),
-            "yes" if link.node_id in members else "no",
-            str(link.number),
-            connected,
-            *_figures(link),
-            printable(link.status.src_ipaddr),
-            printable(link.status.dst_ipaddr),
-        )
     out = console()
     with out.capture() as captured:
-        out.print(table)
+        out.print(link_table(status, links))
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
-
-
-_COLUMNS: Final[dict[str, Literal["left", "right"]]] = {
-    "Node": "left",
-    "Member": "left",
-    "Link": "right",
-    "Connected": "left",
-    "Latency": "right",
-    "MTU": "right",
-    "Down": "right",
-    "Lost": "right",
-    "Local": "left",
-    "Remote": "left",
-}
-"""The headings, and to which side their cells are aligned."""
-
-
-def _name(node_id: int, status: ClusterStatus) -> str:
-    names = {node.node_id: node.name for node in status.configured}
-    return printable(names.get(node_id) or "") or f"node {node_id}"
-
-
-def _figures(link: Link) -> tuple[str, str, str, str]:
-    """Latency, MTU, how often it was down, and lost heartbeats; "?" where that is not known."""
-    statistics = link.statistics
-    mtu = str(link.status.mtu or "?")
-    if statistics is None:
-        return "?", mtu, "?", "?"
-    latency = f"{statistics.latency_ave / 1000:.1f} ms" if statistics.latency_ave else "?"
-    return latency, mtu, str(statistics.down_count), str(statistics.lost_pings)
+    for remark in connectivity_remarks(status, links):
+        click.echo(printable(remark))

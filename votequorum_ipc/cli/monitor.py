@@ -154,10 +154,10 @@ class _TextPrinter(_Printer):
         from .change_text import line
         from .tables import status_text
 
-        if notice.status is None:
+        if notice.moment is None:
             self._write(line(notice.text()))
         else:
-            self._write(status_text(notice.status) + "\n")
+            self._write(status_text(notice.moment) + "\n")
 
     def ran(self, notice: Notice, outcome: Outcome) -> None:
         from rich.text import Text

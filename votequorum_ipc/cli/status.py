@@ -11,13 +11,16 @@ from typing import Final
 
 import click
 
-from ..follow import cluster_status
+from ..overview import read_moment
 from ..types import ClusterStatus, QuorumType
 from .common import DEFAULT_TIMEOUT, FAILED, options, print_json, run_without_loop, timeout_option, utc_now
-from .json_values import status_json
+from .json_values import moment_json
 
 NOT_QUORATE: Final = 2
 """The exit code for a node without quorum, as corosync-quorumtool has it."""
+
+_LINK_SHARE: Final = 0.2
+"""The part of `--timeout` that links may take: they must not cost the answer about quorum."""
 
 _RESOLVE_SECONDS: Final = 1.0
 """How long name servers may take, for all members together."""
@@ -29,14 +32,16 @@ _RESOLVE_SECONDS: Final = 1.0
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:
     """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if that cannot be known."""
-    status = run_without_loop(cluster_status(address), as_json=as_json, timeout=timeout)
+    moment = run_without_loop(
+        read_moment(address, link_seconds=_LINK_SHARE * timeout), as_json=as_json, timeout=timeout
+    )
     if as_json:
-        print_json({"time": utc_now(), **status_json(status)})
+        print_json({"time": utc_now(), **moment_json(moment)})
     else:
         from .tables import print_status
 
-        print_status(with_resolved_names(status))
-    context.exit(exit_code(status))
+        print_status(replace(moment, status=with_resolved_names(moment.status)))
+    context.exit(exit_code(moment.status))
 
 
 def exit_code(status: ClusterStatus) -> int:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..explain import why_not_quorate
-from ..types import QDEVICE_NODEID, ClusterStatus, Device, InfoFlags, Member, NodeInfo, QuorumType
+from ..explain import connectivity_remarks, node_label, why_not_quorate
+from ..types import QDEVICE_NODEID, ClusterStatus, Device, InfoFlags, Link, Member, NodeInfo, QuorumType
 from .common import printable
+
+if TYPE_CHECKING:
+    from ..overview import Moment
 
 _PIPE_WIDTH: Final = 1000
 """Columns without a terminal: nothing is wrapped or cut for a program that reads it."""
@@ -50,17 +53,22 @@ def console() -> Console:
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def print_status(status: ClusterStatus) -> None:
-    """Print everything that `corosync-quorumtool -s` would."""
-    click.echo(status_text(status))
+def print_status(moment: Moment) -> None:
+    """Print everything that `corosync-quorumtool -s` would, and the links."""
+    click.echo(status_text(moment))
 
 
-def status_text(status: ClusterStatus) -> str:
+def status_text(moment: Moment) -> str:
     """What `print_status` prints."""
+    status = moment.status
     sections = [("Quorum information", _figures(_quorum_rows(status)))]
     if status.info is not None:
         sections.append(("Votequorum information", _figures(_votequorum_rows(status.info))))
     sections.append(("Membership information", _member_table(status)))
+    if moment.links:
+        sections.append(("Link information", link_table(status, moment.links)))
+    if rows := [*_counted_rows(moment)]:
+        sections.append(("Totem information", _figures(rows)))
     out = console()
     with out.capture() as captured:
         for title, body in sections:
@@ -125,6 +133,63 @@ def _member_table(status: ClusterStatus) -> Table:
     if status.device:
         table.add_row(str(QDEVICE_NODEID), *_device_cells(status.device))
     return table
+
+
+def _counted_rows(moment: Moment) -> Rows:
+    """What corosync has counted since its start, and what does not fit together."""
+    if moment.statistics is not None and (totem := moment.statistics.totem) is not None:
+        yield "Token losses:", str(totem.token_losses)
+        yield "Retransmits:", str(totem.mcast_retx)
+    if moment.statistics is not None and (misses := moment.statistics.scheduling_misses):
+        worst = max(miss.delay for miss in misses)
+        yield "Not scheduled:", Text(f"{len(misses)} times lately, for {worst:.0f} ms at most", "yellow")
+    for remark in connectivity_remarks(moment.status, moment.links or ()):
+        yield "Remark:", Text(printable(remark), "yellow")
+
+
+LINK_COLUMNS: Final[dict[str, Literal["left", "right"]]] = {
+    "Node": "left",
+    "Member": "left",
+    "Link": "right",
+    "Connected": "left",
+    "Latency": "right",
+    "MTU": "right",
+    "Down": "right",
+    "Lost": "right",
+    "Local": "left",
+    "Remote": "left",
+}
+"""The headings of links, and to which side their cells are aligned."""
+
+
+def link_table(status: ClusterStatus, links: Iterable[Link]) -> Table:
+    """A line for each link."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for heading, side in LINK_COLUMNS.items():
+        table.add_column(heading, justify=side, overflow="fold")
+    members = {member.node_id for member in status.members}
+    names = {node.node_id: node.name for node in status.configured}
+    for link in links:
+        table.add_row(
+            printable(node_label(link.node_id, names.get(link.node_id, ""))),
+            "yes" if link.node_id in members else "no",
+            str(link.number),
+            Text("yes", "green") if link.status.connected else Text("no", "bold red"),
+            *link_figures(link),
+            printable(link.status.src_ipaddr),
+            printable(link.status.dst_ipaddr),
+        )
+    return table
+
+
+def link_figures(link: Link) -> tuple[str, str, str, str]:
+    """Latency, MTU, how often it was down, and lost heartbeats; "?" where that is not known."""
+    statistics = link.statistics
+    mtu = str(link.status.mtu or "?")
+    if statistics is None:
+        return "?", mtu, "?", "?"
+    latency = f"{statistics.latency_ave / 1000:.1f} ms" if statistics.latency_ave else "?"
+    return latency, mtu, str(statistics.down_count), str(statistics.lost_pings)
 
 
 def _vote_cells(member: Member, status: ClusterStatus) -> list[str]:
