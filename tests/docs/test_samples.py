@@ -15,7 +15,7 @@ from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-PAGES = [*(ROOT / "docs" / "tutorial").glob("*.md")]
+PAGES = [*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
 PRINTED = re.compile(r"```python\n((?:(?!```).)*)```(?:(?!```).)*```text\n((?:(?!```).)*)```", re.DOTALL)
 
 
@@ -50,9 +50,14 @@ def test_a_program_prints_what_the_page_says(sample: Sample) -> None:
 def test_each_program_passes_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     names = []
-    for sample in SAMPLES:
-        names.append(f"{sample.name.replace('-', '_')}.py")
-        (tmp_path / names[-1]).write_text(sample.program)
+    for page in PAGES:
+        for number, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+            names.append(f"{page.stem.replace('-', '_')}_{number}.py")
+            (tmp_path / names[-1]).write_text(program)
+    # The two halves of one guide: a program, and its test.
+    (tmp_path / "test_your_program_1.py").write_text(
+        "from test_your_program_0 import may_write\n" + (tmp_path / "test_your_program_1.py").read_text()
+    )
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file="),
