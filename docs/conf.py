@@ -21,6 +21,7 @@ from votequorum_ipc import __version__
 warnings.filterwarnings("ignore", message="It looks like `register_random`")
 sys.path.insert(0, str(Path(__file__).parent / "_site"))
 
+from code_links import link_code  # noqa: E402
 from command_pages import command_pages, write_command_pages  # noqa: E402 - it is beside this file
 
 project = "votequorum_ipc"
@@ -108,4 +109,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", lambda _app: write_command_pages(for_man=FOR_MAN))
     app.add_lexer("mermaid", TextLexer)
     app.connect("autodoc-process-docstring", _to_restructured_text)
+    if not FOR_MAN:
+        app.connect("doctree-resolved", link_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,11 @@ from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-PAGES = [*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md")]
+PAGES = [
+    *(ROOT / "docs" / "tutorial").glob("*.md"),
+    *(ROOT / "docs" / "howto").glob("*.md"),
+    ROOT / "docs" / "reference" / "c-api.md",
+]
 PRINTED = re.compile(r"```python\n((?:(?!```).)*)```(?:(?!```).)*```text\n((?:(?!```).)*)```", re.DOTALL)
 
 
