@@ -27,7 +27,7 @@ from . import types
 from .cmap import Cmap
 from .errors import CsError, InvalidParam, Library, MessageError, NotExist, TryAgain
 from .handle import Handle
-from .ipc import Address, sibling, wait_for_any
+from .ipc import Address, let_servers_end, sibling, wait_for_any
 from .ipc.address import KNOWN_SERVICES
 from .ipc.backend import sleep
 from .ipc.handshake import nothing_listens
@@ -195,7 +195,10 @@ class Follower:
 
     async def aclose(self) -> None:
         """End the connections."""
-        await self._connections.aclose()
+        try:
+            await let_servers_end([handle.connection for handle in self._handles()])
+        finally:
+            await self._connections.aclose()
 
     def _handles(self) -> list[Handle[Any]]:
         return [handle for handle in (self._quorum, self._votequorum, self._cmap) if handle is not None]

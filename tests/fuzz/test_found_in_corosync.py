@@ -22,15 +22,20 @@ from tests.real.daemon import Daemon
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
 
-ATTEMPTS = 20
-"""Some depend on who is faster."""
-
 OUTCOMES = {
     "dies": (Died,),
     "hangs": (Hung,),
     "dies or hangs": (Died, Hung),
     "refuses": (Refused,),
 }
+ATTEMPTS = {
+    "answer_to_another_client": 20,  # decided by who is faster; a busy machine lost 8 of 8
+    "truncated_file": 8,  # decided by whether corosync touches the file before it is cut
+    "cmap_get_length_overflow": 8,  # heap corruption, which depends on how the heap was used before
+    "message_longer_than_the_buffer": 8,
+    "small_messages": 8,
+}
+"""How often to try what depends on chance, each with its reason. The others must happen at once."""
 
 
 def findings() -> Iterator[tuple[ModuleType, str]]:
@@ -49,7 +54,7 @@ def test_what_a_reproducer_says_happens(
 ) -> None:
     daemon = start_daemon(Config(transport="shm" if transport == "shm" else "socket"))
     session = Corosync(daemon, daemon.directory)
-    for _ in range(ATTEMPTS):
+    for _ in range(ATTEMPTS.get(finding.__name__.rpartition(".")[2], 1)):
         if failure := session.try_out(finding.STEPS):
             break
         session.restart()

@@ -32,11 +32,8 @@ PLAN: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/reliability/test_watch.py",
     ),
     "ipc/exchange.py": (
-        "tests/ipc",
-        "tests/client",
-        "tests/reliability/test_event_limit.py",
-        "tests/reliability/test_daemon_ends.py",
-        "tests/reliability/test_cancel_everywhere.py",
+        "tests/ipc/test_exchange.py",
+        "tests/ipc/test_requests.py",
     ),
     "ipc/waiting.py": (
         "tests/ipc",

@@ -8,7 +8,7 @@ tasks, and `backend` is what all of them need of trio, asyncio, or a program wit
 from __future__ import annotations
 
 from .address import Address, sibling
-from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect, wait_for_any
+from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect, let_servers_end, wait_for_any
 from .exchange import EVENT_LIMIT
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Address",
     "Connection",
     "connect",
+    "let_servers_end",
     "sibling",
     "wait_for_any",
 ]

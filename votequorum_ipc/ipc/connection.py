@@ -81,6 +81,7 @@ class Connection:
         self._thread = get_ident()
         self._closed: CsError | None = None
         """What calls raise since this was closed."""
+        self._server_had_time_to_end = False
         self._readiness: Readiness | None = None
         _open_here[self] = (setup.socket, transport)
 
@@ -123,7 +124,7 @@ class Connection:
             self._check_usable()
         call = self._prepared(message, response_size, deferred, undo)
         try:
-            exchange.unsent.append(call)
+            exchange.add(call)
             self._send_unless_driven()
             # With no other task waiting it drives at once, as it would from `_wait`.
             await (self._drive(call) if waiting.driver is None else self._wait(call))
@@ -153,7 +154,8 @@ class Connection:
             await self._backend.checkpoint()
             return []
         try:
-            self._exchange.unsent.extend(calls)
+            for call in calls:
+                self._exchange.add(call)
             self._send_unless_driven()
             # In most cases the last answer comes last.
             await self._wait(calls[-1])
@@ -177,7 +179,7 @@ class Connection:
         call = self._prepared(message, 0)
         call.one_way, call.cost = True, 0
         try:
-            self._exchange.unsent.append(call)
+            self._exchange.add(call)
             self._send_unless_driven()
             await self._wait(call)
         except BaseException:
@@ -306,12 +308,10 @@ class Connection:
         """
         if self._closed is None:
             self._check_ours()
-            self._look()
-            server_dead = False
-            if isinstance(self._exchange.error, Library):
-                with self._backend.move_on_after(INFINITY, shield=True):
-                    server_dead = await self._server_died()
-            self._close(server_dead)
+            try:
+                await let_servers_end([self])
+            finally:
+                self._close(server_dead=self._is_lost and self._server_is_dead())
         await self._backend.checkpoint()
 
     async def __aenter__(self) -> Connection:
@@ -332,8 +332,7 @@ class Connection:
         finally:
             # Also where the warning is an error.
             self._look()
-            lost = isinstance(self._exchange.error, Library)
-            self._close(server_dead=lost and self._server_is_dead())
+            self._close(server_dead=self._is_lost and self._server_is_dead())
 
     def __repr__(self) -> str:
         state = "closed" if self._closed is not None else "lost" if self._exchange.error else "open"
@@ -358,8 +357,7 @@ class Connection:
         try:
             # A turn for the others, and time for the daemon.
             await self._backend.give_way()
-            if exchange.unsent:
-                exchange.send()
+            exchange.send()
             exchange.receive()
             if not waiter.ready and exchange.unanswered and not waiting.parked:
                 self._spin.until_ready(waiter, exchange)
@@ -446,15 +444,16 @@ class Connection:
 
     # --- the end ---
 
-    async def _server_died(self) -> bool:
-        """Whether the daemon's process is gone, so that its files are ours to remove."""
-        for _ in range(_DEATH_CHECKS):
-            if self._server_is_dead():
-                return True
-            await self._backend.sleep(_DEATH_CHECK_DELAY)
-        return self._server_is_dead()
+    @property
+    def _is_lost(self) -> bool:
+        return isinstance(self._exchange.error, Library)
+
+    @property
+    def _server_may_be_ending(self) -> bool:
+        return not self._server_had_time_to_end and self._is_lost and not self._server_is_dead()
 
     def _server_is_dead(self) -> bool:
+        """Whether the daemon's process is gone, so that its files are ours to remove."""
         if not self.server_pid:
             # Without a pid libqb's client removes the files whenever the connection was lost.
             return True
@@ -539,6 +538,24 @@ async def wait_for_any(connections: Sequence[Connection], seconds: float = INFIN
     with backend.move_on_after(seconds):
         await backend.wait_for_any(connections)
     return any(connection.has_news() for connection in connections)
+
+
+async def let_servers_end(connections: Sequence[Connection]) -> None:
+    """Wait until the daemons of lost connections are gone, for at most 30 ms, so that `aclose` does not.
+
+    For closing several connections to one daemon: they wait together. Shielded from cancellation.
+    """
+    ours = [connection for connection in connections if connection._closed is None]
+    for connection in ours:
+        connection._look()
+    backend = current()
+    with backend.move_on_after(INFINITY, shield=True):
+        for _ in range(_DEATH_CHECKS):
+            if not any(connection._server_may_be_ending for connection in ours):
+                break
+            await backend.sleep(_DEATH_CHECK_DELAY)
+    for connection in ours:
+        connection._server_had_time_to_end = True
 
 
 async def connect(

@@ -92,7 +92,8 @@ class Exchange:
 
     def __init__(self, transport: Transport, wake: Callable[[Waiter], None]) -> None:
         """`wake` is called for each waiter that has become `ready`."""
-        self.unsent: collections.deque[PendingCall] = collections.deque()
+        self._unsent: collections.OrderedDict[PendingCall, None] = collections.OrderedDict()
+        """In the order of sending; any can be taken out at once, as when thousands of tasks are cancelled."""
         self.unanswered: collections.deque[PendingCall] = collections.deque()
         self.events: collections.deque[bytes] = collections.deque()
         self._event_bytes = 0
@@ -108,9 +109,13 @@ class Exchange:
         self._wake = wake
         self._room = transport.response_room
 
+    def add(self, call: PendingCall) -> None:
+        """Queue a call. It is not sent yet."""
+        self._unsent[call] = None
+
     def send(self) -> None:
         """Send what may be sent."""
-        if self.error is None and self.unsent:
+        if self.error is None and self._unsent:
             self._guarded(self._send)
 
     def receive(self) -> None:
@@ -127,15 +132,15 @@ class Exchange:
     def post(self, call: PendingCall) -> None:
         """Queue a call whose response is not waited for. It is not sent yet."""
         call.wanted = False
-        self.unsent.append(call)
+        self.add(call)
 
     def abandon(self, call: PendingCall) -> None:
         """The call's response is no longer wanted: its caller was cancelled."""
         call.wanted = False
         if call.ready:
             self._undo(call)
-        elif call in self.unsent:
-            self.unsent.remove(call)
+        elif call in self._unsent:
+            del self._unsent[call]
         elif call.undo is not None:
             self._to_undo += 1
 
@@ -147,7 +152,8 @@ class Exchange:
         if message is not None and self.error is None:
             undoing = PendingCall(message, call.cost)
             undoing.wanted = False
-            self.unsent.appendleft(undoing)
+            self.add(undoing)
+            self._unsent.move_to_end(undoing, last=False)
 
     def stop_waiting(self, waiter: EventWaiter) -> None:
         """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
@@ -162,11 +168,11 @@ class Exchange:
     def fail(self, error: CsError) -> None:
         """End everything that waits; a copy of the error for each."""
         self.error = error
-        for call in (*self.unanswered, *self.unsent):
+        for call in (*self.unanswered, *self._unsent):
             call.error = copy.copy(error)
             self._finish(call)
         self.unanswered.clear()
-        self.unsent.clear()
+        self._unsent.clear()
         self._hand_out_events()
         while self.event_waiters:
             self._finish(self.event_waiters.popleft())
@@ -209,13 +215,13 @@ class Exchange:
         if level == FLOW_CONTROL_TRY_AGAIN:
             self._refuse_unsent()
             return
-        unsent = self.unsent
-        # Alone, a request is sent whatever its response takes.
+        unsent = self._unsent
+        # The usual case, and quick: alone, a request is sent whatever its response takes.
         alone = len(unsent) == 1 and not self.unanswered and self._transport.max_unanswered > 0
-        batch = [unsent[0].message] if alone else self._sendable()
+        batch = [next(iter(unsent)).message] if alone else self._sendable()
         if batch:
             for _ in range(self._transport.send(batch)):
-                call = self.unsent.popleft()
+                call, _ = unsent.popitem(last=False)
                 if call.one_way:
                     self._transport.expect_no_answer()
                     self._finish(call)
@@ -225,10 +231,8 @@ class Exchange:
 
     def _refuse_unsent(self) -> None:
         # A call without a waiter stays: no caller could try it again.
-        unwanted = [call for call in self.unsent if not call.wanted]
-        refused = [call for call in self.unsent if call.wanted]
-        self.unsent = collections.deque(unwanted)
-        for call in refused:
+        for call in [call for call in self._unsent if call.wanted]:
+            del self._unsent[call]
             call.error = TryAgain("the daemon's flow control is on: try again")
             self._finish(call)
 
@@ -240,7 +244,7 @@ class Exchange:
         room = self._room
         places = self._transport.max_unanswered - len(self.unanswered)
         idle = not self.unanswered
-        for call in self.unsent:
+        for call in self._unsent:
             if len(batch) == places or (call.cost > room and not idle):
                 break
             batch.append(call.message)
