@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -497,11 +498,11 @@ def test_an_exception_out_of_a_signal_handler_ends_the_connection_and_goes_on() 
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the time; it is half a second past its beginning at first."""
     now = 0.5
-    monkeypatch.setattr(exchange.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
 
-    def set_(time: float) -> None:
+    def set_(seconds: float) -> None:
         nonlocal now
-        now = time
+        now = seconds
 
     return set_
 

@@ -363,7 +363,7 @@ def _misfit(run: Run, events: list[list[Any]], said: dict[str, Any]) -> str | No
 
 
 def _gap_in_nodelists(run: Run, nodelists: list[list[Any]], said: dict[str, Any]) -> str | None:
-    return gap(nodelists, run.nodelists, said["until"], lost=said["ended"] != "closed")
+    return gap(nodelists, run.nodelists, said["until"], lost=said["ended"] != "closed", told_early=True)
 
 
 def soak(report: Report, directory: Path) -> None:

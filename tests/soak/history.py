@@ -113,8 +113,19 @@ def _seconds(text: bytes, milliseconds: bytes) -> float:
     )
 
 
-def gap(history: Sequence[list[Any]], logged: Sequence[Logged], until: float, *, lost: bool) -> str | None:
+def gap(
+    history: Sequence[list[Any]],
+    logged: Sequence[Logged],
+    until: float,
+    *,
+    lost: bool,
+    told_early: bool = False,
+) -> str | None:
     """Why a history, whose first event is the state at its beginning, is no piece of the log; None if it is.
+
+    With `told_early`, that state may be of an event that is still to come: corosync knows a ring when its
+    quorum service begins to synchronise (`quorum_sync_init`), and announces it when all nodes have
+    (`quorum_sync_activate`). On a busy machine a tracker may begin in between.
 
     Where it ended because the daemon was `lost`, the daemon may have died between writing the log and sending
     the event, or before the log was written out.
@@ -122,7 +133,8 @@ def gap(history: Sequence[list[Any]], logged: Sequence[Logged], until: float, *,
     first, rest = history[0], history[1:]
     reasons = []
     for start in range(len(logged), -1, -1):
-        if start and logged[start - 1].event[1] != first[1]:
+        coming = told_early and start < len(logged) and logged[start].event[1] == first[1]
+        if start and logged[start - 1].event[1] != first[1] and not coming:
             continue
         reason = _gap_from(start, rest, logged, until, lost)
         if reason is None:

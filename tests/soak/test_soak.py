@@ -56,3 +56,10 @@ def test_what_a_lost_daemon_may_owe_fits() -> None:
     assert gap([*events(4, 5), ["quorum", "1.6", True, [1]]], LOG, until=6, lost=True) is None
     # What was logged after the end is nobody's.
     assert gap(events(1, 2), LOG, until=3.5, lost=False) is None
+
+
+def test_a_history_may_begin_with_the_ring_whose_announcement_is_still_to_come() -> None:
+    assert gap(events(2, 2, 4, 5), LOG, until=6, lost=False, told_early=True) is None
+    assert gap(events(2, 2, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
+    assert gap(events(2, 1, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
+    assert gap(events(2, 4), LOG, until=6, lost=False, told_early=True)
