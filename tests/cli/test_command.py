@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,68 @@ def test_the_version_is_the_librarys() -> None:
 def test_help_lists_every_subcommand() -> None:
     text = without_daemon("--help").stdout
     assert all(f"\n  {name} " in text for name in ALL)
+
+
+GROUPS = [[], ["cmap"], ["qdevice"]]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=" ".join)
+def test_the_lines_of_help_are_whole_and_fit_into_80_columns(group: list[str]) -> None:
+    lines = without_daemon(*group, "--help").stdout.splitlines()
+    listed = lines[lines.index("Commands:") :]
+    assert [line for line in listed if line.endswith("...")] == []
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["statsu"], "No such command 'statsu'. Did you mean status?"),
+        (["cmap", "lst"], "No such command 'lst'. Did you mean list"),
+        (["setvote", "1", "1"], "No such command 'setvote'. Did you mean setvotes?"),
+        (["nonsense"], "No such command 'nonsense'.\n"),
+    ],
+)
+def test_a_mistyped_command_gets_a_suggestion(words: list[str], hint: str) -> None:
+    result = without_daemon(*words)
+    assert result.returncode == 64
+    assert hint in result.stderr
+
+
+COMPLETIONS = ROOT / "contrib" / "completions"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completions_that_are_shipped_ask_the_command(shell: str) -> None:
+    text = (COMPLETIONS / f"votequorum-ipc.{shell}").read_text()
+    assert f"_VOTEQUORUM_IPC_COMPLETE={shell}_complete" in text
+
+
+def test_the_wheel_installs_the_completions_where_shells_look_for_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {path.name: shared[f"contrib/completions/{path.name}"] for path in COMPLETIONS.iterdir()} == {
+        "votequorum-ipc.bash": "share/bash-completion/completions/votequorum-ipc",
+        "votequorum-ipc.zsh": "share/zsh/site-functions/_votequorum-ipc",
+        "votequorum-ipc.fish": "share/fish/vendor_completions.d/votequorum-ipc.fish",
+    }
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    program = tmp_path / "votequorum-ipc"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m votequorum_ipc "$@"\n')
+    program.chmod(0o755)
+    script = (
+        f"source {COMPLETIONS / 'votequorum-ipc.bash'}\n"
+        'try() { COMP_WORDS=(votequorum-ipc "$@"); COMP_CWORD=$#; COMPREPLY=()\n'
+        '  _votequorum_ipc_completion votequorum-ipc; echo "${COMPREPLY[@]}"; }\n'
+        "try sta; try set; try cmap se; try status --js\n"
+    )
+    environment = {**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment, check=True, timeout=DEADLINE
+    )
+    assert done.stdout.splitlines() == ["status", "setexpected setvotes", "set", "--json"]
 
 
 def writing_to(output: int, daemon: Daemon, arguments: list[str]) -> subprocess.CompletedProcess[str]:

@@ -34,6 +34,23 @@ def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) 
         assert_agrees(daemon)
 
 
+def test_setvotes_takes_a_nodes_name(daemon: Daemon) -> None:
+    result = votequorum_ipc(daemon, "setvotes", "node1", "2")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "Votes of node 1: 2\n", "")
+    assert votes(daemon)[1] == 2
+
+
+@pytest.mark.parametrize("words", [["setvotes", "1", "1"], ["setvotes", "node1", "1"], ["setexpected", "1"]])
+def test_a_stopped_daemon_is_not_waited_for_without_an_end(
+    start_daemon: StartDaemon, words: list[str]
+) -> None:
+    daemon = start_daemon(Config())
+    with daemon.frozen():
+        result = votequorum_ipc(daemon, *words, "--timeout", "0.5")
+    assert result.returncode == 1
+    assert "corosync has not answered for 0.5 s" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "number", "reason"),
     [
@@ -48,6 +65,12 @@ def test_setvotes_changes_the_votes_of_a_node_for_every_node(cluster3: Cluster) 
             "NAME_NOT_FOUND",
             17,
             "no node 99 is known here: votequorum-ipc status shows",
+        ),
+        (
+            ["setvotes", "nod1", "1"],
+            "NAME_NOT_FOUND",
+            17,
+            "no node is called 'nod1': the node list has 1 (node1)",
         ),
         (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum: have more"),
     ],

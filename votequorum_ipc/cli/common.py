@@ -28,6 +28,10 @@ FAILED: Final = 1
 """The exit code for an error of corosync: `status` cannot tell whether there is quorum."""
 
 
+_WHOLE: Final = 1000
+"""More columns than the first sentence of a subcommand's help has."""
+
+
 class Subcommands(click.Group):
     """A group whose subcommands are imported when they are asked for."""
 
@@ -38,6 +42,26 @@ class Subcommands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._modules)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a word that is nearly a subcommand."""
+        word = args[0]
+        if word not in self._modules and not word.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(word, self._modules, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            ctx.fail(f"No such command {printable(word)!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each subcommand with its whole first sentence; click would cut it."""
+        found = [(name, self.get_command(ctx, name)) for name in self._modules]
+        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._modules:

@@ -12,7 +12,7 @@ import click
 from ..qdevice.record import Record, read_record, runtime_directory
 from ..types import DEVICE_FLAGS, InfoFlags, NodeInfo
 from ..votequorum import Votequorum
-from .common import options, print_json, printable, run_without_loop, timeout_option, utc_now
+from .common import DEFAULT_TIMEOUT, options, print_json, printable, run_without_loop, timeout_option, utc_now
 from .json_values import flag_names, ring_json
 from .votes import on_votequorum
 
@@ -31,9 +31,9 @@ _WORDS = (
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the device that runs leaves its last vote; /run/votequorum-ipc for root.",
 )
-@timeout_option()
+@timeout_option(DEFAULT_TIMEOUT)
 @options
-def command(state_dir: Path | None, timeout: float | None, as_json: bool, address: str | None) -> None:
+def command(state_dir: Path | None, timeout: float, as_json: bool, address: str | None) -> None:
     """Show this node's quorum device: its name, flags and votes, its last vote and the reason for it.
 
     The last vote is known while `votequorum-ipc qdevice run` runs on this node.

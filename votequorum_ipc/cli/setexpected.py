@@ -8,19 +8,21 @@ import click
 
 from ..errors import InvalidParam
 from ..votequorum import Votequorum
-from .common import done, options, run_without_loop
+from .common import DEFAULT_TIMEOUT, done, options, run_without_loop, timeout_option
 from .votes import MOST_VOTES, on_votequorum
 
 
 @click.command("setexpected")
 @click.argument("expected_votes", metavar="N", type=click.IntRange(1, MOST_VOTES))
+@timeout_option(DEFAULT_TIMEOUT)
 @options
-def command(expected_votes: int, as_json: bool, address: str | None) -> None:
+def command(expected_votes: int, timeout: float, as_json: bool, address: str | None) -> None:
     """Let the cluster expect N votes.
 
     Refused when N is below the votes present, or when the cluster would lose quorum by it.
     """
-    run_without_loop(on_votequorum(address, partial(_set, expected_votes)), as_json=as_json)
+    main = on_votequorum(address, partial(_set, expected_votes))
+    run_without_loop(main, as_json=as_json, timeout=timeout)
     done(f"Expected votes: {expected_votes}", {"expected_votes": expected_votes}, as_json=as_json)
 
 
