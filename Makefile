@@ -10,7 +10,8 @@
 # make docs     the documentation as a site, in build/docs/, and the man pages, in build/man/; warnings are errors
 # make man      the man pages alone; a wheel built afterwards has them
 # make format   let ruff rewrite the sources
-# make model-check   2,000 scenarios of the cluster model against corosync's own code, some four minutes
+# make model-check   the searches that are too long for make test, then 2,000 scenarios of the cluster model against
+#               corosync's own code; some five minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
 # make lowest   a quick part of the tests, with the lowest versions of everything that pyproject.toml allows
 # make clean    remove the virtual environment and caches
@@ -38,7 +39,7 @@ LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/
 	man
 
 test: lint docs
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lowest: $(VENV)-lowest/.installed deps
 	$(VENV)-lowest/bin/python -m pytest --numprocesses $(WORKERS) $(LOWEST_TESTS) $(PYTEST_ARGS)
@@ -80,6 +81,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 model-check: $(VENV)/.installed deps
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --thorough -m thorough
 	$(BIN)/python -m tests.cluster.model_check $(MODEL_CHECK_ARGS)
 
 compat: $(VENV)/.installed deps

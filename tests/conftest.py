@@ -7,6 +7,9 @@
     start_daemon                a function that starts one node from a `Config`, for this test alone
     start_cluster               the same for a cluster
 
+Tests marked `thorough` run only with --thorough, as in `make model-check`: they repeat with a larger bound
+what another test shows with a smaller one. Tests marked `long` start first, so that none is left for the end.
+
 A test that leaves shared daemons changed costs the next one a restart, about a second; nothing else. Where
 no daemon can run such tests are skipped with the reason, or fail with it if REQUIRE_COROSYNC=1.
 """
@@ -41,6 +44,18 @@ def cannot(reason: str) -> NoReturn:
     if os.environ.get("REQUIRE_COROSYNC") == "1":
         pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="run the tests marked `thorough` too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    if not config.getoption("--thorough"):
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if item not in thorough]
 
 
 @pytest.fixture(scope="session")

@@ -193,11 +193,12 @@ def test_a_changed_rule_changes_the_report(name: str, monkeypatch: pytest.Monkey
     assert summary(config, device) != before
 
 
-def test_what_a_large_cluster_needs_to_start_is_found_where_ids_break_ties() -> None:
-    config = ClusterConfig.of(16, auto_tie_breaker=LOWEST)
+@pytest.mark.parametrize("nodes", [8, pytest.param(16, marks=pytest.mark.thorough)])
+def test_what_a_large_cluster_needs_to_start_is_found_where_ids_break_ties(nodes: int) -> None:
+    config = ClusterConfig.of(nodes, auto_tie_breaker=LOWEST)
     report = check(config, bounds=Bounds(faults=1, seconds=1))
-    assert {len(nodeids) for nodeids in report.cold_start} == {9}
-    assert {failure.size for failure in report.fatal_sets} == {8, 9}
+    assert {len(nodeids) for nodeids in report.cold_start} == {nodes // 2 + 1}
+    assert {failure.size for failure in report.fatal_sets} == {nodes // 2, nodes // 2 + 1}
 
 
 def test_many_uneven_votes_leave_the_cold_start_open_instead_of_impossible() -> None:

@@ -74,7 +74,14 @@ def renamings(checked: Checked) -> Iterator[dict[int, int]]:
             yield names
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+LONGEST = "last man standing, waiting"
+"""Takes as long as five of the others without the shortcuts."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*(name for name in CONFIGS if name != LONGEST), pytest.param(LONGEST, marks=pytest.mark.thorough)],
+)
 def test_symmetry_and_reduced_states_reach_what_a_search_without_them_reaches(name: str) -> None:
     checked, search = searched(name)
     plain, plain_search = searched(name, off=True)
@@ -83,13 +90,14 @@ def test_symmetry_and_reduced_states_reach_what_a_search_without_them_reaches(na
     assert search.seen <= plain_search.seen
 
 
+@pytest.mark.parametrize("walks", [5, pytest.param(15, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_walks_through_the_search_are_walks_of_the_model(name: str) -> None:
+def test_walks_through_the_search_are_walks_of_the_model(name: str, walks: int) -> None:
     """The model is driven from the beginning, without snapshots, and must say the same at each step."""
     config, device = CONFIGS[name]
     checked = Checked(config, device)
     successors, chance = checked.successors(), random.Random(name)
-    for _ in range(15):
+    for _ in range(walks):
         steps = [(None, successors.all_down())]
         for _ in range(25):
             ways = [(event, after) for event, after in successors.of(steps[-1][1]) if after != steps[-1][1]]

@@ -17,7 +17,7 @@ from tests.client.support import MANY_VOTES, give_many_votes, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
-from votequorum_ipc import CsError, Library, Quorum, Votequorum, watch_quorum
+from votequorum_ipc import CsError, Library, Quorum, QuorumState, Votequorum, blocking, watch_quorum
 from votequorum_ipc.testing import simulated_cluster, simulated_cluster_in_process
 from votequorum_ipc.types import Connected
 
@@ -60,6 +60,39 @@ async def is_refused(limit: contextlib.AbstractContextManager[None]) -> bool:
                 return (await handle.getinfo()).node_id != 1
         except Library as error:
             return "Too many open files" in str(error)
+
+
+def test_without_a_loop_too_few_descriptors_are_refused_at_every_one_of_them(daemon: Daemon) -> None:
+    with blocking.Votequorum.initialize() as handle:
+        handle.getinfo()
+        refusals = 0
+        while refused_without_a_loop(refusals):
+            refusals += 1
+            # A handle that was there before is none the worse.
+            assert handle.getinfo(timeout=DEADLINE).node_id == 1
+    assert refusals >= {"shm": 8, "socket": 5}[daemon.config.transport]
+
+
+def refused_without_a_loop(descriptors: int) -> bool:
+    """Whether connecting with that many descriptors fails, as it should, or else works."""
+    with nothing_left(), room_for(descriptors):
+        try:
+            with blocking.Votequorum.initialize(timeout=DEADLINE) as handle:
+                return handle.getinfo(timeout=DEADLINE).node_id != 1
+        except Library as error:
+            return "Too many open files" in str(error)
+
+
+def test_without_a_loop_a_status_and_a_watcher_without_descriptors_know_of_no_daemon(daemon: Daemon) -> None:
+    with nothing_left(), blocking.watch_quorum() as watcher:
+        assert blocking.cluster_status(timeout=DEADLINE).quorate
+        with room_for(0):
+            with pytest.raises(Library, match="Too many open files"):
+                blocking.cluster_status(timeout=DEADLINE)
+            view = watcher.next_view(timeout=DEADLINE)
+            assert view.state is QuorumState.UNKNOWN
+            assert "Too many open files" in str(view.error)
+        assert watcher.next_view(timeout=DEADLINE).state is QuorumState.QUORATE
 
 
 FIRST_CALLS = """

@@ -1,4 +1,4 @@
-"""Some hundreds of histories in every run of the tests, and what their judgement rests on."""
+"""A hundred histories in every run of the tests, and what their judgement rests on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .defects import DEFECTS
 from .history import run
 
 FIRST = 7_000_000
-BLOCKS, BLOCK = 8, 25
+BLOCKS, BLOCK = 4, 25
 """The histories of a run of the tests. Others, and 10,000 of them, are run by `make soak`."""
 
 

@@ -12,6 +12,7 @@ from .history import Logged, gap
 from .report import Report
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_short_soak_ends_without_violations(real_corosync: None, tmp_path: Path) -> None:
     report = Report(minutes=1.0, seed=random.randrange(1 << 32))
