@@ -5,6 +5,7 @@
 # make system-calls    each system call of the client fails once, in each plausible way; some ten minutes
 # make age-of-truth    how long a node that is cut off still says that it is quorate; some forty minutes
 # make mutants  small changes to the modules that decide, which the tests must notice; MODULES=... SAMPLE=25 SEED=0
+# make live-picture    the picture of monitor --live in docs/live.md, half a minute
 # make lint     ruff and mypy only
 # make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
 # make docs     the documentation as a site, in build/docs/, and the man pages, in build/man/; warnings are errors
@@ -35,7 +36,7 @@ LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/
 	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
 	tests/reliability/test_retry.py
 
-.PHONY: demo test lowest soak system-calls age-of-truth mutants lint bench format clean deps model-check compat docs \
+.PHONY: demo test lowest live-picture soak system-calls age-of-truth mutants lint bench format clean deps model-check compat docs \
 	man
 
 test: lint docs
@@ -59,6 +60,9 @@ age-of-truth: $(VENV)/.installed-bench deps
 
 mutants: $(VENV)/.installed deps
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED) $(MODULES)
+
+live-picture: $(VENV)/.installed
+	$(BIN)/python tools/live_picture.py docs/live.svg
 
 lint: $(VENV)/.installed deps
 	$(BIN)/ruff check .

@@ -141,7 +141,7 @@ class LinkWatcher:
         self._stats = Reconnecting(
             lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids)
         )
-        self._before: dict[tuple[int, int], Link] = {}
+        self._before: tuple[Link, ...] = ()
 
     async def read(
         self, nodes: Sequence[ConfiguredNode]
@@ -169,12 +169,8 @@ class LinkWatcher:
         """
         links = await self._ask(nodes)
         _, links = await self._stats.ask(lambda stats: read_statistics(stats, links))
-        before, self._before = self._before, {(link.node_id, link.number): link for link in links}
-        return [
-            LinkChanged(link.node_id, link.number, link.status.connected, times)
-            for key, link in self._before.items()
-            if (times := _times_down(before.get(key), link)) is not None
-        ]
+        before, self._before = self._before, links
+        return link_changes(before, links)
 
     async def _ask(self, nodes: Sequence[ConfiguredNode]) -> tuple[Link, ...]:
         return await self._cfg.ask(lambda cfg: read_links(cfg, nodes))
@@ -183,6 +179,16 @@ class LinkWatcher:
         """End the connections."""
         await self._cfg.aclose()
         await self._stats.aclose()
+
+
+def link_changes(before: Iterable[Link], now: Iterable[Link]) -> list[LinkChanged]:
+    """What has changed between two answers; of a link that is new, whether it is not connected."""
+    known = {(link.node_id, link.number): link for link in before}
+    return [
+        LinkChanged(link.node_id, link.number, link.status.connected, times)
+        for link in now
+        if (times := _times_down(known.get((link.node_id, link.number)), link)) is not None
+    ]
 
 
 def _times_down(before: Link | None, now: Link) -> int | None:

@@ -100,10 +100,14 @@ class Observer:
             for part in (self._watcher, self._cfg, self._stats):
                 stack.push_async_callback(part.aclose)
 
-    async def read(self) -> Overview:
-        """Ask every service, for `seconds` in all. A service's failure is in the overview, never raised."""
+    async def read(self, view: QuorumView | None = None) -> Overview:
+        """Ask every service, for `seconds` in all. A service's failure is in the overview, never raised.
+
+        With a `view` from the caller's own watcher, quorum is not asked again.
+        """
         asking = _Asking(current_time() + self._seconds)
-        view = await self._watcher.current()
+        if view is None:
+            view = await self._watcher.current()
         asking.done("quorum", view.error)
         if view.status is not None and view.status.configured:
             self._configured = view.status.configured

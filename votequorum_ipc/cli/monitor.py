@@ -14,6 +14,7 @@ from ..sessions import Outcome, SessionCommand
 from .common import Seconds, options, printable, run, until_interrupted, utc_now
 from .following import Following, Notice
 from .hook import KINDS, Hook
+from .monitor_live import live_options, run_live
 from .output import LossyOutput
 
 _PATIENCE: Final = 5.0
@@ -62,6 +63,7 @@ class _Kinds(click.ParamType):  # type: ignore[type-arg]
     help="Kill a COMMAND that takes longer.",
 )
 @click.option("--shell", is_flag=True, help="Give COMMAND to /bin/sh.")
+@live_options
 @options
 def command(
     patience: float,
@@ -69,6 +71,8 @@ def command(
     on: frozenset[str] | None,
     exec_timeout: float,
     shell: bool,
+    live: bool,
+    demo: bool,
     as_json: bool,
     address: str | None,
 ) -> None:
@@ -80,6 +84,10 @@ def command(
     COMMAND finds the state of the moment in QUORUM_STATE (quorate, not quorate, unknown) and what has changed
     in QUORUM_CHANGE, and both as JSON on its standard input; docs/cli.md has all variables.
     """
+    if live or demo:
+        others = {"--exec": text, "--on": on, "--shell": shell, "--json": as_json}
+        run_live(patience, address, live=live, demo=demo, others=others)
+        return
     if text is None and (on is not None or shell):
         raise click.UsageError("--on and --shell are for --exec COMMAND")
     try:

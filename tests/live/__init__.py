@@ -1,0 +1,1 @@
+"""`monitor --live`: what it shows, keeps and saves."""
