@@ -64,7 +64,7 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"show-inheritance": False}
+autodoc_default_options = {"exclude-members": "STARTS_EVENTS"}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 add_module_names = False
@@ -86,6 +86,9 @@ def _to_restructured_text(
     _app: Any, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
 ) -> None:
     """A docstring's fences become code blocks, and single backticks that hold no name become literals."""
+    if lines and lines[0].startswith("Alias for field number "):
+        # What Python says of a named tuple's field that has no text.
+        lines.clear()
     text = re.sub(
         r"^```(\w*)[^\n]*\n(.*?)^```$",
         lambda found: (
@@ -99,6 +102,15 @@ def _to_restructured_text(
     lines[:] = text.splitlines()
 
 
+def _without_private_signature(
+    _app: Any, what: str, _name: str, obj: Any, _options: object, _signature: str, _returns: str
+) -> tuple[str, None] | None:
+    """A class that a function makes has no arguments to show."""
+    if what == "class" and (obj.__init__.__doc__ or "").startswith("Not public"):
+        return "", None
+    return None
+
+
 def _to_role(found: re.Match[str]) -> str:
     code = found[0] if re.fullmatch(r"[A-Za-z_][\w.]*", found[1]) else f"``{found[1]}``"
     return code + (r"\ " if found[2] else "")
@@ -109,6 +121,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", lambda _app: write_command_pages(for_man=FOR_MAN))
     app.add_lexer("mermaid", TextLexer)
     app.connect("autodoc-process-docstring", _to_restructured_text)
+    app.connect("autodoc-process-signature", _without_private_signature)
     if not FOR_MAN:
         app.connect("doctree-resolved", link_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -98,7 +98,7 @@ def test_each_way_has_the_types_that_it_says(tmp_path: Path, program: str) -> No
     assert mypy(tmp_path, program) == ""
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["ask", "watch", "follow", "blocking"])
+@pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["ask", "watch", "trio", "test"])
 def test_the_programs_of_the_readme_pass(tmp_path: Path, number: int) -> None:
     assert mypy(tmp_path, README[number]) == ""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import select
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,15 +14,18 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import pytest
+import trio
 
 from tests.conftest import StartDaemon
 from tests.daemon.subjects import comparable
 from tests.real.config import Config, Device, Node
 from tests.real.host import Host
 from tests.real.waiting import DEADLINE, eventually
-from votequorum_ipc import Votequorum
+from votequorum_ipc import RingId, Votequorum
 from votequorum_ipc.blocking import Cmap
-from votequorum_ipc.cli.script import SIMULATED_DEVICE
+from votequorum_ipc.blocking import Votequorum as BlockingVotequorum
+from votequorum_ipc.cli.script import SIMULATED_DEVICE, Script
+from votequorum_ipc.testing import simulated_cluster
 
 from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
 
@@ -166,9 +172,15 @@ def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
 def test_links_go_down_and_up_and_are_slow(served: Served, prefix: str) -> None:
     assert quorate(served.say("link down 1 2")) == [True, False, True]
     assert quorate(served.say("link up 1 2 0")) == [True, True, True]
+    assert quorate(served.say("link down 1 2")) == [True, False, True]
+    assert quorate(served.say("heal")) == [True, True, True]
+    assert quorate(served.say("leave 2")) == [True, None, True]
+    served.say("up 2")
+    served.say("latency 1 2 0.1")
     served.say("link latency 1 3 0.2")
     with Cmap.initialize(map="stats", address=f"@{prefix}-{{service}}") as stats:
         assert stats.get("stats.knet.node3.link0.latency_max") == 200_000
+        assert stats.get("stats.knet.node2.link0.latency_max") == 100_000
 
 
 @pytest.mark.parametrize(
@@ -276,8 +288,123 @@ def test_a_line_that_makes_no_sense_says_so_and_changes_nothing(
 def test_help_shows_every_word(served: Served) -> None:
     served.process.stdin.write("Help\n")  # type: ignore[union-attr]
     served.say("show")
-    for word in ("up", "down", "split", "join", "qdevice", "show", "help", "exit"):
+    for word in (
+        "up",
+        "down",
+        "leave",
+        "split",
+        "join",
+        "heal",
+        "qdevice",
+        "link",
+        "latency",
+        "show",
+        "exit",
+    ):
         assert f"\n  {word} " in served.output()
+
+
+def test_changes_that_nobody_typed_are_shown(tmp_path: Path, prefix: str) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }"))
+    argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]
+    with Served(argv, tmp_path) as served:
+        served.say("down 7")
+
+        def shown() -> str:
+            return served.output().rstrip().splitlines()[-2]
+
+        assert "NOT QUORATE  votes 2 of 5" in shown()
+        with BlockingVotequorum.initialize(address=f"@{prefix}-{{service}}") as device:
+            device.qdevice_register("mine")
+            for vote, line in ((1, "quorate      votes 4 of 5"), (0, "NOT QUORATE  votes 2 of 5")):
+                ring = status(prefix)["ring_id"]
+                device.qdevice_poll("mine", vote, RingId(ring["nodeid"], ring["seq"]))
+                eventually(lambda line=line: line in shown(), otherwise=served.output)  # type: ignore[misc]
+        assert without_daemon("setvotes", "4", "3", "--address", f"@{prefix}-{{service}}").returncode == 0
+        eventually(lambda: "votes 3 of" in shown(), otherwise=served.output)
+
+
+def test_cfgtool_reloads_the_changed_file(host_for_serve: Host, tmp_path: Path) -> None:
+    conf = tmp_path / "corosync.conf"
+    conf.write_text(CONF)
+    with Served(host_for_serve.command([*COMMAND, "serve", "--config", str(conf)]), tmp_path) as served:
+        assert "votes 3 of 3" in served.say("show")[0]
+        conf.write_text(CONF.replace("quorum_votes: 2", "quorum_votes: 4"))
+        done = host_for_serve.run(["corosync-cfgtool", "-R"])
+        assert (done.returncode, done.stderr) == (0, "")
+        eventually(lambda: "votes 5 of 5" in served.output(), otherwise=served.output)
+        conf.write_text("nonsense\n")
+        assert host_for_serve.run(["corosync-cfgtool", "-R"]).returncode != 0
+        assert "votes 5 of 5" in served.say("show")[0]
+
+
+class Typist:
+    """A person at a terminal."""
+
+    def __init__(self, argv: Sequence[str], home: Path) -> None:
+        self._end, terminal = pty.openpty()
+        environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(home), "TERM": "xterm"}
+        self._process = subprocess.Popen(
+            argv, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+        )
+        os.close(terminal)
+        self._seen = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._end)
+
+    def type(self, keys: str, *, until: str) -> None:
+        """Press keys, and wait for what comes of them."""
+        self._seen = ""
+        os.write(self._end, keys.encode())
+        eventually(lambda: until in self._read(), otherwise=lambda: self._seen)
+
+    def wait(self) -> int:
+        return self._process.wait(DEADLINE)
+
+    def _read(self) -> str:
+        while select.select([self._end], [], [], 0)[0]:
+            self._seen += os.read(self._end, 4096).decode()
+        return self._seen
+
+
+def test_a_terminal_has_completion_and_the_history_of_earlier_runs(tmp_path: Path, prefix: str) -> None:
+    argv = [*COMMAND, "serve", "--prefix", prefix]
+    with Typist(argv, tmp_path) as typist:
+        typist.type("", until="> ")
+        typist.type("lea\t3\n", until="node 3  partition 0  down")
+        typist.type("link do\t1 2\n", until="NOT QUORATE")
+        typist.type("exit\n", until="")
+        assert typist.wait() == 0
+    with Typist(argv, tmp_path) as typist:
+        typist.type("", until="> ")
+        typist.type("\x1b[A\x1b[A\x1b[A\n", until="node 3  partition 0  down")
+        typist.type("\x04", until="")
+        assert typist.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ([], {"up", "heal", "device", "latency", "help", "leave", "link"}),
+        (["link"], {"down", "up", "latency", "loss"}),
+        (["device"], {"on", "off"}),
+        (["down"], {"1", "2", "3"}),
+        (["link", "down"], {"1", "2", "3"}),
+        (["heal"], set[str]()),
+    ],
+)
+async def test_a_word_is_completed_by_what_may_stand_there(before: list[str], words: set[str]) -> None:
+    async with simulated_cluster(nodes=3) as cluster, trio.open_nursery() as nursery:
+        found = Script(cluster, nursery, print).completions(before)
+    assert words <= {*found}
+    assert bool(words) is bool(found)
 
 
 @pytest.mark.parametrize("word", ["exit", "quit", "q"])

@@ -15,7 +15,6 @@ from typing import Final
 
 from ..cluster import ClusterConfig, TieBreaker
 from .events import Crash, DeviceFails, Event, Network, PowerCut, Start, Window
-from .partitions import Partition
 from .states import State
 from .story import Story, story_of
 from .successors import Successors
@@ -232,11 +231,10 @@ class Failures:
         return (*way, *self._windows(way[-1][1]))
 
     def _windows(self, state: State) -> Iterator[tuple[Event, State]]:
-        while state.timers:
-            ((event, state),) = [
-                (event, after) for event, after in self._successors.of(state) if isinstance(event, Window)
-            ]
-            yield event, state
+        while any(self._partitions.timed[number].timers for number in state.parts):
+            (move,) = [move for move in self._successors.of(state) if move.kind is Window]
+            state = move.after
+            yield move.event, state
 
     def _best(
         self,
@@ -267,8 +265,8 @@ class Failures:
         return self._successors.voted(state._replace(device_works=False), frozenset())
 
     def _quorate(self, state: State) -> set[int]:
-        parts: list[Partition] = [self._partitions.all[number] for number in state.partitions]
-        return set(chain.from_iterable(partition.quorate for partition in parts))
+        there = self._partitions.of(state.parts)
+        return set(chain.from_iterable(partition.quorate for partition in there))
 
     def _count_quorate(self, state: State) -> int:
         return len(self._quorate(state))

@@ -5,35 +5,53 @@ set of partitions, each partition gets a number, and "these nodes, in these stat
 question with an answer to look up. A search asks it millions of times and the model answers thousands.
 Every answer comes from `cluster`; there is no second copy of the rules here.
 
-A partition's number stands for its members and their snapshots. Timers are apart (see `Timers`), because
-their order goes across partitions.
+A `Partition` is members and what each knows. A `TimedPartition` is that and its timers, by rank, because
+their order goes across partitions: the timer of rank 0 is due first. Everything a search handles is a number:
+that of a timed partition, and the state in which one of its nodes is (`TimedPartition.held`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final
 
-from ..cluster import ClusterConfig, Conn, QdevicePoll, QdeviceRegister, ServiceKind, SetExpected
+from ..cluster import (
+    ClusterConfig,
+    Conn,
+    QdevicePoll,
+    QdeviceRegister,
+    ServiceKind,
+    SetExpected,
+    TieBreaker,
+)
 from ..cluster.messages import NodeFlags
 from ..cluster.snapshot import NO_TIMER, NodeSnapshot, Placed, Workbench
+from .nodes import Nodes, Numbering, Outcome, Place
 
-DEVICE_NAME = "device"
+DEVICE_NAME: Final = "device"
+
+_NAMED_NODES: Final = 6
+"""Nodes up to which asking about one node at a time pays where node ids matter."""
 
 Timers = tuple[int, ...]
 """For each member of a partition in turn the rank of its timer, or `NO_TIMER`; () if none is running."""
 
+Votes = frozenset[int] | None
+"""The nodes for which a quorum device votes; None: there is no device."""
+
 
 @dataclass(frozen=True)
 class Partition:
-    """Nodes of one ring that have settled. `pieces` are the numbers of its nodes' states."""
+    """Nodes of one ring that have settled. `knows` and `pieces` are numbers: of a node's state without and
+    with its id and ring."""
 
     number: int
     members: tuple[int, ...]
-    nodes: tuple[NodeSnapshot, ...]
+    knows: tuple[int, ...]
     pieces: tuple[int, ...]
+    nodes: tuple[NodeSnapshot, ...]
 
     @cached_property
     def quorate(self) -> tuple[int, ...]:
@@ -59,18 +77,23 @@ class Partition:
         return tuple(nodeid for nodeid, snapshot in pairs if snapshot.wait_for_all_status)
 
 
-_Question = tuple[tuple[int, ...], frozenset[int] | None]
-"""The states of the nodes that form a ring, and for which of them a device votes."""
+@dataclass(frozen=True, slots=True)
+class TimedPartition:
+    """A partition with its timers. `ranks` has bit n set where a timer of rank n runs.
 
-_Formed = tuple[int, Timers | None]
-"""A partition's number, and what its forming does to each timer."""
+    `held` is each member's piece and timer in one number, for `Partitions.rings`.
+    """
 
-
-class TimedPartition(NamedTuple):
-    """A partition, and its timers: ranks as given, and one more than the highest given for new ones."""
-
+    number: int
     partition: Partition
     timers: Timers
+    held: tuple[int, ...]
+    ranks: int
+    voted_for: frozenset[int]
+
+
+_Formed = tuple[int, tuple[int, ...] | None]
+"""A partition's number, and what its forming does to each timer; None: it keeps all."""
 
 
 class Partitions:
@@ -83,170 +106,235 @@ class Partitions:
         self.config = config
         self.rules = (bench := Workbench(config, reduced=reduced)).rules
         self.all: list[Partition] = []
-        self.asked = 0
-        """How many questions the model has answered."""
+        self.timed: list[TimedPartition] = []
+        self._ranks: list[int] = []
+        """The `ranks` of `timed`."""
+        ids_matter = not reduced or self.rules.tie_breaker is not TieBreaker.NONE
+        self.nodes = Nodes(bench, ids_matter=ids_matter)
         self._bench = bench
-        self._numbers: dict[tuple[tuple[int, ...], tuple[NodeSnapshot, ...]], int] = {}
-        self._places: list[tuple[int, tuple[int, ...], NodeSnapshot]] = []
-        self._pieces: dict[tuple[int, tuple[int, ...], NodeSnapshot], int] = {}
-        self._formed: dict[_Question, tuple[_Formed, ...]] = {}
-        self._rings: dict[tuple[object, ...], TimedPartition] = {}
+        self._one_by_one = not ids_matter or len(config.nodes) <= _NAMED_NODES
+        self._new = len(config.nodes)
+        """The rank of a timer that has just been started: higher than any other."""
+        self._asked = 0
+        self._numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        self._timed: dict[tuple[int, Timers], int] = {}
+        self._places: Numbering[Place] = Numbering()
+        self._formed: dict[tuple[tuple[int, ...], Votes], tuple[_Formed, ...]] = {}
+        self._rings: dict[tuple[tuple[int, ...], Votes], tuple[int, ...]] = {}
+        self._other: dict[tuple[object, ...], int] = {}
+        self._ranked: dict[tuple[int, int], int] = {}
         self._started: dict[int, int] = {}
 
-    def rings(
-        self, pieces: tuple[int, ...], timers: Timers = (), votes: frozenset[int] | None = None
-    ) -> list[TimedPartition]:
+    @property
+    def asked(self) -> int:
+        """How many questions the model has answered."""
+        return self._asked + self.nodes.asked
+
+    def of(self, parts: Iterable[int]) -> list[Partition]:
+        """The partitions of these numbers of timed ones."""
+        return [self.timed[number].partition for number in parts]
+
+    def place(self, piece: int) -> Place:
+        """The node that a piece is, and its state."""
+        return self._places.values[piece]
+
+    # -- what may become of nodes and partitions -----------------------------------------------------------
+
+    def rings(self, held: tuple[int, ...], votes: Votes) -> tuple[int, ...]:
         """Nodes in these states form a ring; a device then votes for the nodes in `votes`.
 
-        There are several outcomes where it matters which member speaks first. `votes` None: no device is
-        there. `pieces` go by node id.
+        There are several outcomes where it matters which member speaks first. `held` goes by node id. New
+        timers get a rank above all others: see `ranked`.
         """
-        key = (pieces, votes)
-        formed = self._formed.get(key)
-        if formed is None:
-            formed = self._formed[key] = tuple(dict.fromkeys(self._form(pieces, votes)))
-        return [
-            TimedPartition(self.all[number], _timers_after(fates, timers, len(pieces)))
-            for number, fates in formed
-        ]
+        key = (held, votes)
+        found = self._rings.get(key)
+        if found is None:
+            found = self._rings[key] = tuple(dict.fromkeys(self._ring(held, votes)))
+        return found
 
-    def _form(self, pieces: tuple[int, ...], votes: frozenset[int] | None) -> Iterator[_Formed]:
+    def _ring(self, held: tuple[int, ...], votes: Votes) -> Iterator[int]:
+        stride = self._new + 2
+        pieces = tuple([one // stride for one in held])
+        due = [one % stride + NO_TIMER for one in held]
+        formed = self._formed.get((pieces, votes))
+        if formed is None:
+            formed = self._formed[pieces, votes] = tuple(dict.fromkeys(self._form(pieces, votes)))
+        for number, fates in formed:
+            after = due
+            if fates is not None:
+                pairs = zip(due, fates, strict=True)
+                after = [(rank, self._new, NO_TIMER)[fate] for rank, fate in pairs]
+            yield self.with_timers(number, tuple(after))
+
+    def _form(self, pieces: tuple[int, ...], votes: Votes) -> Iterator[_Formed]:
         """A ring for each member that may speak first, and what it does to each node's timer.
 
-        0 keeps a timer, 1 starts it anew, `NO_TIMER` stops it; None: all are kept. The rules start and stop
-        timers without asking whether they run. So all run here, and one answer is good for all.
+        The rules start and stop timers without asking whether they run. So all run here, and one answer is
+        good for all.
         """
-        for first in range(len(pieces)):
-            self._place(pieces, (0,) * len(pieces))
-            self._bench.speaks_first = {tuple(self._bench.nodes): first}
-            self._bench.partition()
-            partition, fates = self._settle((0,) * len(pieces), votes)
-            self._bench.speaks_first = {}
-            yield partition.number, fates if any(fates) or not fates else None
+        places = [self._places.values[piece] for piece in pieces]
+        members = tuple(place.nodeid for place in places)
+        one_by_one = self._one_by_one and votes is None
+        outcomes = self.nodes.ring(places) if one_by_one else self.whole_rings(places, votes)
+        for outcome in outcomes:
+            number = self._intern(members, outcome.knows)
+            yield number, outcome.fates if any(outcome.fates) else None
 
-    def fire(self, partition: Partition, timers: Timers) -> TimedPartition:
-        """The timers that are due first go off."""
-        key = ("fire", partition.number, timers)
-        if key not in self._rings:
-            self._place(partition.pieces, timers)
-            self._bench.fire_first()
-            self._rings[key] = self._outcome(timers)
-        return self._rings[key]
+    def whole_rings(self, places: list[Place], votes: Votes) -> Iterator[Outcome]:
+        """The same as `Nodes.ring`, with all nodes in one cluster, where a device may vote as well."""
+        bench = self._bench
+        members = tuple(place.nodeid for place in places)
+        for first in range(len(places)):
+            self._place(places, (0,) * len(places))
+            bench.speaks_first = {members: first}
+            bench.partition()
+            self._poll(votes)
+            bench.speaks_first = {}
+            yield self._outcome(members, 1)
 
-    def vote(self, partition: Partition, timers: Timers, votes: frozenset[int]) -> TimedPartition:
+    def fired(self, number: int) -> int:
+        """The timers of rank 0 go off."""
+        return self._changed(("fire", number), number, self._bench.fire_first)
+
+    def voted(self, number: int, votes: frozenset[int]) -> int:
         """The device changes its mind: it now votes for the nodes in `votes`."""
-        key = ("vote", partition.number, timers, votes)
-        if key not in self._rings:
-            self._place(partition.pieces, timers)
-            self._rings[key] = self._settle(timers, votes)
-        return self._rings[key]
+        return self._changed(("vote", number, votes), number, lambda: self._poll(votes))
 
-    def leave(
-        self, partition: Partition, timers: Timers, nodeid: int, votes: frozenset[int] | None
-    ) -> TimedPartition:
+    def left(self, number: int, nodeid: int) -> int:
         """A member shuts down cleanly; what becomes of the others. The last one cannot be asked for."""
-        key = ("leave", partition.number, timers, nodeid, votes)
-        if key not in self._rings:
-            self._place(partition.pieces, timers)
-            self._bench.leave(nodeid)
-            at = partition.members.index(nodeid)
-            self._rings[key] = self._settle(timers[:at] + timers[at + 1 :], votes, ranks=_ranks(timers))
-        return self._rings[key]
+        return self._changed(("leave", number, nodeid), number, lambda: self._bench.leave(nodeid))
 
-    def cancel_wait_for_all(self, partition: Partition, timers: Timers) -> TimedPartition:
+    def wait_for_all_cancelled(self, number: int) -> int:
         """The operator tells a partition to wait no longer."""
-        key = ("cancel", partition.number, timers)
-        if key not in self._rings:
-            self._place(partition.pieces, timers)
-            self._bench.cancel_wait_for_all(partition.members[0])
-            self._rings[key] = self._outcome(timers)
-        return self._rings[key]
+        first = self.timed[number].partition.members[0]
+        return self._changed(("cancel", number), number, lambda: self._bench.cancel_wait_for_all(first))
 
-    def set_expected(self, partition: Partition, timers: Timers, expected_votes: int) -> TimedPartition:
+    def expecting(self, number: int, expected_votes: int) -> int:
         """The operator sets a partition's expected votes; votequorum may refuse, and nothing changes."""
-        key = ("expected", partition.number, timers, expected_votes)
-        if key not in self._rings:
-            self._place(partition.pieces, timers)
-            conn = self._connect(partition.members[0])
-            self._bench.request(conn, SetExpected(expected_votes))
-            self._rings[key] = self._outcome(timers)
-        return self._rings[key]
+        first = self.timed[number].partition.members[0]
+        return self._changed(
+            ("expected", number, expected_votes),
+            number,
+            lambda: self._bench.request(self._connect(first), SetExpected(expected_votes)),
+        )
 
     def started(self, nodeid: int) -> int:
-        """A node that has just started, alone in its first ring: the number of its state.
+        """A node that has just started, alone in its first ring, as `held`.
 
         corosync 3.1.7 loses the expected votes that it tracks, so a node starts with none.
         """
         if nodeid not in self._started:
-            self.asked += 1
+            self._asked += 1
             self._bench.place(())
             self._bench.disks[nodeid].tracked_expected_votes = 0
             self._bench.up(nodeid)
-            self._started[nodeid] = self._piece(nodeid, (nodeid,), self._bench.read(nodeid))
+            knows = self.nodes.number(self._bench.read(nodeid))
+            piece = self._places.of(Place(nodeid, (nodeid,), knows))
+            self._started[nodeid] = self._held(piece, NO_TIMER)
         return self._started[nodeid]
 
-    def known(self, members: Sequence[int], nodes: Sequence[NodeSnapshot]) -> Partition:
-        """The partition of these members in these states, which the symmetry of another one gives."""
-        return self._intern(tuple(members), tuple(nodes))
+    # -- timers ------------------------------------------------------------------------------------------
 
-    def _place(self, pieces: Iterable[int], timers: Timers) -> None:
-        self.asked += 1
-        places = [self._places[piece] for piece in pieces]
+    def ranked(self, parts: tuple[int, ...], *, in_order: bool) -> tuple[int, ...]:
+        """The same partitions with ranks from 0 on, without gaps.
+
+        Without `in_order` it only matters which timers run: all get rank 0.
+        """
+        ranks = 0
+        for number in parts:
+            ranks |= self._ranks[number]
+        wanted = ranks & (ranks + 1) if in_order else ranks & ~1
+        if not wanted:
+            return parts
+        return tuple(self._rerank(number, ranks, in_order) for number in parts)
+
+    def _rerank(self, number: int, ranks: int, in_order: bool) -> int:
+        if not self._ranks[number]:
+            return number
+        key = (number, ranks if in_order else 0)
+        found = self._ranked.get(key)
+        if found is None:
+            timed = self.timed[number]
+            after = tuple(
+                rank if rank == NO_TIMER else (ranks & ((1 << rank) - 1)).bit_count() * in_order
+                for rank in timed.timers
+            )
+            found = self._ranked[key] = self.with_timers(timed.partition.number, after)
+        return found
+
+    def with_timers(self, number: int, timers: Timers) -> int:
+        """The number of a partition with these timers."""
+        key = (number, timers if timers and max(timers) > NO_TIMER else ())
+        found = self._timed.get(key)
+        if found is None:
+            found = self._timed[key] = len(self.timed)
+            self.timed.append(self._time(found, *key))
+            self._ranks.append(self.timed[found].ranks)
+        return found
+
+    def _time(self, found: int, number: int, timers: Timers) -> TimedPartition:
+        partition = self.all[number]
+        due = timers or (NO_TIMER,) * len(partition.members)
+        ranks = sum({1 << rank for rank in timers if rank != NO_TIMER})
+        held = tuple(map(self._held, partition.pieces, due))
+        return TimedPartition(found, partition, timers, held, ranks, frozenset(partition.voted_for))
+
+    def _held(self, piece: int, rank: int) -> int:
+        return piece * (self._new + 2) + rank - NO_TIMER
+
+    # -- asking the model ----------------------------------------------------------------------------------
+
+    def _changed(self, key: tuple[object, ...], number: int, change: Callable[[], object]) -> int:
+        """What becomes of a partition that stays one; asked once for each key."""
+        if key not in self._other:
+            timed = self.timed[number]
+            self._place([self._places.values[piece] for piece in timed.partition.pieces], timed.timers)
+            change()
+            ranks = 1 + max(timed.timers, default=NO_TIMER)
+            members = tuple(self._bench.nodes)
+            outcome = self._outcome(members, ranks)
+            timers = tuple(self._new if rank == ranks else rank for rank in outcome.fates)
+            self._other[key] = self.with_timers(self._intern(members, outcome.knows), timers)
+        return self._other[key]
+
+    def _place(self, places: list[Place], timers: Timers) -> None:
+        self._asked += 1
         due = timers or (NO_TIMER,) * len(places)
-        self._bench.place(tuple(Placed(*place, timer) for place, timer in zip(places, due, strict=True)))
+        self._bench.place(
+            tuple(
+                Placed(place.nodeid, place.members, self.nodes.snapshot(place.knows), timer)
+                for place, timer in zip(places, due, strict=True)
+            )
+        )
 
-    def _settle(
-        self, timers: Timers, votes: frozenset[int] | None, ranks: int | None = None
-    ) -> TimedPartition:
-        if votes is not None:
-            for nodeid in self._bench.nodes:
-                self._poll(nodeid, nodeid in votes)
-        return self._outcome(timers, ranks)
-
-    def _poll(self, nodeid: int, vote: bool) -> None:
-        """A node's device registers if it has not, then polls for the ring that it is in."""
-        conn, node = self._connect(nodeid), self._bench.node(nodeid)
-        if not node.votequorum.has_flags(NodeFlags.QDEVICE_REGISTERED):
-            self._bench.request(conn, QdeviceRegister(DEVICE_NAME))
-        self._bench.request(conn, QdevicePoll(DEVICE_NAME, vote, node.ring_id))
+    def _poll(self, votes: Votes) -> None:
+        """Each node's device registers if it has not, then polls for the ring that its node is in."""
+        if votes is None:
+            return
+        for nodeid, node in self._bench.nodes.items():
+            conn = self._connect(nodeid)
+            if not node.votequorum.has_flags(NodeFlags.QDEVICE_REGISTERED):
+                self._bench.request(conn, QdeviceRegister(DEVICE_NAME))
+            self._bench.request(conn, QdevicePoll(DEVICE_NAME, nodeid in votes, node.ring_id))
 
     def _connect(self, nodeid: int) -> Conn:
         return self._bench.connect(nodeid, ServiceKind.VOTEQUORUM)
 
-    def _outcome(self, timers: Timers, ranks: int | None = None) -> TimedPartition:
-        members = tuple(self._bench.nodes)
-        given = _ranks(timers) if ranks is None else ranks
-        partition = self._intern(members, tuple(map(self._bench.read, members)))
-        after = tuple(self._bench.timer(nodeid, given) for nodeid in members)
-        return TimedPartition(partition, after if max(after) > NO_TIMER else ())
+    def _outcome(self, members: tuple[int, ...], ranks: int) -> Outcome:
+        return Outcome(
+            tuple(self.nodes.number(self._bench.read(nodeid)) for nodeid in members),
+            tuple(self._bench.timer(nodeid, ranks) for nodeid in members),
+        )
 
-    def _intern(self, members: tuple[int, ...], nodes: tuple[NodeSnapshot, ...]) -> Partition:
-        number = self._numbers.setdefault((members, nodes), len(self.all))
-        if number == len(self.all):
+    def _intern(self, members: tuple[int, ...], knows: tuple[int, ...]) -> int:
+        key = (members, knows)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.all)
             pieces = tuple(
-                self._piece(nodeid, members, at) for nodeid, at in zip(members, nodes, strict=True)
+                self._places.of(Place(nodeid, members, known))
+                for nodeid, known in zip(members, knows, strict=True)
             )
-            self.all.append(Partition(number, members, nodes, pieces))
-        return self.all[number]
-
-    def _piece(self, nodeid: int, members: tuple[int, ...], snapshot: NodeSnapshot) -> int:
-        place = (nodeid, members, snapshot)
-        number = self._pieces.setdefault(place, len(self._places))
-        if number == len(self._places):
-            self._places.append(place)
+            nodes = tuple(map(self.nodes.snapshot, knows))
+            self.all.append(Partition(number, members, knows, pieces, nodes))
         return number
-
-
-def _ranks(timers: Timers) -> int:
-    return 1 + max(timers, default=NO_TIMER)
-
-
-def _timers_after(fates: Timers | None, timers: Timers, nodes: int) -> Timers:
-    due = timers or (NO_TIMER,) * nodes
-    if fates is None:
-        return timers
-    if not fates:
-        return ()
-    new = _ranks(timers)
-    after = tuple((rank, new, NO_TIMER)[fate] for rank, fate in zip(due, fates, strict=True))
-    return after if max(after) > NO_TIMER else ()

@@ -41,25 +41,59 @@ class Situation:
 
 @dataclass(frozen=True)
 class Property:
-    """Something that may go wrong. `is_bad` False: worth knowing, but not a fault of the configuration."""
+    """Something that may go wrong. `is_bad` False: worth knowing, but not a fault of the configuration.
+
+    `concerns` names the partitions that `look_at_change` looks at. With it, an answer is good for all changes
+    in which these partitions are the same.
+    """
 
     name: str
     meaning: str
     look: Callable[[Situation], str | None]
     look_at_change: Callable[[Situation, Situation], str | None] | None = None
     is_bad: bool = True
+    concerns: Callable[[Situation, Partition], bool] | None = None
 
 
 class Situations:
-    """Makes a `Situation` of a state; the last ones are kept, as each is asked for by several properties."""
+    """Makes a `Situation` of a state."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
         self._nodeids = sorted(partitions.config.nodeids)
 
+    def remembered(
+        self,
+        look: Callable[[Situation, Situation], str | None],
+        concerns: Callable[[Situation, Partition], bool],
+    ) -> Callable[[State], Callable[[State], str | None]]:
+        """A look at changes that asks once for each two sets of partitions that it concerns."""
+        concerned: dict[int, bool] = {}
+        answers: dict[tuple[tuple[int, ...], tuple[int, ...]], str | None] = {}
+        timed = self._partitions.timed
+
+        def telling(state: State) -> tuple[int, ...]:
+            for number in state.parts:
+                if number not in concerned:
+                    concerned[number] = concerns(self.of(state), timed[number].partition)
+            return tuple([number for number in state.parts if concerned[number]])
+
+        def look_from(before: State) -> Callable[[State], str | None]:
+            told_before = telling(before)
+
+            def look_after(after: State) -> str | None:
+                key = (told_before, telling(after))
+                if key not in answers:
+                    answers[key] = look(self.of(before), self.of(after))
+                return answers[key]
+
+            return look_after
+
+        return look_from
+
     def of(self, state: State) -> Situation:
         """What a state means."""
-        there = tuple(self._partitions.all[number] for number in state.partitions)
+        there = tuple(self._partitions.of(state.parts))
         up = {nodeid for partition in there for nodeid in partition.members}
         down = tuple(nodeid for nodeid in self._nodeids if nodeid not in up)
         return Situation(
@@ -67,7 +101,7 @@ class Situations:
             self._partitions.rules,
             there,
             down,
-            bool(state.timers),
+            any(self._partitions.timed[number].timers for number in state.parts),
             state.device_works,
         )
 
@@ -147,6 +181,7 @@ FLAPPING = Property(
     "nodes with a majority before and after a change lose quorum by it",
     _nothing,
     majority_loses_quorum,
+    concerns=_is_majority,
 )
 
 BUILT_IN = (SPLIT_BRAIN, STUCK, FLAPPING)

@@ -1,9 +1,9 @@
 """Everything about one configuration: `check` runs the search and asks the questions, `Report` is the answer.
 
 Strategy: the search looks for everything at once, from a cluster that is down, without a bound on faults.
-Where that does not end in time, it begins anew from a cluster that is whole, with one fault, then two and
-so on, until the time is up again; a verdict then says within how many faults it holds. What is told is
-replayed in the model first.
+Where that does not end in time, it begins anew from a cluster that is whole, fewest faults first, until the
+time is up again; a verdict then says within how many faults it holds. What is told is replayed in the model
+first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .devices import DeviceKind, DeviceModel
 from .failures import Failure, Failures
 from .partitions import Partitions
 from .properties import BUILT_IN, Property, Situations, two_are_quorate
-from .search import Bounds, Found, Look, LookAtChange, Progress, Search, Stopped
+from .search import Bounds, Found, Look, LookAfter, LookAtChange, Progress, Search, Stopped
 from .states import State, Symmetry
 from .story import Story, depends_on_who_speaks_first, disagreement, story_of
 from .successors import Reach, Successors
@@ -196,67 +196,37 @@ class Checked:
         return Successors(self.partitions, symmetry, device, operator=self._operator)
 
     def search(
-        self,
-        properties: Iterable[Property],
-        bounds: Bounds,
-        progress: ReportProgress | None = None,
-        *,
-        until_found: bool = False,
+        self, properties: Iterable[Property], bounds: Bounds, progress: ReportProgress | None = None
     ) -> tuple[Search, int | None]:
         """The deepest search that the bounds allow, and the faults within which it is complete.
 
         None stands for any number of faults where the search is settled, and for none where it is not.
         """
         wanted = tuple(properties)
-        successors = self.successors()
-        search = self._new(successors, wanted, bounds, until_found=until_found)
-        search.run(self._starts(successors, bounds), progress)
+        search = self._run(wanted, bounds, progress)
         if search.is_settled or search.stopped is Stopped.INTERRUPTED or bounds.faults is not None:
-            return search, bounds.faults if search.is_settled and search.stopped is Stopped.FAULTS else None
-        return self._deepen(successors, wanted, bounds, search, progress)
+            return search, search.settled_faults
+        bounded = self._run(wanted, replace(bounds, faults=_DEEPEST), progress)
+        if bounded.settled_faults is None and not bounded.is_settled:
+            return search, None
+        for name, found in search.found.items():
+            bounded.found.setdefault(name, found)
+        bounded.earlier = search
+        return bounded, bounded.settled_faults
 
-    def _deepen(
-        self,
-        successors: Successors,
-        wanted: tuple[Property, ...],
-        bounds: Bounds,
-        before: Search,
-        progress: ReportProgress | None,
-    ) -> tuple[Search, int | None]:
-        best, settled, left = before, None, bounds.seconds
-        for faults in range(1, _DEEPEST + 1):
-            search = self._new(successors, wanted, replace(bounds, faults=faults, seconds=left))
-            search.run(self._starts(successors, search.bounds), progress)
-            if not search.is_settled:
-                break
-            best, settled = search, faults
-            left = None if left is None else left - search.seconds
-        for name, found in before.found.items():
-            best.found.setdefault(name, found)
-        best.earlier = before
-        return best, settled
-
-    def _starts(self, successors: Successors, bounds: Bounds) -> list[State]:
-        return [State(())] if bounds.faults is None else [Failures(successors).whole()]
-
-    def _new(
-        self,
-        successors: Successors,
-        wanted: tuple[Property, ...],
-        bounds: Bounds,
-        *,
-        until_found: bool = False,
-    ) -> Search:
-        return Search(
+    def _run(self, wanted: tuple[Property, ...], bounds: Bounds, progress: ReportProgress | None) -> Search:
+        successors = self.successors()
+        search = Search(
             successors,
             bounds,
             looks={one.name: self._look(one) for one in wanted},
             change_looks={one.name: look for one in wanted if (look := self._look_at_change(one))},
-            is_end=lambda state: (
-                len(state.partitions) > 1 and bool(two_are_quorate(self._situations.of(state)))
-            ),
-            until_found=until_found,
+            is_end=lambda state: len(state.parts) > 1 and bool(two_are_quorate(self._situations.of(state))),
         )
+        return search.run(self._starts(successors, bounds), progress)
+
+    def _starts(self, successors: Successors, bounds: Bounds) -> list[State]:
+        return [State(())] if bounds.faults is None else [Failures(successors).whole()]
 
     def _look(self, one: Property) -> Look:
         return lambda state: one.look(self._situations.of(state))
@@ -265,7 +235,14 @@ class Checked:
         look = one.look_at_change
         if look is None:
             return None
-        return lambda before, _event, after: look(self._situations.of(before), self._situations.of(after))
+        situations = self._situations.of
+        if one.concerns is not None:
+            return self._situations.remembered(look, one.concerns)
+
+        def look_from(before: State) -> LookAfter:
+            return lambda after: look(situations(before), situations(after))
+
+        return look_from
 
     def verdict(self, one: Property, search: Search, faults: int | None, bounds: Bounds | None) -> Verdict:
         """What a search says about a property."""

@@ -1,26 +1,32 @@
-"""Breadth first through all states that a cluster can reach.
+"""Through all states that a cluster can reach, nearest first.
 
-Strategy: what is found first is found by the fewest events, so each story is a shortest one. With a bound
-on faults, a state counts again when it is reached with fewer faults than before. Every state remembers by
-which state it was reached, and nothing else: a story is worked out when it is asked for, with the names of
-real nodes.
+Strategy: states wait in a heap by what it takes to reach them. Without a bound on faults that is the number
+of events, so the search is breadth first and each story is a shortest one. With a bound, fewer faults come
+first, and among equals fewer events. So each state is looked at once, and what was settled before the time
+was up is known: everything within one fault less than the search has come to.
+
+Every state remembers by which state it was reached, and nothing else: the events of a story are worked out
+when it is asked for.
 """
 
 from __future__ import annotations
 
 import enum
+import heapq
 import resource
 import time
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from .events import Event
-from .states import State
+from .states import Identity, State
 from .successors import Successors
 
-_LOOK_UP: Final = 500
-"""Changes between two looks at the clock."""
+_FAULT: Final = 1 << 32
+"""What a fault adds to the cost of a state; an event adds 1."""
 
 _REPORT_EVERY: Final = 0.2
 """Seconds between two reports of progress."""
@@ -33,7 +39,6 @@ class Stopped(enum.StrEnum):
     FAULTS = "all states within the bound on faults were looked at"
     STATES = "the bound on states was reached"
     TIME = "the time was up"
-    FOUND = "everything that was looked for was found"
     INTERRUPTED = "it was interrupted"
 
 
@@ -58,19 +63,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where something was seen: in state number `at`, or on the way from there by `event` to `after`."""
+    """Where something was seen: in state number `at`, or on the way from there to `after`.
+
+    `cost` says how far it is from the start.
+    """
 
     at: int
     detail: str
-    event: Event | None = None
+    cost: int
     after: State | None = None
 
 
 Look = Callable[[State], str | None]
 """Looks at a state; a text says what is wrong with it."""
 
-LookAtChange = Callable[[State, Event, State], str | None]
-"""Looks at a state, what happens in it, and what comes of it."""
+LookAfter = Callable[[State], str | None]
+
+LookAtChange = Callable[[State], LookAfter | None]
+"""Looks at a state, and gives what looks at each that may follow; None where none can be wrong."""
 
 
 @dataclass(slots=True)
@@ -83,13 +93,9 @@ class Search:
     change_looks: dict[str, LookAtChange] = field(default_factory=dict)
     is_end: Callable[[State], bool] = lambda state: False
     """Where not to go on: what follows such a state is not looked at."""
-    until_found: bool = False
-    """End as soon as everything that is looked for was found."""
     earlier: Search | None = None
     """A search before this one, some of whose findings this one has taken over."""
     states: list[State] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    faults: list[int] = field(default_factory=list)
     found: dict[str, Found] = field(default_factory=dict)
     stopped: Stopped = Stopped.COMPLETE
     changes: int = 0
@@ -97,27 +103,40 @@ class Search:
     expanded: int = 0
     ends: int = 0
     """States from which it did not go on, as they are an end."""
+    faults: int = 0
+    """The faults that the states looked at last have taken."""
     seconds: float = 0.0
-    _seen: dict[State, int] = field(default_factory=dict)
-    _depths: list[int] = field(default_factory=list)
+    _parents: array[int] = field(default_factory=lambda: array("l"))
+    _costs: array[int] = field(default_factory=lambda: array("q"))
+    _seen: dict[Identity, int] = field(default_factory=dict)
+    _waiting: list[tuple[int, int]] = field(default_factory=list)
+    """A heap of costs and numbers of states. May have outdated entries besides."""
 
     @property
     def seen(self) -> int:
         """How many states are known."""
-        return len(self._seen)
+        return len(self.states)
 
     @property
     def is_settled(self) -> bool:
         """Whether everything within the bound on faults was looked at."""
         return self.stopped in (Stopped.COMPLETE, Stopped.FAULTS)
 
+    @property
+    def settled_faults(self) -> int | None:
+        """The faults within which everything was looked at; None where there is no bound, or for none."""
+        if self.bounds.faults is None or self.stopped is Stopped.COMPLETE:
+            return None
+        settled = self.bounds.faults if self.is_settled else self.faults - 1
+        return settled if settled > 0 else None
+
     def run(self, starts: Iterable[State], progress: Callable[[Progress], None] | None = None) -> Search:
         """Search from these states on. `KeyboardInterrupt` ends the search; what is known so far stays."""
         began = time.monotonic()
         for start in starts:
-            self._reach(self.successors.symmetry.canonical(start), -1, 0, 0)
+            self._reach(start, -1, 0)
         try:
-            self.stopped = self._search(began, progress)
+            self.stopped = self._search(_Watch(self, began, progress))
         except KeyboardInterrupt:
             self.stopped = Stopped.INTERRUPTED
         self.seconds = time.monotonic() - began
@@ -125,93 +144,86 @@ class Search:
 
     def knows(self, found: Found) -> bool:
         """Whether this search itself has found it, and can tell its story."""
-        return self.earlier is None or found is not self.earlier.found.get(self._name(found))
-
-    def _name(self, found: Found) -> str:
-        return next(name for name, known in self.found.items() if known is found)
+        return self.earlier is None or all(found is not known for known in self.earlier.found.values())
 
     def story(self, found: Found) -> list[tuple[Event | None, State]]:
-        """The way from a start to what was found, with the names of real nodes."""
+        """The way from a start to what was found."""
         chain = [found.at]
-        while self.parents[chain[-1]] >= 0:
-            chain.append(self.parents[chain[-1]])
-        chain.reverse()
-        story: list[tuple[Event | None, State]] = [(None, self.states[chain[0]])]
-        for number in chain[1:]:
-            story.append(self._step(story[-1][1], self.states[number]))
+        while self._parents[chain[-1]] >= 0:
+            chain.append(self._parents[chain[-1]])
+        way = [self.states[number] for number in reversed(chain)]
         if found.after is not None:
-            story.append(self._last_step(story[-1][1], found))
-        return story
+            way.append(found.after)
+        return [(None, way[0]), *((self._event(*pair), pair[1]) for pair in pairwise(way))]
 
-    def _step(self, state: State, wanted: State) -> tuple[Event, State]:
-        """The event with the fewest faults that leads from a state to one that is `wanted` but for names."""
-        canonical = self.successors.symmetry.canonical
-        ways = [(event, after) for event, after in self.successors.of(state) if canonical(after) == wanted]
-        return min(ways, key=lambda way: way[0].faults)
+    def _event(self, state: State, wanted: State) -> Event:
+        """The event with the fewest faults that leads from a state to another."""
+        moves = [move for move in self.successors.of(state) if move.after == wanted]
+        return min(moves, key=lambda move: move.faults).event
 
-    def _last_step(self, state: State, found: Found) -> tuple[Event, State]:
-        canonical = self.successors.symmetry.canonical
-        for event, after in self.successors.of(state):
-            if type(event) is type(found.event) and canonical(after) == found.after:
-                return event, after
-        raise AssertionError("a change that was found cannot be found again")
-
-    def _reach(self, state: State, parent: int, faults: int, depth: int) -> None:
-        known = self._seen.get(state)
-        if known is not None and self.faults[known] <= faults:
+    def _reach(self, state: State, parent: int, cost: int) -> None:
+        identity = self.successors.symmetry.identity(state)
+        number = self._seen.setdefault(identity, len(self.states))
+        if number == len(self.states):
+            self.states.append(state)
+            self._parents.append(parent)
+            self._costs.append(cost)
+        elif cost < self._costs[number]:
+            self.states[number] = state
+            self._parents[number] = parent
+            self._costs[number] = cost
+        else:
             return
-        number = self._seen[state] = len(self.states)
-        self.states.append(state)
-        self.parents.append(parent)
-        self.faults.append(faults)
-        self._depths.append(depth)
-        if known is None:
-            for name, look in self.looks.items():
-                if name not in self.found and (detail := look(state)):
-                    self.found[name] = Found(number, detail)
+        heapq.heappush(self._waiting, (cost, number))
+        for name, look in self.looks.items():
+            if self._is_nearer(name, cost) and (detail := look(state)):
+                self.found[name] = Found(number, detail, cost)
 
-    def _search(self, began: float, progress: Callable[[Progress], None] | None) -> Stopped:
+    def _is_nearer(self, name: str, cost: int) -> bool:
+        known = self.found.get(name)
+        return known is None or cost < known.cost
+
+    def _search(self, watch: _Watch) -> Stopped:
         cut = False
-        at = 0
-        watch = _Watch(self, began, progress)
-        while at < len(self.states):
-            if self.bounds.states is not None and len(self._seen) > self.bounds.states:
+        while self._waiting:
+            if self.bounds.states is not None and len(self.states) > self.bounds.states:
                 return Stopped.STATES
+            cost, number = heapq.heappop(self._waiting)
+            if cost > self._costs[number]:
+                continue
+            self.faults, self.depth = cost // _FAULT, cost % _FAULT
             try:
-                cut |= self._expand(at, watch)
+                cut |= self._expand(number, cost, watch)
             except _TimeIsUpError:
                 return Stopped.TIME
-            at += 1
-            self.expanded = at
-            if self.until_found and len(self.found) == len(self.looks):
-                return Stopped.FOUND
+            self.expanded += 1
         return Stopped.FAULTS if cut else Stopped.COMPLETE
 
-    def _expand(self, at: int, watch: _Watch) -> bool:
+    def _expand(self, number: int, cost: int, watch: _Watch) -> bool:
         """Go on from a state; whether the bound on faults kept something out."""
-        state, faults, depth = self.states[at], self.faults[at], self._depths[at] + 1
-        if self.faults[self._seen[state]] < faults:
-            return False
+        state = self.states[number]
         if self.is_end(state):
             self.ends += 1
             return False
-        self.depth = depth
-        canonical, most, cut = self.successors.symmetry.canonical, self.bounds.faults, False
-        for event, after in self.successors.of(state):
+        looks = [
+            (name, look_after)
+            for name, look in self.change_looks.items()
+            if self._is_nearer(name, cost + 1) and (look_after := look(state)) is not None
+        ]
+        most, cut = self.bounds.faults, False
+        for after, faults, _, _ in self.successors.of(state):
             if after == state:
                 continue
             self.changes += 1
-            if self.changes % _LOOK_UP == 0:
-                watch.look()
-            total = faults + event.faults
-            if most is not None and total > most:
+            watch.look()
+            total = cost + 1 if most is None else cost + 1 + faults * _FAULT
+            if most is not None and total // _FAULT > most:
                 cut = True
                 continue
-            reached = canonical(after)
-            for name, look in self.change_looks.items():
-                if name not in self.found and (detail := look(state, event, after)):
-                    self.found[name] = Found(at, detail, event, reached)
-            self._reach(reached, at, total, depth)
+            for name, look_after in looks:
+                if self._is_nearer(name, total) and (detail := look_after(after)):
+                    self.found[name] = Found(number, detail, total, after)
+            self._reach(after, number, total)
         return cut
 
 
@@ -233,7 +245,7 @@ class _Watch:
             raise _TimeIsUpError
         if self._progress is not None and now - self._reported > _REPORT_EVERY:
             self._reported = now
-            waiting = len(search.states) - search.expanded
+            waiting = search.seen - search.expanded
             self._progress(Progress(search.seen, waiting, search.depth, now - self._began))
 
 

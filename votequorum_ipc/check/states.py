@@ -1,10 +1,14 @@
 """A state of the cluster, and which states are the same but for the names of their nodes.
 
-Strategy: a state is the partitions there are, by number, the order in which their timers are due, and whether
-the device works; nodes in no partition are down. Two nodes are interchangeable when the configuration treats
-them alike: the same votes, not in the tie breaker's list, and no rule that asks for the lowest or highest id.
-`Symmetry.canonical` renames the nodes of a state so that all renamings of one state become one. It describes
-each partition without names first (its *shape*), sorts the shapes, and hands the names out in order.
+Strategy: a state is the partitions there are, with their timers, and whether the device works; nodes in no
+partition are down. Two nodes are interchangeable when the configuration treats them alike: the same votes,
+not in the tie breaker's list, and no rule that asks for the lowest or highest id. `Symmetry` describes each
+partition without names (its *shape*) and numbers the shapes. States with the same shapes are the same but for
+names, so the sorted numbers are a state's `identity`. The first state of each identity stands for all.
+
+A shape must be the same for every order of the members. So members are told apart by what they know, what
+others know of them, and whom of those they know so; only members that look alike after that are tried in
+every order, and not even those where exchanging any two changes nothing.
 
 The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
 can matter. So there no node is interchangeable, except in clusters that are too large to go on without
@@ -13,48 +17,31 @@ can matter. So there no node is interchangeable, except in clusters that are too
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise, permutations, product
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, pairwise, permutations, product
+from math import factorial, prod
 from typing import Any, Final, NamedTuple
 
 from ..cluster import TieBreaker
-from ..cluster.snapshot import NO_TIMER, NodeSnapshot
-from .partitions import Partition, Partitions, Timers
+from ..cluster.snapshot import NO_TIMER
+from .nodes import Numbering
+from .partitions import Partitions, TimedPartition
 
 _TRIED: Final = 5040
 """Orders of one shape's members that are compared at most; beyond, two equal states may count as two."""
 
-
 _WITHOUT_SYMMETRY: Final = 6
 """Nodes up to which a search does without symmetry where it is not exact."""
 
+Identity = tuple[tuple[int, ...], bool]
+"""What a state is apart from names."""
+
 
 class State(NamedTuple):
-    """`partitions` are numbers, sorted by their first members. `timers` are () where none is running.
+    """`parts` are the numbers of timed partitions, in the order of their first members."""
 
-    Ranks of timers go across all partitions: 0 is due first.
-    """
-
-    partitions: tuple[int, ...]
-    timers: tuple[Timers, ...] = ()
+    parts: tuple[int, ...]
     device_works: bool = True
-
-
-def state_of(
-    parts: Iterable[tuple[Partition, Timers]], device_works: bool, *, in_order: bool = True
-) -> State:
-    """A state of these partitions with these timers, whose ranks may have gaps.
-
-    Without `in_order` it only matters which timers run: all have rank 0.
-    """
-    ordered = sorted(parts, key=lambda part: part[0].members)
-    numbers = tuple(partition.number for partition, _ in ordered)
-    timers = tuple(timers for _, timers in ordered)
-    if not any(timers):
-        return State(numbers, (), device_works)
-    running = sorted({rank for part in timers for rank in part if rank != NO_TIMER})
-    dense = {rank: at if in_order else 0 for at, rank in enumerate(running)} | {NO_TIMER: NO_TIMER}
-    return State(numbers, tuple(tuple(dense[rank] for rank in part) for part in timers), device_works)
 
 
 class Symmetry:
@@ -68,38 +55,42 @@ class Symmetry:
         order_matters = partitions.rules.wait_for_all and not off
         large = len(partitions.config.nodes) > _WITHOUT_SYMMETRY
         self._class = _classes(partitions, set(apart), off or (order_matters and not large))
-        self._members: dict[int, list[int]] = {}
-        for nodeid in sorted(self._class):
-            self._members.setdefault(self._class[nodeid], []).append(nodeid)
-        self.is_trivial = len(self._members) == len(self._class)
+        self.is_trivial = len(set(self._class.values())) == len(self._class)
         self.is_exact = self.is_trivial or not order_matters
         """Whether interchangeable nodes really are, so that a complete search is one of all states."""
-        self._shapes: dict[tuple[int, Timers], tuple[int, tuple[int, ...]]] = {}
-        self._numbers: dict[Any, int] = {}
-        self._named: dict[tuple[int, tuple[int, ...]], tuple[Partition, Timers]] = {}
-        self._alike: dict[tuple[int, Timers], tuple[tuple[int, ...], ...]] = {}
-        self._states: dict[State, State] = {}
+        self._shapes: Numbering[tuple[Any, ...]] = Numbering()
+        self._of_partition: dict[int, int] = {}
+        self._alike: dict[int, tuple[tuple[int, ...], ...]] = {}
 
-    def canonical(self, state: State) -> State:
-        """The one state that stands for all that are the same but for the names of interchangeable nodes."""
+    def identity(self, state: State) -> Identity:
+        """What is the same for all states that are the same but for the names of interchangeable nodes."""
         if self.is_trivial:
             return state
-        found = self._states.get(state)
-        if found is None:
-            found = self._states[state] = self._canonical(state)
-        return found
+        known = self._of_partition
+        try:
+            shapes = [known[number] for number in state.parts]
+        except KeyError:
+            shapes = [self.shape(number) for number in state.parts]
+        shapes.sort()
+        return tuple(shapes), state.device_works
 
-    def alike(self, number: int, timers: Timers) -> tuple[tuple[int, ...], ...]:
+    def shape(self, number: int) -> int:
+        """The number of a timed partition's shape."""
+        shape = self._of_partition.get(number)
+        if shape is None:
+            matrix = self._matrix(self._partitions.timed[number])
+            shape = self._of_partition[number] = self._shapes.of(matrix.least())
+        return shape
+
+    def alike(self, number: int) -> tuple[tuple[int, ...], ...]:
         """The members of a partition in groups within which it makes no difference which node is meant."""
-        key = (number, timers)
-        if key not in self._alike:
-            partition = self._partitions.all[number]
-            groups = (
-                [partition.members[at] for at in group]
-                for group in self._groups(partition, timers, split=True)
+        if number not in self._alike:
+            matrix = self._matrix(self._partitions.timed[number])
+            members = self._partitions.timed[number].partition.members
+            self._alike[number] = tuple(
+                tuple(members[at] for at in group) for group in matrix.exchangeable_groups()
             )
-            self._alike[key] = tuple(map(tuple, groups))
-        return self._alike[key]
+        return self._alike[number]
 
     def down_alike(self, nodeids: Iterable[int]) -> list[tuple[int, ...]]:
         """The same for nodes that are down."""
@@ -108,107 +99,78 @@ class Symmetry:
             by_class.setdefault(self._class[nodeid], []).append(nodeid)
         return list(map(tuple, by_class.values()))
 
-    def _canonical(self, state: State) -> State:
-        timers = state.timers or ((),) * len(state.partitions)
-        shapes = sorted(map(self._shape, state.partitions, timers))
-        names = {group: iter(nodeids) for group, nodeids in self._members.items()}
-        parts = [self._name(shape, order, names, where) for shape, order, where in shapes]
-        return state_of(parts, state.device_works)
+    def _matrix(self, timed: TimedPartition) -> _Matrix:
+        partition = timed.partition
+        heads = map(self._partitions.nodes.head, partition.knows)
+        timers = timed.timers or (NO_TIMER,) * len(partition.members)
+        classes = (self._class[nodeid] for nodeid in partition.members)
+        rows = tuple(map(self._partitions.nodes.row, partition.knows))
+        return _Matrix(tuple(zip(classes, timers, heads, strict=True)), rows)
 
-    def _shape(self, number: int, timers: Timers) -> tuple[int, tuple[int, ...], tuple[int, Timers]]:
-        """The shape's number, the members' places in the shape's order, and the partition itself."""
-        key = (number, timers)
-        if key not in self._shapes:
-            partition = self._partitions.all[number]
-            described = [
-                (self._describe(partition, timers, order), order) for order in self._orders(partition, timers)
-            ]
-            best, order = min(described, key=lambda pair: pair[0])
-            self._shapes[key] = (self._numbers.setdefault(best, len(self._numbers)), order)
-        return (*self._shapes[key], key)
 
-    def _orders(self, partition: Partition, timers: Timers) -> Iterator[tuple[int, ...]]:
+class _Matrix:
+    """A partition without names: what each member is, and what each knows of each."""
+
+    def __init__(self, members: tuple[tuple[int, int, int], ...], rows: tuple[tuple[int, ...], ...]) -> None:
+        self._members = members
+        self._rows = rows
+        self._places = range(len(rows))
+
+    def least(self) -> tuple[Any, ...]:
+        """The same for every order of the members."""
+        return min(map(self._described, self._orders()))
+
+    def exchangeable_groups(self) -> Iterator[tuple[int, ...]]:
+        """The members in groups of which any two can be exchanged."""
+        for group in self._groups():
+            if self._can_exchange(group):
+                yield group
+            else:
+                yield from ((at,) for at in group)
+
+    def _orders(self) -> Iterator[tuple[int, ...]]:
         """The orders of the members that may give the least description."""
-        groups = self._groups(partition, timers, split=False)
-        if all(self._interchangeable(partition, group) for group in groups) or _count(groups) > _TRIED:
-            yield tuple(at for group in groups for at in group)
+        groups = self._groups()
+        tried = prod(factorial(len(group)) for group in groups)
+        if tried > _TRIED or all(map(self._can_exchange, groups)):
+            yield tuple(chain.from_iterable(groups))
             return
         for chosen in product(*map(permutations, groups)):
-            yield tuple(at for group in chosen for at in group)
+            yield tuple(chain.from_iterable(chosen))
 
-    def _groups(self, partition: Partition, timers: Timers, *, split: bool) -> list[list[int]]:
-        """Members that look alike, in order; with `split`, only such as can really be exchanged together."""
-        looks = {at: self._look(partition, timers, at) for at in range(len(partition.members))}
-        ordered = sorted(looks, key=lambda at: looks[at])
-        groups = [list(group) for _, group in groupby(ordered, key=lambda at: looks[at])]
-        if not split:
-            return groups
-        kept: list[list[int]] = []
-        for group in groups:
-            kept += [group] if self._interchangeable(partition, group) else [[at] for at in group]
-        return kept
+    def _groups(self) -> list[tuple[int, ...]]:
+        """The members that look alike, in an order that does not depend on names."""
+        looks = self._ranked([(*member, self._rows[at][at]) for at, member in enumerate(self._members)])
+        while True:
+            finer = self._ranked([(looks[at], self._neighbours(at, looks)) for at in self._places])
+            if max(finer) == max(looks):
+                ordered = sorted(self._places, key=looks.__getitem__)
+                return [tuple(group) for _, group in groupby(ordered, key=looks.__getitem__)]
+            looks = finer
 
-    def _look(self, partition: Partition, timers: Timers, at: int) -> tuple[Any, ...]:
-        node = partition.nodes[at]
-        seen_by_others = sorted(other.row[at] for other in partition.nodes)
-        timer = timers[at] if timers else NO_TIMER
-        return (
-            self._class[partition.members[at]],
-            timer,
-            node[1:],
-            node.row[at],
-            sorted(node.row),
-            seen_by_others,
-        )
+    def _neighbours(self, at: int, looks: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+        rows = self._rows
+        return tuple(sorted((looks[other], rows[at][other], rows[other][at]) for other in self._places))
 
     @staticmethod
-    def _interchangeable(partition: Partition, group: Sequence[int]) -> bool:
+    def _ranked(looks: Sequence[Any]) -> list[int]:
+        ranks = {look: rank for rank, look in enumerate(sorted(set(looks)))}
+        return [ranks[look] for look in looks]
+
+    def _can_exchange(self, group: Sequence[int]) -> bool:
         """Whether exchanging any two of these members gives the same partition again."""
-        rows = [node.row for node in partition.nodes]
-        places = range(len(rows))
+        rows = self._rows
         for one, other in pairwise(group):
-            moved = {one: other, other: one}
-            if any(rows[moved.get(i, i)][moved.get(j, j)] != rows[i][j] for i in places for j in places):
+            moved = [other if at == one else one if at == other else at for at in self._places]
+            if any(rows[moved[i]][moved[j]] != rows[i][j] for i in self._places for j in self._places):
                 return False
         return True
 
-    def _describe(self, partition: Partition, timers: Timers, order: tuple[int, ...]) -> tuple[Any, ...]:
+    def _described(self, order: Sequence[int]) -> tuple[Any, ...]:
         return (
-            tuple(self._class[partition.members[at]] for at in order),
-            tuple(_permuted(partition.nodes[at], order) for at in order),
-            tuple(timers[at] for at in order) if timers else (),
+            tuple(self._members[at] for at in order),
+            tuple(tuple(self._rows[at][other] for other in order) for at in order),
         )
-
-    def _name(
-        self,
-        shape: int,
-        order: tuple[int, ...],
-        names: Mapping[int, Iterator[int]],
-        where: tuple[int, Timers],
-    ) -> tuple[Partition, Timers]:
-        """The partition of a shape with the next free names."""
-        partition, timers = self._partitions.all[where[0]], where[1]
-        given = tuple(next(names[self._class[partition.members[at]]]) for at in order)
-        key = (shape, given)
-        if key not in self._named:
-            by_name = sorted(range(len(order)), key=lambda place: given[place])
-            places = tuple(order[place] for place in by_name)
-            renamed = [_permuted(partition.nodes[at], places) for at in places]
-            known = self._partitions.known(sorted(given), renamed)
-            self._named[key] = (known, tuple(timers[at] for at in places) if timers else ())
-        return self._named[key]
-
-
-def _permuted(node: NodeSnapshot, order: Sequence[int]) -> NodeSnapshot:
-    return node._replace(row=tuple(node.row[at] for at in order))
-
-
-def _count(groups: Iterable[Sequence[int]]) -> int:
-    count = 1
-    for group in groups:
-        for factor in range(2, len(group) + 1):
-            count *= factor
-    return count
 
 
 def _classes(partitions: Partitions, apart: set[int], off: bool) -> dict[int, int]:

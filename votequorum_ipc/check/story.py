@@ -65,7 +65,7 @@ def story_of(partitions: Partitions, steps: Iterable[tuple[Event | None, State]]
 
 
 def _step(partitions: Partitions, event: Event | None, state: State) -> StoryStep:
-    there = [partitions.all[number] for number in state.partitions]
+    there = partitions.of(state.parts)
     sides = tuple(Side(one.members, one.quorate, one.waiting_for_all, one.voted_for) for one in there)
     up = {nodeid for side in sides for nodeid in side.members}
     return StoryStep(

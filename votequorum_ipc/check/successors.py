@@ -1,26 +1,26 @@
 """Which states can follow a state: every event that is possible, and what it leads to.
 
-Strategy: an event regroups the nodes that are up. `_regroup` puts the pieces of the old partitions
-together, asks `Partitions` what each new ring comes to, lets the device vote, and puts the timers in one
-order again. Each generator below is one kind of event. Interchangeable nodes are tried once: of three
-crashed nodes that are alike, the one with the lowest id stands for all.
+Strategy: an event regroups the nodes that are up. `_Here` holds what one state is made of, asks `Partitions`
+what each new ring comes to, lets the device vote, and puts the timers in one order again. Each generator of
+`Successors` is one kind of event. Interchangeable nodes are tried once: of three crashed nodes that are
+alike, the one with the lowest id stands for all.
+
+A search looks at many moves and tells few of them, so a move says how to make its event and is no event yet.
 
 Small clusters (`Reach.ANY_NETWORK`) regroup in every way, which covers what single cut links do: where A
 sees B and B sees C but A does not see C, the membership protocol forms one ring after the other, and B goes
-from one to the other without being alone. Large ones split and merge two partitions at a time, heal, and move
-single nodes.
+from one to the other without being alone.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
-from functools import cache
-from itertools import chain, combinations, product
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from itertools import chain, product
+from typing import Any, Final, NamedTuple
 
-from ..cluster.snapshot import NO_TIMER
-from .devices import DeviceKind, DeviceModel, Groups
+from .devices import DeviceKind, DeviceModel
 from .events import (
     CancelWaitForAll,
     Crash,
@@ -35,8 +35,9 @@ from .events import (
     Votes,
     Window,
 )
-from .partitions import Partition, Partitions, TimedPartition, Timers
-from .states import State, Symmetry, state_of
+from .networks import Group, Groups, Kinds, any_way, ordered, selections, two_at_a_time
+from .partitions import Partitions, TimedPartition
+from .states import State, Symmetry
 
 _ANY_NETWORK_NODES: Final = 6
 """Nodes up to which the network may break in every way at once."""
@@ -49,8 +50,19 @@ _MOST_CRASH: Final = 2
 _WINDOWS_IN_ORDER_NODES: Final = 4
 """Nodes up to which windows pass one after the other; beyond, all that run pass before anything else."""
 
-Parts = list[tuple[Partition, Timers]]
-Successor = tuple[Event, State]
+
+class Move(NamedTuple):
+    """A state that may follow, the faults that it takes, and the event: `kind(*details)`."""
+
+    after: State
+    faults: int
+    kind: Callable[..., Event]
+    details: tuple[Any, ...]
+
+    @property
+    def event(self) -> Event:
+        """What happens."""
+        return self.kind(*self.details)
 
 
 class Reach(enum.StrEnum):
@@ -76,10 +88,12 @@ class Successors:
         self.device = device
         nodeids = partitions.config.nodeids
         self.reach = Reach.ANY_NETWORK if len(nodeids) <= _ANY_NETWORK_NODES else Reach.BY_TWO
+        self._regroupings = any_way if self.reach is Reach.ANY_NETWORK else two_at_a_time
         self._nodeids = tuple(sorted(nodeids))
+        self._most_crash = len(nodeids) if len(nodeids) <= _ANY_CRASH_NODES else _MOST_CRASH
+        self._losses: dict[int, tuple[tuple[Group, Group], ...]] = {}
         self.windows_in_order = len(nodeids) <= _WINDOWS_IN_ORDER_NODES
-        self._kinds = [self._crashes, self._power_cut, self._starts, self._windows]
-        self._kinds += [self._any_network] if self.reach is Reach.ANY_NETWORK else [self._by_two]
+        self._kinds = [self._crashes, self._power_cut, self._starts, self._windows, self._networks]
         if partitions.rules.allow_downscale:
             self._kinds.append(self._leaves)
         if device is not None:
@@ -87,10 +101,11 @@ class Successors:
         if operator:
             self._kinds += [self._cancels, self._expectations]
 
-    def of(self, state: State) -> Iterator[Successor]:
+    def of(self, state: State) -> Iterator[Move]:
         """All that can come next. Different events may lead to the same state."""
+        here = _Here(self, state)
         for kind in self._kinds:
-            yield from kind(state)
+            yield from kind(here)
 
     def not_looked_at(self, faults: int | None) -> tuple[str, ...]:
         """What even a search that ends leaves out, within this many faults (None: any number)."""
@@ -117,272 +132,240 @@ class Successors:
             if is_left_out
         )
 
-    def all_down(self) -> State:
-        """The beginning: no node is up."""
-        return State(())
-
-    # -- putting partitions together -------------------------------------------------------------------
+    # -- for who asks about single changes -----------------------------------------------------------------
 
     def regrouped(self, state: State, groups: Groups, started: Iterable[int] = ()) -> Iterator[State]:
         """The states that follow when the nodes form these groups. Nodes in none of them are down.
 
-        There are several where the device has a choice.
+        There are several where the device has a choice, or where it matters who speaks first.
         """
-        pieces, timers = self._pieces(state, started)
-        if self.device is None:
-            yield from self._combined(state, groups, pieces, timers, None)
-            return
-        for votes in self.device.choices(groups, state.device_works, self.votes(state)):
-            yield from self._combined(state, groups, pieces, timers, votes)
+        return _Here(self, state).regrouped(ordered(groups), started)
 
     def votes(self, state: State) -> frozenset[int]:
         """The nodes that the device votes for."""
-        return frozenset(chain.from_iterable(self.partitions.all[at].voted_for for at in state.partitions))
-
-    def groups(self, state: State) -> Groups:
-        """The members of each partition."""
-        return tuple(self.partitions.all[at].members for at in state.partitions)
-
-    def _pieces(self, state: State, started: Iterable[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """Each node's state, and its timer if one is running."""
-        pieces: dict[int, int] = {nodeid: self.partitions.started(nodeid) for nodeid in started}
-        timers: dict[int, int] = {}
-        for partition, due in self._parts(state):
-            pieces.update(zip(partition.members, partition.pieces, strict=True))
-            if due:
-                timers.update(zip(partition.members, due, strict=True))
-        return pieces, timers
-
-    def _parts(self, state: State) -> Parts:
-        timers = state.timers or ((),) * len(state.partitions)
-        return [
-            (self.partitions.all[number], due) for number, due in zip(state.partitions, timers, strict=True)
-        ]
-
-    def _combined(
-        self,
-        state: State,
-        groups: Groups,
-        pieces: dict[int, int],
-        timers: dict[int, int],
-        votes: frozenset[int] | None,
-    ) -> Iterator[State]:
-        """The states that the outcomes of the single groups can make together."""
-        there = {partition.members: (partition, due) for partition, due in self._parts(state)}
-        options = [self._options(there.get(group), group, pieces, timers, votes) for group in groups]
-        if all(len(option) == 1 for option in options):
-            yield self._state([option[0] for option in options], state.device_works)
-            return
-        for parts in product(*options):
-            yield self._state(list(parts), state.device_works)
-
-    def _options(
-        self,
-        known: tuple[Partition, Timers] | None,
-        group: tuple[int, ...],
-        pieces: dict[int, int],
-        timers: dict[int, int],
-        votes: frozenset[int] | None,
-    ) -> Parts:
-        """What a group may become; one that was a partition before stays as it is, but for the device."""
-        mine = None if votes is None else votes.intersection(group)
-        if known is not None and (mine is None or mine == frozenset(known[0].voted_for)):
-            return [known]
-        due = tuple(timers.get(nodeid, NO_TIMER) for nodeid in group) if timers else ()
-        given, ranks = _local(due)
-        if known is not None and mine is not None:
-            outcomes = [self.partitions.vote(known[0], given, mine)]
-        else:
-            outcomes = self.partitions.rings(tuple(pieces[nodeid] for nodeid in group), given, mine)
-        return [(outcome.partition, _global(outcome.timers, ranks)) for outcome in outcomes]
-
-    def _replaced(self, state: State, at: int, outcome: TimedPartition, ranks: list[int]) -> State:
-        parts = self._parts(state)
-        parts[at] = (outcome.partition, _global(outcome.timers, ranks))
-        return self._state(parts, state.device_works)
-
-    def _state(self, parts: Parts, device_works: bool) -> State:
-        return state_of(parts, device_works, in_order=self.windows_in_order)
-
-    # -- nodes -----------------------------------------------------------------------------------------
-
-    def _crashes(self, state: State) -> Iterator[Successor]:
-        groups = self.groups(state)
-        for at, group in enumerate(groups):
-            for lost in self._lost(state, at):
-                left = tuple(nodeid for nodeid in group if nodeid not in lost)
-                rest = (*groups[:at], *([left] if left else []), *groups[at + 1 :])
-                for after in self.regrouped(state, rest):
-                    yield Crash(lost, len(lost)), after
-
-    def _lost(self, state: State, at: int) -> Iterator[tuple[int, ...]]:
-        """Which nodes of a partition may crash at once: any, in large clusters up to `_MOST_CRASH`."""
-        most = len(self._nodeids) if len(self._nodeids) <= _ANY_CRASH_NODES else _MOST_CRASH
-        return (lost for lost in self._selections(state, at) if 0 < len(lost) <= most)
-
-    def _selections(self, state: State, at: int) -> Iterator[tuple[int, ...]]:
-        """The subsets of a partition's members that differ by more than names."""
-        due = state.timers[at] if state.timers else ()
-        alike = self.symmetry.alike(state.partitions[at], due)
-        for counts in product(*(range(len(group) + 1) for group in alike)):
-            yield tuple(sorted(chain.from_iterable(map(_first, alike, counts))))
-
-    def _power_cut(self, state: State) -> Iterator[Successor]:
-        if len(state.partitions) > 0:
-            yield PowerCut(), State((), (), state.device_works)
-
-    def _starts(self, state: State) -> Iterator[Successor]:
-        groups = self.groups(state)
-        up = set(chain.from_iterable(groups))
-        for nodeid, *_ in self.symmetry.down_alike(nodeid for nodeid in self._nodeids if nodeid not in up):
-            for at, group in enumerate(groups):
-                rest = (*groups[:at], tuple(sorted((*group, nodeid))), *groups[at + 1 :])
-                for after in self.regrouped(state, rest, [nodeid]):
-                    yield Start(nodeid, group), after
-            for after in self.regrouped(state, (*groups, (nodeid,)), [nodeid]):
-                # a network with one partition must break for a node that starts to be alone
-                yield Start(nodeid, (), faults=int(len(groups) == 1)), after
-
-    def _leaves(self, state: State) -> Iterator[Successor]:
-        for at, (partition, due) in enumerate(self._parts(state)):
-            for nodeid, *_ in self.symmetry.alike(partition.number, due):
-                if len(partition.members) > 1:
-                    given, ranks = _local(due)
-                    outcome = self.partitions.leave(partition, given, nodeid, None)
-                    yield Leave(nodeid), self._replaced(state, at, outcome, ranks)
-
-    def _windows(self, state: State) -> Iterator[Successor]:
-        if not state.timers:
-            return
-        parts: Parts = []
-        fired: list[int] = []
-        for partition, due in self._parts(state):
-            if 0 in due:
-                fired += [nodeid for nodeid, rank in zip(partition.members, due, strict=True) if rank == 0]
-                given, ranks = _local(due)
-                outcome = self.partitions.fire(partition, given)
-                parts.append((outcome.partition, _global(outcome.timers, ranks)))
-            else:
-                parts.append((partition, due))
-        yield Window(tuple(sorted(fired))), self._state(parts, state.device_works)
-
-    # -- the network -----------------------------------------------------------------------------------
-
-    def _any_network(self, state: State) -> Iterator[Successor]:
-        groups = self.groups(state)
-        for new in _groupings(tuple(sorted(chain.from_iterable(groups)))):
-            if new != groups:
-                yield from self._network(state, groups, new)
-
-    def _by_two(self, state: State) -> Iterator[Successor]:
-        groups = self.groups(state)
-        for at, group in enumerate(groups):
-            rest = (*groups[:at], *groups[at + 1 :])
-            for side in self._selections(state, at):
-                other = tuple(nodeid for nodeid in group if nodeid not in side)
-                if side and other:
-                    yield from self._network(state, groups, (*rest, side, other))
-                    if len(side) == 1:
-                        yield from self._moves(state, groups, rest, side, other)
-        for one, two in combinations(groups, 2):
-            rest = tuple(group for group in groups if group not in (one, two))
-            yield from self._network(state, groups, (*rest, (*one, *two)))
-        if len(groups) > 2:
-            yield from self._network(state, groups, (tuple(chain.from_iterable(groups)),))
-
-    def _moves(
-        self, state: State, groups: Groups, rest: Groups, side: tuple[int, ...], other: tuple[int, ...]
-    ) -> Iterator[Successor]:
-        for to in rest:
-            new = (*(group for group in rest if group != to), other, (*to, *side))
-            yield from self._network(state, groups, new)
-
-    def _network(self, state: State, old: Groups, new: Groups) -> Iterator[Successor]:
-        ordered = tuple(sorted(tuple(sorted(group)) for group in new))
-        heals = all(any(set(group) <= set(target) for target in ordered) for group in old)
-        event = Network(ordered, heals)
-        for after in self.regrouped(state, ordered):
-            yield event, after
-
-    # -- the device and the operator --------------------------------------------------------------------
-
-    def _votes(self, state: State) -> Iterator[Successor]:
-        if self.device is None:
-            return
-        groups, now = self.groups(state), self.votes(state)
-        for votes in self.device.changes(groups, state.device_works, now):
-            yield Votes(tuple(sorted(votes))), self.voted(state, votes)
-
-    def _device_fails_or_returns(self, state: State) -> Iterator[Successor]:
-        if self.device is None or not self.device.can_fail:
-            return
-        turned = state._replace(device_works=not state.device_works)
-        for votes in self.device.choices(self.groups(state), turned.device_works, self.votes(state)):
-            nodeids = tuple(sorted(votes))
-            event = DeviceFails() if state.device_works else DeviceReturns(nodeids)
-            yield event, self.voted(turned, votes)
+        return _Here(self, state).voted_for
 
     def willing(self, state: State) -> Iterator[State]:
         """The states in which a device that may choose votes for all of one partition."""
         if self.device is not None and not self.device.can_fail and self.device.kind is not DeviceKind.NONE:
-            for group in self.groups(state):
+            for group in _Here(self, state).groups:
                 yield self.voted(state, frozenset(group))
 
     def voted(self, state: State, votes: frozenset[int]) -> State:
         """The state in which the device votes for these nodes."""
-        pieces, timers = self._pieces(state, ())
-        (after,) = self._combined(state, self.groups(state), pieces, timers, votes)
+        return _Here(self, state).voted(state.device_works, votes)
+
+    # -- nodes -----------------------------------------------------------------------------------------
+
+    def _crashes(self, here: _Here) -> Iterator[Move]:
+        groups = here.groups
+        for at, number in enumerate(here.state.parts):
+            for lost, left in self._lost(number):
+                rest = groups[:at] + ((left,) if left else ()) + groups[at + 1 :]
+                for after in here.regrouped(ordered(rest)):
+                    yield Move(after, len(lost), Crash, (lost, len(lost)))
+
+    def _lost(self, number: int) -> tuple[tuple[Group, Group], ...]:
+        """Which nodes of a partition may crash at once, and those that are left then."""
+        if number not in self._losses:
+            members = self.partitions.timed[number].partition.members
+            self._losses[number] = tuple(
+                (lost, tuple(nodeid for nodeid in members if nodeid not in lost))
+                for lost in selections(self.symmetry.alike(number))
+                if 0 < len(lost) <= self._most_crash
+            )
+        return self._losses[number]
+
+    def _power_cut(self, here: _Here) -> Iterator[Move]:
+        if here.state.parts:
+            yield Move(State((), here.state.device_works), 1, PowerCut, ())
+
+    def _starts(self, here: _Here) -> Iterator[Move]:
+        groups = here.groups
+        up = set(chain.from_iterable(groups))
+        for nodeid, *_ in self.symmetry.down_alike(nodeid for nodeid in self._nodeids if nodeid not in up):
+            for at, group in enumerate(groups):
+                rest = (*groups[:at], (*group, nodeid), *groups[at + 1 :])
+                for after in here.regrouped(ordered(rest), (nodeid,)):
+                    yield Move(after, 0, Start, (nodeid, group))
+            # a network with one partition must break for a node that starts to be alone
+            faults = int(len(groups) == 1)
+            for after in here.regrouped(ordered((*groups, (nodeid,))), (nodeid,)):
+                yield Move(after, faults, Start, (nodeid, (), faults))
+
+    def _leaves(self, here: _Here) -> Iterator[Move]:
+        for at, number in enumerate(here.state.parts):
+            for nodeid, *_ in self.symmetry.alike(number):
+                if len(here.groups[at]) > 1:
+                    after = here.replaced(at, self.partitions.left(number, nodeid))
+                    yield Move(after, 0, Leave, (nodeid,))
+
+    def _windows(self, here: _Here) -> Iterator[Move]:
+        timed = [self.partitions.timed[number] for number in here.state.parts]
+        fired = [
+            nodeid
+            for one in timed
+            for nodeid, rank in zip(one.partition.members, one.timers, strict=False)
+            if rank == 0
+        ]
+        if fired:
+            parts = [self.partitions.fired(one.number) if one.ranks & 1 else one.number for one in timed]
+            yield Move(here.made_of(tuple(parts)), 0, Window, (tuple(sorted(fired)),))
+
+    # -- the network -----------------------------------------------------------------------------------
+
+    def _networks(self, here: _Here) -> Iterator[Move]:
+        for new, heals in self._regroupings(here.groups, self._kinds_of(here.state)):
+            for after in here.regrouped(new):
+                yield Move(after, not heals, Network, (new, heals))
+
+    def _kinds_of(self, state: State) -> Kinds:
+        """All nodes that are up by what makes no difference; single nodes of one shape are alike as well."""
+        if self.symmetry.is_trivial:
+            return tuple(
+                (nodeid,)
+                for number in state.parts
+                for nodeid in self.partitions.timed[number].partition.members
+            )
+        kinds: list[Group] = []
+        alone: dict[int, Group] = {}
+        for number in state.parts:
+            alike = self.symmetry.alike(number)
+            if len(self.partitions.timed[number].partition.members) > 1:
+                kinds += alike
+            else:
+                shape = self.symmetry.shape(number)
+                alone[shape] = alone.get(shape, ()) + alike[0]
+        return (*kinds, *alone.values())
+
+    # -- the device and the operator --------------------------------------------------------------------
+
+    def _votes(self, here: _Here) -> Iterator[Move]:
+        if self.device is None:
+            return
+        works = here.state.device_works
+        for votes in self.device.changes(here.groups, works, here.voted_for):
+            yield Move(here.voted(works, votes), 0, Votes, (tuple(sorted(votes)),))
+
+    def _device_fails_or_returns(self, here: _Here) -> Iterator[Move]:
+        if self.device is None or not self.device.can_fail:
+            return
+        worked = here.state.device_works
+        for votes in self.device.choices(here.groups, not worked, here.voted_for):
+            after = here.voted(not worked, votes)
+            if worked:
+                yield Move(after, 1, DeviceFails, ())
+            else:
+                yield Move(after, 0, DeviceReturns, (tuple(sorted(votes)),))
+
+    def _cancels(self, here: _Here) -> Iterator[Move]:
+        for at, number in enumerate(here.state.parts):
+            partition = self.partitions.timed[number].partition
+            if partition.waiting_for_all:
+                after = here.replaced(at, self.partitions.wait_for_all_cancelled(number))
+                yield Move(after, 0, CancelWaitForAll, (partition.members,))
+
+    def _expectations(self, here: _Here) -> Iterator[Move]:
+        for at, number in enumerate(here.state.parts):
+            for expected_votes in range(1, len(self._nodeids) + 1):
+                after = self.partitions.expecting(number, expected_votes)
+                if after != number:
+                    yield Move(here.replaced(at, after), 0, ExpectedVotes, (here.groups[at], expected_votes))
+
+
+class _Here:
+    """One state, taken apart: what becomes of its nodes in new groups. Each group is worked out once."""
+
+    def __init__(self, successors: Successors, state: State) -> None:
+        self.state = state
+        self._partitions = successors.partitions
+        self._device = successors.device
+        self._in_order = successors.windows_in_order
+        self._timed = [self._partitions.timed[number] for number in state.parts]
+        self.groups: Groups = tuple(one.partition.members for one in self._timed)
+        self._there = {one.partition.members: one for one in self._timed}
+        self._held = {
+            nodeid: held
+            for one in self._timed
+            for nodeid, held in zip(one.partition.members, one.held, strict=True)
+        }
+        self._become = _Becoming(self._partitions, self._there, self._held, None)
+        self._voted: dict[frozenset[int], _Becoming] = {}
+
+    @cached_property
+    def voted_for(self) -> frozenset[int]:
+        """The nodes that the device votes for."""
+        return frozenset(chain.from_iterable(one.voted_for for one in self._timed))
+
+    def regrouped(self, groups: Groups, started: Iterable[int] = ()) -> Iterator[State]:
+        """The states that follow when the nodes form these groups; those in none of them are down."""
+        for nodeid in started:
+            self._held[nodeid] = self._partitions.started(nodeid)
+        if self._device is None:
+            yield from self._combined(groups, self.state.device_works, None)
+            return
+        for votes in self._device.choices(groups, self.state.device_works, self.voted_for):
+            yield from self._combined(groups, self.state.device_works, votes)
+
+    def voted(self, works: bool, votes: frozenset[int]) -> State:
+        """The partitions stay, and the device votes for these nodes."""
+        (after,) = self._combined(self.groups, works, votes)
         return after
 
-    def _cancels(self, state: State) -> Iterator[Successor]:
-        for at, (partition, due) in enumerate(self._parts(state)):
-            if partition.waiting_for_all:
-                given, ranks = _local(due)
-                outcome = self.partitions.cancel_wait_for_all(partition, given)
-                yield CancelWaitForAll(partition.members), self._replaced(state, at, outcome, ranks)
+    def replaced(self, at: int, number: int) -> State:
+        """One partition becomes another."""
+        parts = self.state.parts
+        members = self._partitions.timed[number].partition.members
+        if members == self.groups[at]:
+            return self.made_of((*parts[:at], number, *parts[at + 1 :]))
+        together = (*parts[:at], number, *parts[at + 1 :])
+        return self.made_of(
+            tuple(sorted(together, key=lambda one: self._partitions.timed[one].partition.members))
+        )
 
-    def _expectations(self, state: State) -> Iterator[Successor]:
-        for at, (partition, due) in enumerate(self._parts(state)):
-            given, ranks = _local(due)
-            for expected_votes in range(1, len(self._nodeids) + 1):
-                outcome = self.partitions.set_expected(partition, given, expected_votes)
-                if outcome.partition is not partition:
-                    event = ExpectedVotes(partition.members, expected_votes)
-                    yield event, self._replaced(state, at, outcome, ranks)
+    def made_of(self, parts: tuple[int, ...]) -> State:
+        """A state of these partitions, whose timers may be out of order."""
+        return State(self._partitions.ranked(parts, in_order=self._in_order), self.state.device_works)
 
+    def _combined(self, groups: Groups, works: bool, votes: frozenset[int] | None) -> Iterator[State]:
+        """The states that the outcomes of the single groups can make together."""
+        become = self._become if votes is None else self._becoming(votes)
+        options = [become[group] for group in groups]
+        ranked, in_order = self._partitions.ranked, self._in_order
+        for parts in product(*options):
+            yield State(ranked(parts, in_order=in_order), works)
 
-def _local(due: Timers) -> tuple[Timers, list[int]]:
-    """A partition's timers by its own ranks, and what those were."""
-    if not due or max(due) == NO_TIMER:
-        return (), []
-    ranks = sorted({rank for rank in due if rank != NO_TIMER})
-    return tuple(ranks.index(rank) if rank != NO_TIMER else NO_TIMER for rank in due), ranks
-
-
-_LAST: Final = 1 << 30
-"""A rank behind all others: a timer that has just been started."""
-
-
-def _global(due: Timers, ranks: list[int]) -> Timers:
-    """The way back."""
-    if not due:
-        return ()
-    back = [*ranks, _LAST, NO_TIMER]
-    return tuple(back[rank] for rank in due)
+    def _becoming(self, votes: frozenset[int]) -> _Becoming:
+        becoming = self._voted.get(votes)
+        if becoming is None:
+            becoming = self._voted[votes] = _Becoming(self._partitions, self._there, self._held, votes)
+        return becoming
 
 
-def _first(group: tuple[int, ...], count: int) -> tuple[int, ...]:
-    return group[:count]
+class _Becoming(dict[Group, tuple[int, ...]]):
+    """What the nodes of a state become in new groups, while a device votes for the nodes in `votes`.
 
+    One that was a partition before stays as it is, but for the device.
+    """
 
-@cache
-def _groupings(nodeids: tuple[int, ...]) -> tuple[Groups, ...]:
-    """All ways to put nodes into groups."""
-    if not nodeids:
-        return ((),)
-    first, rest = nodeids[0], nodeids[1:]
-    found: list[Groups] = []
-    for smaller in _groupings(rest):
-        found.append(((first,), *smaller))
-        found += [((first, *group), *smaller[:at], *smaller[at + 1 :]) for at, group in enumerate(smaller)]
-    return tuple(sorted(tuple(sorted(groups)) for groups in found))
+    def __init__(
+        self,
+        partitions: Partitions,
+        there: Mapping[Group, TimedPartition],
+        held: Mapping[int, int],
+        votes: frozenset[int] | None,
+    ) -> None:
+        super().__init__()
+        self._partitions, self._there, self._held, self._votes = partitions, there, held, votes
+
+    def __missing__(self, group: Group) -> tuple[int, ...]:
+        before = self._there.get(group)
+        votes = None if self._votes is None else self._votes.intersection(group)
+        if before is None:
+            options = self._partitions.rings(tuple([self._held[nodeid] for nodeid in group]), votes)
+        elif votes is None or votes == before.voted_for:
+            options = (before.number,)
+        else:
+            options = (self._partitions.voted(before.number, votes),)
+        self[group] = options
+        return options

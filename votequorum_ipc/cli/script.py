@@ -27,10 +27,11 @@ HELP: Final = (
     ("leave NODE[,NODE...] ...", "shut nodes down"),
     ("split PARTITION:NODE[,NODE...] ...", "move nodes to partitions (also: move)"),
     ("join PARTITION PARTITION ...", "make partitions one, the first"),
-    ("heal", "make all partitions one, number 0"),
-    ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or withdraw them"),
+    ("heal", "make all partitions one, number 0, and connect every link"),
+    ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or not (also: device)"),
     ("link down|up NODE NODE [NUMBER]", "take links between two nodes down or up: all, or one"),
     ("link latency|loss NODE NODE VALUE", "let links have a latency in seconds, or lose a part (0 to 1)"),
+    ("latency NODE NODE SECONDS", "the same as link latency"),
     ("reload", "read the file of --config again"),
     ("show", "show nodes, partitions and votes"),
     ("help", "these words"),
@@ -75,7 +76,9 @@ class Script:
             "join": self._join,
             "heal": self._heal,
             "qdevice": self._qdevice,
+            "device": self._qdevice,
             "link": self._link,
+            "latency": self._latency,
             "reload": self._reload,
             "show": self._nothing,
         }
@@ -103,6 +106,16 @@ class Script:
         A client of cfg may reload the configuration, so the nodes are those of the one in force now.
         """
         return {nodeid: self._placed.get(nodeid, 0) for nodeid in self._simulation.config.nodeids}
+
+    def completions(self, before: Sequence[str]) -> list[str]:
+        """The words that may follow these in a line."""
+        if not before:
+            return [*self._words, "help"]
+        nodes = [str(nodeid) for nodeid in self.partitions]
+        follows = _FOLLOWS.get(before[0].lower(), ())
+        if follows and len(before) == 1:
+            return [*follows]
+        return nodes if before[0].lower() not in _ALONE else []
 
     # --- the words ---
 
@@ -139,7 +152,8 @@ class Script:
     async def _heal(self, arguments: Sequence[str]) -> None:
         if arguments:
             raise ScriptError("heal takes nothing: all nodes hear each other again")
-        self._move(dict.fromkeys(self.partitions, 0))
+        self._placed = dict.fromkeys(self.partitions, 0)
+        self._simulation.heal()
 
     async def _qdevice(self, arguments: Sequence[str]) -> None:
         if not arguments or arguments[0].lower() not in ("on", "off"):
@@ -181,6 +195,9 @@ class Script:
             self._simulation.link(one, other, number, **changes)
         except ValueError as error:
             raise ScriptError(str(error)) from None
+
+    async def _latency(self, arguments: Sequence[str]) -> None:
+        await self._link(["latency", *arguments])
 
     async def _nothing(self, arguments: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
@@ -284,6 +301,12 @@ def _groups(partitions: Mapping[int, int]) -> list[set[int]]:
 
 
 _LINK_WORDS: Final = ("down", "up", "latency", "loss")
+
+_FOLLOWS: Final = {"qdevice": ("on", "off"), "device": ("on", "off"), "link": _LINK_WORDS}
+"""What stands behind a word, other than nodes."""
+
+_ALONE: Final = ("heal", "reload", "show", "help", "exit", "quit", "q")
+"""Words that take nothing."""
 
 
 def _fraction(text: str) -> float:

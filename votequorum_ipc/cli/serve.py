@@ -37,6 +37,7 @@ from ..daemon.simulation import Simulation, open_simulation
 from ..errors import CsError
 from ..types import NodeInfo, TransportName
 from .common import printable, run
+from .line_input import LineInput, open_line_input
 from .script import HELP, Exit, Script, ScriptError
 
 _OTHERS_PREFIX: Final = "vqsim"
@@ -185,7 +186,43 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-# --- the standard input ---
+# --- the standard input, and what is shown ---
+
+
+class _Display:
+    """Shows the nodes after each line that was carried out, and whenever something else has changed them."""
+
+    def __init__(self, cluster: Simulation, script: Script, lines: LineInput) -> None:
+        self._cluster = cluster
+        self._script = script
+        self._lines = lines
+        self._shown: list[str] = []
+        self.lock = trio.Lock()
+        """Held while a line is carried out, whose result is shown once."""
+
+    async def settled(self) -> None:
+        """Show the nodes once nothing is under way any more; the lock is held."""
+        await self._cluster.settled()
+        self._show([*node_lines(self._cluster, self._script)])
+
+    async def follow(self) -> None:
+        """Show what changes without a word: a client, a timer, a device that stopped voting."""
+        while True:
+            await self._cluster.happened()
+            async with self.lock:
+                await self._cluster.settled()
+                found = [*node_lines(self._cluster, self._script)]
+                if found != self._shown:
+                    self._show(found)
+            await trio.sleep(_SHOW_SECONDS)
+
+    def _show(self, found: list[str]) -> None:
+        self._shown = found
+        self._lines.show(found)
+
+
+_SHOW_SECONDS: Final = 0.1
+"""How often changes that nobody typed are shown, at most."""
 
 
 async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -> None:
@@ -195,38 +232,36 @@ async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -
         # For corosync-cfgtool -R, and any other client of cfg.
         cluster.read_config = read_config
     script = Script(cluster, nursery, _complain, read_config)
-    await cluster.settled()
-    _show(cluster, script)
-    while line := await _next_line():
-        try:
-            await _carry_out(line, cluster, script)
-        except Exit:
+    with open_line_input(script.completions) as lines:
+        display = _Display(cluster, script, lines)
+        async with display.lock:
+            await display.settled()
+        nursery.start_soon(display.follow)
+        while line := await lines.next_line():
+            try:
+                await _carry_out(line, display, script)
+            except Exit:
+                nursery.cancel_scope.cancel()
+                return
+        if sys.stdin.isatty():
             nursery.cancel_scope.cancel()
-            return
-    if sys.stdin.isatty():
-        nursery.cancel_scope.cancel()
+        # Changes are shown until the cluster ends.
+        await trio.sleep_forever()
 
 
 def _read_config(file: Path) -> ClusterConfig:
     return parse_corosync_conf(file.read_text(errors="surrogateescape")).cluster
 
 
-async def _next_line() -> str:
-    if sys.stdin.isatty():
-        click.echo("> ", nl=False)
-    # A thread that waits for a line cannot be told to stop; it ends with the process.
-    return await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-
-
-async def _carry_out(line: str, cluster: Simulation, script: Script) -> None:
+async def _carry_out(line: str, display: _Display, script: Script) -> None:
     if line.lower().split()[:1] == ["help"]:
         for words, meaning in HELP:
             click.echo(f"  {words:36} {meaning}")
         return
     try:
-        if await script.run(line):
-            await cluster.settled()
-            _show(cluster, script)
+        async with display.lock:
+            if await script.run(line):
+                await display.settled()
     except (ScriptError, CsError) as error:
         _complain(str(error))
 
@@ -235,27 +270,25 @@ def _complain(text: str) -> None:
     click.echo(f"error: {printable(text)}", err=True)
 
 
-def _show(cluster: Simulation, script: Script) -> None:
+def node_lines(cluster: Simulation, script: Script) -> Iterator[str]:
     """A line for each node: its partition, and quorum, votes, ring and members as it sees them."""
     for nodeid in cluster.config.nodeids:
         place = f"node {nodeid}  partition {script.partitions[nodeid]}"
         node = cluster.model.nodes.get(nodeid)
         if node is None:
-            click.echo(f"{place}  down")
+            yield f"{place}  down"
             continue
+        members = " ".join(map(str, node.members))
         if not cluster.config.provider:
-            members = " ".join(map(str, node.members))
-            click.echo(f"{place}  quorate  no quorum provider  ring {node.ring_id}  members {members}")
+            yield f"{place}  quorate  no quorum provider  ring {node.ring_id}  members {members}"
             continue
         info = _info(cluster, nodeid)
         quorate = "quorate" if node.quorate else "NOT QUORATE"
-        members = " ".join(map(str, node.members))
         waits = "  waits for all nodes" if _waits_for_all(node.runtime) and not node.quorate else ""
-        click.echo(
+        yield (
             f"{place}  {quorate:11}  votes {info.total_votes} of {info.node_expected_votes}, "
             f"quorum {info.quorum}  ring {node.ring_id}  members {members}{waits}"
         )
-    sys.stdout.flush()
 
 
 def _info(cluster: Simulation, nodeid: int) -> NodeInfo:

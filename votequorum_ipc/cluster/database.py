@@ -90,11 +90,15 @@ class NodeDatabase:
         expected_votes: int | None = None,
     ) -> None:
         """Write fields of an entry; None leaves one as it is."""
-        self._leave(node)
-        node.state = node.state if state is None else state
-        node.votes = node.votes if votes is None else votes
-        node.expected_votes = node.expected_votes if expected_votes is None else expected_votes
-        self._enter(node)
+        new = (
+            node.state if state is None else state,
+            node.votes if votes is None else votes,
+            node.expected_votes if expected_votes is None else expected_votes,
+        )
+        if new != (node.state, node.votes, node.expected_votes):
+            self._leave(node)
+            node.state, node.votes, node.expected_votes = new
+            self._enter(node)
 
     def _enter(self, node: ClusterNode) -> None:
         if node.is_member:

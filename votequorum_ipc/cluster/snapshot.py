@@ -3,6 +3,9 @@
 Strategy: a snapshot holds only what can decide a node's future. Ring ids, clients and the absolute time are
 not in it, and `reduced` also drops what the rules in force never look at again. `Workbench` is a cluster that
 holds the nodes of one new ring at a time, so one state costs a few microseconds to set up and no copying.
+Where no device takes part, the nodes of a new ring do not wait for each other: each says what it knows
+(`says`), and each hears one after another and decides (`begins`, `hears`, `decides`). So a search can ask
+about one node and one speaker at a time.
 
 A snapshot describes a settled node: its membership is complete, all multicasts are delivered, and its
 database has exactly its ring's members. Nodes of other rings are in it as dead or not at all, and the rules
@@ -11,6 +14,7 @@ make no difference between those two.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..types import NodeState, RingId, TieBreaker
@@ -18,7 +22,7 @@ from .cluster import Cluster, Membership
 from .config import ClusterConfig, Rules
 from .database import ClusterNode, NodeDatabase
 from .effects import Timer
-from .messages import NodeFlags
+from .messages import Multicast, NodeFlags
 from .node import NodeModel
 from .state import VotequorumState
 from .under_way import UnderWay
@@ -70,6 +74,20 @@ class Placed(NamedTuple):
     timer: int = NO_TIMER
 
 
+class Listening(NamedTuple):
+    """A node while it forms a ring with `members`.
+
+    `head` is its snapshot without a row, `known` what it knows of the nodes whose votes it counts, itself
+    included. `fate` says what became of a timer that ran: 0 it still runs, 1 it was started anew, `NO_TIMER`.
+    """
+
+    nodeid: int
+    members: tuple[int, ...]
+    head: NodeSnapshot
+    known: tuple[tuple[int, Entry], ...]
+    fate: int
+
+
 class Workbench(Cluster):
     """A cluster whose nodes are put into any state, then driven like any other cluster.
 
@@ -90,7 +108,7 @@ class Workbench(Cluster):
         ranks = 1 + max((placed.timer for placed in nodes), default=0)
         for placed in nodes:
             node = self._prototype(placed.nodeid)
-            _write(node, placed)
+            _write(node, _database(placed), placed.members, placed.snapshot)
             node.effects.deadlines.clear()
             if placed.timer != NO_TIMER:
                 node.effects.deadlines[Timer.LAST_MAN_STANDING] = placed.timer - ranks
@@ -119,6 +137,67 @@ class Workbench(Cluster):
             return NO_TIMER
         return deadline + ranks if deadline < 0 else ranks
 
+    def says(self, placed: Placed, members: tuple[int, ...]) -> tuple[Multicast, ...]:
+        """What a node tells the others when it forms a ring with these members."""
+        return tuple(self._begin(placed, members).effects.multicasts)
+
+    def begins(self, placed: Placed, members: tuple[int, ...]) -> Listening:
+        """A node that forms a ring with these members, before it has heard any. Its timer runs."""
+        return self._listening(self._begin(placed, members), members, 0)
+
+    def hears(self, listening: Listening, speaker: int, said: Iterable[Multicast]) -> Listening:
+        """It hears a member."""
+        node = self._resume(listening)
+        for message in said:
+            node.deliver(message, speaker)
+        return self._listening(node, listening.members, listening.fate)
+
+    def decides(self, listening: Listening) -> Listening:
+        """It has heard all members. The snapshot is that of a node that has settled."""
+        node = self._resume(listening)
+        node.activate_votequorum()
+        decided = self._listening(node, listening.members, listening.fate)
+        head = _read(node.votequorum, self.rules if self._reduced else None)._replace(row=())
+        return decided._replace(head=head)
+
+    def _begin(self, placed: Placed, members: tuple[int, ...]) -> NodeModel:
+        self.place((placed,))
+        node = self._nodes[placed.nodeid]
+        # which nodes came along matters to the quorum service's clients only
+        node.sync_init(frozenset(), members, _NEXT_RING)
+        node.activate_quorum()
+        node.sync_process()
+        return node
+
+    def _resume(self, listening: Listening) -> NodeModel:
+        self.place(())
+        node = self._prototype(listening.nodeid)
+        entries = [ClusterNode(nodeid, NodeState.MEMBER, *entry) for nodeid, entry in listening.known]
+        db = NodeDatabase.of_members(listening.nodeid, entries)
+        _write(node, db, listening.members, listening.head)
+        node.votequorum.sync_in_progress = True
+        node.effects.deadlines.clear()
+        if listening.fate != NO_TIMER:
+            node.effects.deadlines[Timer.LAST_MAN_STANDING] = -1
+        return node
+
+    def _listening(self, node: NodeModel, members: tuple[int, ...], fate: int) -> Listening:
+        vq = node.votequorum
+        # until the ring is complete a tie breaker may look at anything
+        rules = self.rules if self._reduced and self.rules.tie_breaker is TieBreaker.NONE else None
+        deadline = node.effects.deadlines.get(Timer.LAST_MAN_STANDING)
+        return Listening(
+            node.nodeid,
+            members,
+            _read(vq, rules)._replace(row=()),
+            tuple(
+                (one.nodeid, Entry(one.votes, one.expected_votes, one.flags))
+                for one in vq.db.nodes
+                if one.is_member
+            ),
+            NO_TIMER if deadline is None else fate if deadline < 0 else 1,
+        )
+
     def _prototype(self, nodeid: int) -> NodeModel:
         if nodeid not in self._prototypes:
             self._prototypes[nodeid] = NodeModel(nodeid, self.config, self.disks[nodeid], self._clock)
@@ -130,11 +209,13 @@ class Workbench(Cluster):
 
 
 _A_RING: Final = RingId(1, 4)
+_NEXT_RING: Final = RingId(1, 8)
 
 
-def _write(node: NodeModel, placed: Placed) -> None:
-    vq, snapshot = node.votequorum, placed.snapshot
-    vq.db = _database(placed)
+def _write(node: NodeModel, db: NodeDatabase, members: tuple[int, ...], snapshot: NodeSnapshot) -> None:
+    vq = node.votequorum
+    vq.db = db
+    db.qdevice.votes = snapshot.device_votes
     vq.quorum = snapshot.quorum
     vq.quorate = node.quorum.quorate = snapshot.quorate
     vq.last_man_standing = snapshot.last_man_standing
@@ -142,7 +223,7 @@ def _write(node: NodeModel, placed: Placed) -> None:
     vq.ev_barrier = snapshot.ev_barrier
     vq.lowest_node_id = snapshot.lowest_node_id
     vq.highest_node_id = snapshot.highest_node_id
-    vq.members = placed.members
+    vq.members = members
     vq.previous_members = snapshot.previous_members
     vq.ring_id = _A_RING
     vq.qdevice_name = snapshot.qdevice_name
@@ -158,9 +239,7 @@ def _database(placed: Placed) -> NodeDatabase:
         ClusterNode(nodeid, NodeState.MEMBER, *entry)
         for nodeid, entry in zip(placed.members, placed.snapshot.row, strict=True)
     ]
-    db = NodeDatabase.of_members(placed.nodeid, entries)
-    db.qdevice.votes = placed.snapshot.device_votes
-    return db
+    return NodeDatabase.of_members(placed.nodeid, entries)
 
 
 def _read(vq: VotequorumState, rules: Rules | None) -> NodeSnapshot:

@@ -125,6 +125,10 @@ class Engine:
         while not self.model.is_settled:
             await self._happened.wait()
 
+    async def happened(self) -> None:
+        """Wait until something may have changed, while `keep_time` runs."""
+        await self._happened.wait()
+
     def _catch_up(self) -> None:
         """Within `keep_time`, advance the model by the time since the last input."""
         if self._kept_since is not None:

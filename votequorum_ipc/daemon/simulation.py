@@ -207,6 +207,10 @@ class Simulation:
         """Wait, while another task runs `keep_time`, for what `settle` would let happen at once."""
         await self._engine.settled()
 
+    async def happened(self) -> None:
+        """Wait, while another task runs `keep_time`, until something may have changed."""
+        await self._engine.happened()
+
     # --- inside ---
 
     def _changed(self) -> None:
