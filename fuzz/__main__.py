@@ -5,9 +5,11 @@ Strategy: everything is in the modules beside this one. Here are options, a line
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,6 +43,11 @@ _NEEDED: Final = ("hypothesis", "pytest", "rich")
 )
 @click.option("--cases", type=click.IntRange(1), help="End after this many cases.")
 @click.option("--seed", type=int, help="Begin with this seed, which a run prints.")
+@click.option(
+    "--guided",
+    is_flag=True,
+    help="Keep what takes new edges of the corosync that tools/sanitized-corosync built, and change it.",
+)
 @click.option("--replay", metavar="FAILURE", help="Check a stored failure again, by its name.")
 @click.option("--times", type=click.IntRange(1), default=5, show_default=True, help="How often to replay it.")
 @click.option(
@@ -55,6 +62,7 @@ def command(
     minutes: float | None,
     cases: int | None,
     seed: int | None,
+    guided: bool,
     replay: str | None,
     times: int,
     corpus: Path,
@@ -80,7 +88,8 @@ def command(
         _replay(target, replay, times, corpus)
     else:
         minutes = minutes or (1.0 if cases is None else math.inf)
-        _run(target, minutes, cases, secrets.randbits(32) if seed is None else seed, corpus)
+        seed = secrets.randbits(32) if seed is None else seed
+        _run(target, minutes, cases, seed, corpus, guided)
 
 
 def _list(targets: dict[str, Target]) -> None:
@@ -89,22 +98,23 @@ def _list(targets: dict[str, Target]) -> None:
         click.echo(f"{target.name}\n    {property_}")
 
 
-def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: Path) -> None:
+def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: Path, guided: bool) -> None:
     from rich.console import Console
 
-    from .runner import fuzz
+    from .runner import NotCounting, fuzz
 
     console = Console(stderr=True)
     bounds = [f"{minutes:g} minutes"] if minutes < math.inf else []
     bounds += [f"{cases} cases"] if cases else []
     console.print(f"{target.name}, seed {seed}, {' or '.join(bounds)}")
-    with console.status("starting") as status:
+    with console.status("starting") as status, _explained(NotCounting):
         report = fuzz(
             target,
             minutes=minutes,
             cases=cases,
             directory=corpus,
             first_seed=seed,
+            guided=guided,
             progress=lambda report: status.update(_line(report)),
         )
     click.echo(_line(report))
@@ -115,6 +125,14 @@ def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: P
     if report.interrupted:
         click.echo("interrupted")
     sys.exit(FAILED if report.failures else INTERRUPTED if report.interrupted else 0)
+
+
+@contextlib.contextmanager
+def _explained(kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kind as problem:
+        raise click.UsageError(str(problem)) from None
 
 
 def _line(report: Report) -> str:

@@ -3,7 +3,8 @@
 Strategy: rounds of one hypothesis run each, every round with a seed of its own, until the time is up or the
 cases are done. Examples that hypothesis found worth keeping stay in a directory, so the next run begins
 there. hypothesis shrinks a failure, then the failure is checked again a few times and stored. A target whose
-session can learn goes on behind its failures; others stop at the first.
+session can learn goes on behind its failures; others stop at the first. In a guided run the edges that a
+daemon takes choose the cases (`edges`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from .clock import HANGING, Deadline
+from .edges import Guide
 from .failures import Repetition, case_file, left_behind, repeat, store, under_way, words_of
 from .target import Session, Target
 
@@ -42,6 +44,10 @@ _QUIET: Final = settings(
 )
 
 _CUT_SHORT: Final = "The run's time ended before this case was made smaller or checked again."
+
+
+class NotCounting(Exception):
+    """A run cannot be guided, because nothing counts edges. The text says what to do."""
 
 
 @dataclass
@@ -74,8 +80,10 @@ class _Run:
         most_cases: int | None,
         directory: Path,
         progress: Callable[[Report], None],
+        guided: bool,
     ) -> None:
         self.target = target
+        self.guided = guided
         self.deadline = deadline
         self.most_cases = most_cases
         self.directory = directory
@@ -98,9 +106,10 @@ class _Run:
 
     def go(self, session: Session, seeds: random.Random) -> None:
         """Rounds to the end, or to the first failure of a session that does not learn."""
+        guide = self._guide(session, seeds.getrandbits(32)) if self.guided else None
         try:
             while not self.over:
-                if self._round_fails(session, seeds.getrandbits(32)):
+                if self._round_fails(session, seeds.getrandbits(32), guide):
                     self._record(session)
                     if not hasattr(session, "learn"):
                         break
@@ -108,16 +117,27 @@ class _Run:
         finally:
             self.report.summary = getattr(session, "summary", str)()
 
-    def _round_fails(self, session: Session, seed_: int) -> bool:
+    def _guide(self, session: Session, seed_: int) -> Guide:
+        edges = getattr(session, "edges", None)
+        if edges is not None:
+            edges.take()
+        if edges is None or not edges.reached:
+            raise NotCounting(
+                f"the program under {self.target.name} does not count its edges; "
+                "build a corosync with tools/sanitized-corosync and name it in COROSYNC"
+            )
+        return Guide(edges, self.directory / self.target.name / "guided", seed_)
+
+    def _round_fails(self, session: Session, seed_: int, guide: Guide | None) -> bool:
         try:
-            self._round(session, seed_)
+            self._round(session, seed_, guide)
         except Exception:
             if self.failing is None:
                 raise
             return True
         return False
 
-    def _round(self, session: Session, seed_: int) -> None:
+    def _round(self, session: Session, seed_: int, guide: Guide | None) -> None:
         self.failing = None
         self._failed.clear()
         examples = ROUND if self.target.machine is None else ROUND_OF_MACHINE
@@ -134,7 +154,14 @@ class _Run:
             if self._failed or not self.over:
                 self._check(session, unknown_part(case))
 
-        property_holds()
+        if guide is None:
+            property_holds()
+            return
+        try_out: Any = property_holds  # hypothesis adds the attribute, and no type for it
+        for _ in range(ROUND):
+            if self.over:
+                break
+            guide.step(try_out.hypothesis.fuzz_one_input)
 
     def _round_of_machine(self, session: Session, seed_: int, how: settings) -> None:
         assert self.target.machine is not None
@@ -210,14 +237,18 @@ def fuzz(
     cases: int | None = None,
     first_seed: int | None = None,
     progress: Callable[[Report], None] = lambda report: None,
+    guided: bool = False,
 ) -> Report:
     """Run a target for that many minutes, or until it has checked that many cases.
+
+    With `guided`, cases that reach something new are stored and changed. Raises `NotCounting` where nothing
+    counts what a case reaches.
 
     The report names the failures, which are stored in `directory`. An interrupt from the keyboard ends the
     run with a report, too.
     """
     deadline = Deadline(minutes * 60)
-    run = _Run(target, deadline, cases, directory, progress)
+    run = _Run(target, deadline, cases, directory, progress, guided)
     run.report.failures += left_behind(target, directory)
     with deadline.enforced():
         try:

@@ -21,7 +21,18 @@ from typing import Any, Final, Protocol
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.strategies import SearchStrategy
 
-MODULES: Final = ("codec", "ring", "client", "hostile_server", "hostile_client", "differential", "corosync")
+from .edges import Edges
+
+MODULES: Final = (
+    "codec",
+    "ring",
+    "client",
+    "hostile_server",
+    "hostile_client",
+    "differential",
+    "corosync",
+    "together",
+)
 """The modules of `fuzz.targets`."""
 
 
@@ -37,6 +48,13 @@ class MeasuringSession(Session, Protocol):
 
     def summary(self) -> str:
         """What was measured, in a line."""
+
+
+class SteeringSession(Session, Protocol):
+    """A session that sees which edges of the daemon's code a case takes, so that a run can be guided."""
+
+    edges: Edges | None
+    """None where the daemon cannot be asked."""
 
 
 class LearningSession(Session, Protocol):

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fuzz.attacker import Attacker, is_served
+from fuzz.edges import Edges, edges_of_daemons
 from fuzz.target import Target
 from tests.real import leftovers
 from tests.real.config import Config, Device
@@ -74,9 +75,10 @@ class Refused(CorosyncFailed):
 class Corosync:
     """A session: one real daemon after the other."""
 
-    def __init__(self, daemon: Daemon, directory: Path) -> None:
-        """`directory` keeps what is known from one run to the next."""
+    def __init__(self, daemon: Daemon, directory: Path, edges: Edges | None = None) -> None:
+        """`directory` keeps what is known from one run to the next. `edges` are those of the daemons."""
         self.daemon = daemon
+        self.edges = edges
         self._known_file = directory / "known.json"
         self.known = self._read_known()
         """Combinations of features that make it fail."""
@@ -146,9 +148,25 @@ class Corosync:
     def _obeyed(self) -> bool:
         return not self.daemon.alive and bool(_OBEYED.search(self.daemon.log_tail(30)))
 
+    def summary(self) -> str:
+        """How much of the daemon was reached, where it counts that."""
+        self._end()
+        return f"{self.edges.reached:,} edges" if self._counts() and self.edges else ""
+
+    def _counts(self) -> bool:
+        if self.edges:
+            self.edges.take()
+        return bool(self.edges and self.edges.reached)
+
+    def _end(self) -> None:
+        # A daemon that counts lines writes them down when it ends politely, which takes a second.
+        if self._counts() and self.daemon.alive:
+            self.daemon.stop()
+        self.daemon.discard()
+
     def restart(self) -> None:
         """A fresh daemon."""
-        self.daemon.discard()
+        self._end()
         self.daemon.log.unlink(missing_ok=True)
         self.daemon.start()
         self.daemon.wait_ready()
@@ -256,11 +274,12 @@ def limit_memory(pid: int) -> None:
 def _session(transport: Literal["shm", "socket"]) -> Iterator[Corosync]:
     leftovers.reap()
     with tempfile.TemporaryDirectory(prefix="fuzz-corosync-") as directory, contextlib.ExitStack() as stack:
+        edges = stack.enter_context(edges_of_daemons())
         host = Host(Path(directory))
         stack.callback(host.close)
         daemon = Daemon(host, Config(transport=transport, device=Device()), Path(directory))
         stack.callback(daemon.discard)
-        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}")
+        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}", edges)
         corosync.restart()
         yield corosync
 

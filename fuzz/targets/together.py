@@ -1,0 +1,174 @@
+"""Two clients at once, while nodes come and go: corosync lives, and serves another client within 5 s.
+
+A case is what two clients send at the same time to one node of three, and what happens to the cluster in
+the meantime: another node dies or comes back, the network is cut or heals, or the node itself is restarted.
+Every request is valid and announced correctly, and connections may be closed at any step: what is left to go
+wrong is the order of things. What the findings need (damage, lengths and names that are false) is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hypothesis import strategies as st
+
+from fuzz.attacker import Attacker, is_served
+from fuzz.target import Target
+from fuzz.targets.corosync import CorosyncFailed, Died, Hung, Refused, limit_memory
+from tests.real import leftovers
+from tests.real.cluster import Cluster, cluster, three_nodes
+from tests.real.config import Config, Device
+from votequorum_ipc.attack import Close, Connect, Send, Step
+from votequorum_ipc.errors import CsError, Timeout
+from votequorum_ipc.sockets import KNOWN_SERVICES
+from votequorum_ipc.strategies.attacks import about, without_orders_to_end
+from votequorum_ipc.strategies.messages import Frame, valid
+from votequorum_ipc.wire import Kind
+
+ATTACKED: Final = 1
+"""The node that the clients talk to."""
+
+_LONGEST_VALUE: Final = 4096
+_LONGEST_NAME: Final = 254
+
+
+@dataclass(frozen=True)
+class Together:
+    """What two clients do at once, and what happens meanwhile."""
+
+    first: tuple[Step, ...]
+    second: tuple[Step, ...]
+    meanwhile: str
+    """A key of `HAPPENINGS`."""
+
+
+def _nothing(nodes: Cluster) -> None:
+    pass
+
+
+def _kill_another(nodes: Cluster) -> None:
+    if nodes[3].alive:
+        nodes[3].kill()
+
+
+def _start_another(nodes: Cluster) -> None:
+    if not nodes[3].alive:
+        nodes[3].start()
+
+
+def _restart(nodes: Cluster) -> None:
+    nodes[ATTACKED].discard()
+    nodes[ATTACKED].start()
+
+
+HAPPENINGS: Final[dict[str, Callable[[Cluster], None]]] = {
+    "nothing": _nothing,
+    "another node dies": _kill_another,
+    "another node comes back": _start_another,
+    "the network is cut": lambda nodes: nodes.isolate(2),
+    "the network heals": lambda nodes: nodes.heal(),
+    "the node is restarted": _restart,
+}
+
+
+class TwoClients:
+    """A session: one real cluster."""
+
+    def __init__(self, nodes: Cluster) -> None:
+        self._nodes = nodes
+
+    def check(self, case: Together) -> None:
+        """Let everything happen at once, and see what is left. Raises `CorosyncFailed`."""
+        threads = [threading.Thread(target=self._attack, args=[steps]) for steps in (case.first, case.second)]
+        for thread in threads:
+            thread.start()
+        try:
+            HAPPENINGS[case.meanwhile](self._nodes)
+        finally:
+            for thread in threads:
+                thread.join()
+        try:
+            self._all_live(case.meanwhile)
+            self._probe()
+        except CorosyncFailed:
+            self._nodes.restart()
+            raise
+
+    def _attack(self, steps: Sequence[Step]) -> None:
+        attacker = Attacker()
+        with self._nodes[ATTACKED].namespace():
+            try:
+                attacker.perform(steps)
+            finally:
+                attacker.close()
+
+    def _all_live(self, meanwhile: str) -> None:
+        # Node 3 is killed by us alone, and lives again only after it was started.
+        for nodeid in (ATTACKED, 2):
+            if not self._nodes[nodeid].alive:
+                raise Died(f"node {nodeid}, while {meanwhile}{self._nodes[nodeid].log_tail(15)}")
+
+    def _probe(self) -> None:
+        daemon = self._nodes[ATTACKED]
+        daemon.wait_ready()
+        try:
+            with daemon.namespace():
+                is_served()
+        except Timeout as error:
+            raise Hung(f"{error!r}{daemon.log_tail(15)}") from None
+        except (CsError, OSError) as error:
+            kind = Refused if daemon.alive else Died
+            raise kind(f"{error!r}{daemon.log_tail(15)}") from None
+
+
+# --- the cases ---
+
+
+def _harmless(frame: Frame) -> bool:
+    """Whether a request is none of those that the findings are about."""
+    names = [value for value in frame.fields.values() if isinstance(value, str | bytes)]
+    return frame.fields.get("value_len", 0) <= _LONGEST_VALUE and all(
+        len(name) <= _LONGEST_NAME for name in names
+    )
+
+
+def _clients() -> st.SearchStrategy[tuple[Step, ...]]:
+    numbers = st.sampled_from([0, 0, 1])
+    requests = valid(services=KNOWN_SERVICES, kinds=(Kind.REQUEST,)).filter(_harmless)
+    connects = st.builds(Connect, numbers, st.sampled_from(KNOWN_SERVICES))
+    sends = st.builds(lambda number, frame: Send(number, frame.data, about=about(frame)), numbers, requests)
+    steps = st.lists(
+        st.one_of(sends, sends, sends, connects, st.builds(Close, numbers)), min_size=1, max_size=20
+    )
+    return st.builds(lambda first, rest: without_orders_to_end((first, *rest)), connects, steps)
+
+
+@contextlib.contextmanager
+def _session() -> Iterator[TwoClients]:
+    leftovers.reap()
+    config = Config(nodes=three_nodes(), device=Device())
+    with (
+        tempfile.TemporaryDirectory(prefix="fuzz-together-") as directory,
+        cluster(config, Path(directory)) as nodes,
+    ):
+        limit_memory(nodes[ATTACKED].pid)
+        yield TwoClients(nodes)
+
+
+TARGETS = [
+    Target(
+        name="corosync-together",
+        property=__doc__ or "",
+        cases=st.builds(Together, _clients(), _clients(), st.sampled_from(sorted(HAPPENINGS))),
+        session=_session,
+        examples=3,
+        needs_corosync=True,
+        names={"Together": Together},
+    )
+]
