@@ -7,7 +7,8 @@ once after they have closed. A death, a hang or a refusal is a failure.
 
 The daemon is a throw-away one on a separate host (`tests/real`), with a memory limit, and is started again
 when it has died. A failure on a daemon that has seen other sequences is first tried again on fresh ones. What
-does not repeat there is written to `unrepeated.txt`, with all sequences before it.
+does not repeat there may need something that came before. So everything that the daemon has seen is performed
+again, in order, on a fresh one, and shortened if that fails. `unrepeated.txt` says what came of it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -53,6 +54,7 @@ NOTHING: Final = "nothing, this time and under strace"
 
 CASES_A_DAEMON: Final = 500
 
+_SANITIZER: Final = re.compile(r"^.*(ERROR: \w+Sanitizer|runtime error): ", re.MULTILINE)
 _OBEYED: Final = re.compile(r"was shut down by sysadmin|Killed by node")
 
 
@@ -85,6 +87,8 @@ class Corosync:
         self.journal: list[tuple[Step, ...]] = []
         """What this daemon has seen."""
         self.unrepeated = directory / "unrepeated.txt"
+        self._explained: set[frozenset[str]] = set()
+        """What mattered in the last sequences of the histories that were shortened."""
 
     def _read_known(self) -> set[frozenset[str]]:
         if not self._known_file.exists():
@@ -143,7 +147,15 @@ class Corosync:
         while self.daemon.alive and time.monotonic() < until:
             time.sleep(0.01)
         kind = otherwise if self.daemon.alive else Died
-        return kind(f"{error!r}{self.daemon.log_tail(15)}")
+        return kind(f"{error!r}{self._end_of_log()}")
+
+    def _end_of_log(self, lines: int = 15) -> str:
+        """The end of the daemon's log, or the beginning of what a sanitizer reports there."""
+        text = self.daemon.log.read_text(errors="replace") if self.daemon.log.exists() else ""
+        found = _SANITIZER.search(text)
+        if found is None:
+            return self.daemon.log_tail(lines)
+        return "\n".join(["; a sanitizer reports:", *text[found.start() :].splitlines()[:lines]])
 
     def _obeyed(self) -> bool:
         return not self.daemon.alive and bool(_OBEYED.search(self.daemon.log_tail(30)))
@@ -177,8 +189,21 @@ class Corosync:
         self.unrepeated.parent.mkdir(parents=True, exist_ok=True)
         with self.unrepeated.open("a") as file:
             print(f"# {type(failure).__name__}: {failure}".replace("\n", "\n# "), file=file)
-            print(f"# On a fresh daemon it failed 0 of {TRIALS} times.", file=file)
-            print(f"HISTORY = {history!r}\n", file=file)
+            print(f"# The last sequence alone failed 0 of {TRIALS} times on fresh daemons.", file=file)
+            print(self._words_on(history), file=file)
+
+    def _words_on(self, history: list[tuple[Step, ...]]) -> str:
+        """What comes of performing a whole history again."""
+        matters = what_matters(history[-1])
+        if matters in self._explained:
+            return f"# Not tried again as a whole: {sorted(matters)} was.\nHISTORY = {history!r}\n"
+        self._explained.add(matters)
+        steps = one_after_another(history)
+        if self._fails_afresh(steps) is None:
+            return f"# All of them failed 0 of {TRIALS} times.\nHISTORY = {history!r}\n"
+        steps = self.shortened(steps, math.inf)
+        self.restart()
+        return f"# With what came before, it repeats. These steps are enough:\nSTEPS = {steps!r}\n"
 
     # --- going on after a failure ---
 
@@ -210,15 +235,21 @@ class Corosync:
         return steps, f"features: {sorted(combination)}\n{words}"
 
     def shortened(self, steps: tuple[Step, ...], until: float) -> tuple[Step, ...]:
-        """The steps without those that a fresh daemon fails without, as far as the time allows."""
+        """The steps without those that a fresh daemon fails without, as far as the time allows.
+
+        Long stretches are left out first, then shorter ones.
+        """
         until = min(until, time.monotonic() + SHORTENING)
-        index = 0
-        while index < len(steps) and time.monotonic() < until:
-            fewer = steps[:index] + steps[index + 1 :]
-            if self._fails_afresh(fewer, until):
-                steps = fewer
-            else:
-                index += 1
+        stretch = max(len(steps) // 2, 1)
+        while stretch:
+            index = 0
+            while index < len(steps) and time.monotonic() < until:
+                fewer = steps[:index] + steps[index + stretch :]
+                if fewer and self._fails_afresh(fewer, until):
+                    steps = fewer
+                else:
+                    index += stretch
+            stretch //= 2
         return steps
 
     def _fails_afresh(self, steps: tuple[Step, ...], until: float = math.inf) -> CorosyncFailed | None:
@@ -245,7 +276,16 @@ class Corosync:
                 strace.send_signal(signal.SIGINT)
         signals = [line for line in trace.read_text().splitlines() if "SIG" in line]
         kind = type(failure).__name__ if failure else NOTHING
-        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], self.daemon.log_tail(12)])
+        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], self._end_of_log()])
+
+
+def one_after_another(history: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """Sequences as one: each connection is closed before the next sequence begins."""
+    joined: list[Step] = []
+    for steps in history:
+        numbers = {step.connection for step in steps if isinstance(step, Connect)}
+        joined += [*steps, *(Close(number) for number in sorted(numbers))]
+    return tuple(joined)
 
 
 def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:

@@ -14,11 +14,14 @@ from types import ModuleType
 import pytest
 
 from fuzz.findings import corosync_3_1_7
+from fuzz.findings.corosync_3_1_7 import truncated_file_twice
 from fuzz.raw import RawConnection
+from fuzz.targets import corosync
 from fuzz.targets.corosync import Corosync, Died, Hung, Refused
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.daemon import Daemon
+from votequorum_ipc.attack import Close
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
 
@@ -80,6 +83,19 @@ def test_a_cmap_value_longer_than_its_message_is_read_from_the_daemons_heap(
     # client's.
     assert any(answer.value[8192:])
     assert len(answer.value) == length
+
+
+def test_a_failure_that_needs_what_came_before_is_repeated_with_it(
+    start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corosync, "TRIALS", 1)  # this one does not depend on who is faster
+    daemon = start_daemon(Config())
+    session = Corosync(daemon, daemon.directory)
+    twice = truncated_file_twice.STEPS
+    session.check(twice[: len(twice) // 2])
+    session.check(twice[len(twice) // 2 :])
+    enough = tuple(step for step in twice if not isinstance(step, Close))
+    assert f"These steps are enough:\nSTEPS = {enough!r}" in session.unrepeated.read_text()
 
 
 def test_the_daemon_of_these_tests_is_the_one_the_findings_are_about(start_daemon: StartDaemon) -> None:
