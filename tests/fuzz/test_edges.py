@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import strategies as st
@@ -72,7 +73,10 @@ def test_a_guided_run_begins_with_what_it_has_stored(tmp_path: Path) -> None:
 def test_a_target_that_counts_nothing_cannot_be_guided(tmp_path: Path) -> None:
     with pytest.raises(NotCounting, match="tools/sanitized-corosync"):
         fuzz(
-            Target("plain", "", st.none(), contextlib.nullcontext), minutes=1, directory=tmp_path, guided=True
+            Target("plain", "", st.none(), lambda: contextlib.nullcontext(SimpleNamespace(check=print))),
+            minutes=1,
+            directory=tmp_path,
+            guided=True,
         )
 
 
