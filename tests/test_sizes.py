@@ -13,7 +13,6 @@ MOST_FUNCTION_LINES = 50
 """With the docstring: a screen."""
 
 SHORT: Mapping[str, str] = {
-    "cli/check_running.py": "imported for `check --running` alone, as it needs an event loop",
     "cli/votes.py": "imports votequorum, which `common` must not: some subcommands do without",
     "daemon/limits.py": "a table, where all limits are to be found together",
     "exception_groups.py": "both halves of libqb need it, and neither may import the other",

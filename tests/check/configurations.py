@@ -1,8 +1,17 @@
-"""corosync.conf files for the tests of `check`, and their text."""
+"""corosync.conf files for the tests of `check`, and the command."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from votequorum_ipc.cli.app import app
+
+
+def run(*arguments: str | Path) -> Result:
+    """`votequorum-ipc check` with these arguments."""
+    return CliRunner().invoke(app, ["check", *map(str, arguments)], prog_name="votequorum-ipc")
 
 
 def conf(nodes: int, *quorum: str) -> str:

@@ -8,18 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from votequorum_ipc.cli.app import app
+from votequorum_ipc.cli.check import command
 from votequorum_ipc.cli.check_running import conf_of
 from votequorum_ipc.cluster.corosync_conf import parse_corosync_conf
 
-from .configurations import conf, write
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["check", *map(str, arguments)], prog_name="votequorum-ipc")
+from .configurations import conf, run, write
 
 
 def shown(result: Result) -> Any:
@@ -32,7 +29,7 @@ def shown(result: Result) -> Any:
         (conf(3), 0),
         (conf(2, "two_node: 1"), 2),
         (conf(2, "two_node: 1", "device {", "model: net", "}"), 1),
-        ("this is none", 1),
+        ("not a corosync.conf", 1),
     ],
 )
 def test_the_exit_code_says_what_is_reachable(text: str, code: int, tmp_path: Path) -> None:
@@ -126,6 +123,23 @@ def test_there_is_no_story_of_what_cannot_happen(tmp_path: Path) -> None:
     assert run("--no-remedies", "--replay", "stuck", write(tmp_path, conf(3))).exit_code == 64
 
 
+@pytest.mark.parametrize(("accepted", "code"), [("split brain", 0), ("flapping", 2)])
+def test_an_accepted_property_does_not_decide_the_exit_code(accepted: str, code: int, tmp_path: Path) -> None:
+    file = write(tmp_path, conf(2, "two_node: 1"))
+    result = run("--no-remedies", "--faults", "2", "--accept", accepted, file)
+    assert (result.exit_code, "split brain: happens" in result.stdout) == (code, True)
+
+
+def test_a_property_that_does_not_exist_cannot_be_accepted(tmp_path: Path) -> None:
+    assert run("--no-remedies", "--accept", "everything", write(tmp_path, conf(3))).exit_code == 64
+
+
+def test_help_lists_every_option_once() -> None:
+    listed = re.findall(r"^  (--[\w-]+)", run("--help").stdout, re.MULTILINE)
+    options = [max(param.opts, key=len) for param in command.params if isinstance(param, click.Option)]
+    assert sorted(listed) == sorted(options)
+
+
 class Elements(HTMLParser):
     """Checks that elements are closed in order, and collects their names and addresses."""
 
@@ -138,7 +152,7 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
         self.links += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br"):  # the two that are never closed
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -150,11 +164,12 @@ class Elements(HTMLParser):
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
-    run("--no-remedies", "--html", target, write(tmp_path, conf(2, "two_node: 1"), "<b>.conf"))
+    file = write(tmp_path, conf(2, "two_node: 1"), "<b>.conf")
+    run("--no-remedies", "--html", target, "--down", "0.01", file)
     elements = Elements()
     elements.feed(target.read_text())
     assert (elements.open, elements.links) == ([], [])
-    assert {"svg", "table"} <= set(elements.seen)
+    assert {"svg", "table", "polyline"} <= set(elements.seen)
     assert not {"script", "b"} & set(elements.seen)
 
 

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from tests.real.host import ROOT
 from votequorum_ipc.cli.app import app
@@ -36,4 +36,25 @@ def test_the_documented_output_is_what_is_printed(
 
 
 def test_the_page_has_examples() -> None:
-    assert len(EXAMPLES) == len(FILES) + 1
+    assert len(EXAMPLES) == len(FILES) + 2
+
+
+def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> Result:
+    """A command, where `corosync.conf` is the file of the two nodes."""
+    (tmp_path / "corosync.conf").write_text(FILES["two.conf"])
+    monkeypatch.chdir(tmp_path)
+    return CliRunner().invoke(app, shlex.split(command), prog_name="votequorum-ipc")
+
+
+def test_the_command_of_the_ci_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = re.findall(r"^ +- run: votequorum-ipc (.*)$", TEXT, re.MULTILINE)
+    (page,) = re.findall(r"^ +path: (.*)$", TEXT, re.MULTILINE)
+    assert in_directory(tmp_path, monkeypatch, f"{command} --no-remedies").exit_code == 2
+    assert (tmp_path / page).read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_property_of_the_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(source)
+    result = in_directory(tmp_path, monkeypatch, "check --no-remedies --property mine:alone corosync.conf")
+    assert "alone: happens\n  (A node works alone.)" in result.stdout

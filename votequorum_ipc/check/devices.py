@@ -20,10 +20,10 @@ Groups = tuple[tuple[int, ...], ...]
 
 
 class DeviceKind(enum.StrEnum):
-    """Who votes."""
+    """How the device votes."""
 
     NONE = "none"
-    """A device is configured and none runs, or it never votes for anybody."""
+    """A device is configured, and none runs or it never votes."""
     FFSPLIT = "ffsplit"
     """qnetd's ffsplit: the partition with more than half of the nodes, or one half of a fifty-fifty split."""
     LMS = "lms"
@@ -31,7 +31,7 @@ class DeviceKind(enum.StrEnum):
     EXCLUSIVE = "exclusive"
     """Any device that votes for at most one partition, whichever, and may change its mind."""
     CARELESS = "careless"
-    """A device that votes for whoever asks, or not, each node by itself."""
+    """A device that decides about each node by itself, and may vote for all or for none."""
 
 
 class DeviceModel:
@@ -50,7 +50,7 @@ class DeviceModel:
 
     @property
     def can_fail(self) -> bool:
-        """Whether it has a failed state of its own; the others vote for nobody when they please."""
+        """Whether its failure is an event. The other kinds may withhold their vote at any time."""
         return self.kind in _DECIDES
 
     def choices(self, groups: Groups, works: bool, before: frozenset[int]) -> Iterator[frozenset[int]]:

@@ -101,7 +101,7 @@ class Votes:
         return (
             f"the device now votes for {_nodes(self.nodeids)}"
             if self.nodeids
-            else "the device votes for nobody"
+            else "the device votes for no node"
         )
 
 

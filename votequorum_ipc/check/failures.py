@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, combinations, permutations, product
 from math import prod
 from typing import Final
 
 from ..cluster import ClusterConfig, TieBreaker
+from .devices import Groups
 from .events import Crash, DeviceFails, Event, Network, PowerCut, Start, Window
 from .states import State
 from .story import Story, story_of
@@ -33,7 +35,10 @@ Way = tuple[tuple[Event | None, State], ...]
 
 @dataclass(frozen=True)
 class Failure:
-    """Things that fail at the same moment, and who goes on. `alike` sets of nodes fare the same."""
+    """Things that fail at the same moment, and the nodes that stay quorate.
+
+    `alike` is how many sets of nodes, this one included, have the same outcome.
+    """
 
     nodeids: tuple[int, ...]
     device: bool
@@ -44,7 +49,7 @@ class Failure:
 
     @property
     def is_fatal(self) -> bool:
-        """Nobody is quorate."""
+        """No node is quorate."""
         return not self.goes_on
 
     @property
@@ -74,11 +79,15 @@ class Failures:
             self._groups = alike_at_once(self._partitions.config)
         self.is_limited = _count_sets(self._groups) > _SETS
         """Whether there are too many sets of nodes to ask about all of them."""
-        self._known: dict[tuple[tuple[int, ...], bool], bool] = {}
+        self._known: dict[tuple[Groups, bool], int] = {}
 
     def whole(self) -> State:
         """All nodes are up and connected, and time has passed. The device votes for them if it may."""
-        return self._start(self._nodeids)[-1][1]
+        return self._up[-1][1]
+
+    @cached_property
+    def _up(self) -> Way:
+        return self._start(self._nodeids)
 
     def table(self, most: int | None = None) -> list[Failure]:
         """What up to `most` failures at the same moment come to; None: all that can be asked about."""
@@ -90,12 +99,22 @@ class Failures:
                 failures.append(self._crash(nodeids, alike, device=True))
         return sorted(failures, key=lambda failure: (failure.size, failure.device, failure.nodeids))
 
-    def goes_on(self, nodeids: tuple[int, ...], *, device: bool) -> bool:
-        """Whether somebody is quorate when these nodes, and with `device` the device, fail at once."""
-        key = (nodeids, device)
+    def quorate_in(self, groups: Groups, *, device: bool = False) -> int:
+        """How many partitions are quorate when a whole cluster is left with these, all at one moment.
+
+        Nodes in none of the `groups` have failed, and with `device` the quorum device has.
+        """
+        key = (groups, device)
         if key not in self._known:
-            self._known[key] = bool(self._crash(nodeids, 1, device=device).goes_on)
+            state = self._without_device(self.whole()) if device else self.whole()
+            after = self._best(state, tuple(sorted(groups)), device=not device)
+            self._known[key] = sum(bool(one.quorate) for one in self._partitions.of(after.parts))
         return self._known[key]
+
+    def goes_on(self, nodeids: tuple[int, ...], *, device: bool = False) -> bool:
+        """Whether some node is quorate when these nodes, and with `device` the device, fail at one moment."""
+        left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
+        return bool(left) and self.quorate_in((left,), device=device) > 0
 
     def cut_off(self) -> list[Failure]:
         """What it comes to when one node loses its network."""
@@ -104,7 +123,7 @@ class Failures:
         return [self._isolate(nodeids, alike) for nodeids, alike in self._sets(1) if nodeids]
 
     def fatal_sets(self) -> list[Failure]:
-        """The least sets of failures after which nobody is quorate."""
+        """The least sets of failures after which no node is quorate."""
         found: list[Failure] = []
         for failure in self.table():
             things = set(self._things(failure))
@@ -170,7 +189,7 @@ class Failures:
                 yield tuple(sorted(chosen)), prod(map(_choose, map(len, groups), counts))
 
     def _crash(self, nodeids: tuple[int, ...], alike: int, *, device: bool) -> Failure:
-        way = list(self._start(self._nodeids))
+        way = list(self._up)
         state = way[-1][1]
         if device:
             state = self._without_device(state)
@@ -183,7 +202,7 @@ class Failures:
         return self._failure(nodeids, device, False, alike, way)
 
     def _isolate(self, nodeids: tuple[int, ...], alike: int) -> Failure:
-        way = list(self._start(self._nodeids))
+        way = list(self._up)
         left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
         groups = tuple(sorted((left, nodeids)))
         state = self._best(way[-1][1], groups)
@@ -281,7 +300,7 @@ class Failures:
         return len(self._nodeids) > 2 and not self.has_too_many_orders
 
     def _at_once(self, nodeids: tuple[int, ...]) -> Way:
-        way = self._start(self._nodeids)
+        way = self._up
         left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
         state = self._best(way[-1][1], (left,))
         return (*way, (Crash(nodeids, len(nodeids)), state), *self._windows(state))
@@ -289,7 +308,7 @@ class Failures:
     def _one_by_one(self, nodeids: tuple[int, ...]) -> Iterator[Way]:
         for order in permutations(nodeids):
             for waits in (False, True):
-                way = list(self._start(self._nodeids))
+                way = list(self._up)
                 for at, nodeid in enumerate(order):
                     left = tuple(other for other in self._nodeids if other not in order[: at + 1])
                     way.append((Crash((nodeid,), 1), self._best(way[-1][1], (left,))))

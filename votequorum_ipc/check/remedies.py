@@ -56,12 +56,13 @@ def remedies(
     config: ClusterConfig, device: DeviceKind | None, name: str, *, seconds: float, most: int = 3
 ) -> Iterator[Remedy]:
     """Changes after which the property `name` cannot happen, each checked for up to `seconds`."""
-    found = 0
+    found, tried = 0, [config]
     for text, change in CHANGES.items():
         changed = change(config)
         kind = DeviceKind.FFSPLIT if _FFSPLIT in text else device
-        if changed == config or found == most or (_FFSPLIT in text and len(config.nodes) % 2):
+        if changed in tried or found == most or (_FFSPLIT in text and len(config.nodes) % 2):
             continue
+        tried.append(changed)
         report = _checked(changed, kind, seconds)
         if report is not None and _is_gone(report, name):
             found += 1

@@ -9,7 +9,7 @@ first.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -26,11 +26,11 @@ from .words import rules_in_words, switched_off
 
 
 class Reachability(enum.StrEnum):
-    """Whether something can happen, as far as it was searched for."""
+    """Whether something can happen, as far as the search went."""
 
     CANNOT_HAPPEN = "cannot happen"
     HAPPENS = "happens"
-    NOT_WITHIN = "not within what was tried"
+    NOT_WITHIN = "not found"
     UNSETTLED = "not settled"
 
 
@@ -101,12 +101,17 @@ class Report:
 
         Where a bound on faults was asked for, 0 means that nothing was found within it.
         """
-        if self.bad:
+        return self.exit_code_accepting(())
+
+    def exit_code_accepting(self, names: Collection[str]) -> int:
+        """The exit code if the properties with these names do not count."""
+        verdicts = [one for one in self.verdicts if one.is_bad and one.name not in names]
+        if any(one.outcome is Reachability.HAPPENS for one in verdicts):
             return 2
         left_open = (
             {Reachability.UNSETTLED} if self.bounded else {Reachability.UNSETTLED, Reachability.NOT_WITHIN}
         )
-        return 3 if any(one.is_bad and one.outcome in left_open for one in self.verdicts) else 0
+        return 3 if any(one.outcome in left_open for one in verdicts) else 0
 
 
 class SearchDisagreesError(AssertionError):
@@ -275,7 +280,7 @@ def _absent(search: Search, faults: int | None, *, exact: bool, asked: bool) -> 
     if search.stopped is Stopped.COMPLETE and exact:
         return Reachability.CANNOT_HAPPEN, f"all {search.seen} states were looked at"
     if search.stopped is Stopped.COMPLETE:
-        return Reachability.NOT_WITHIN, f"not in {search.seen} states"
+        return Reachability.NOT_WITHIN, f"not in the {search.seen} states that were looked at"
     if faults is not None:
         outcome = Reachability.NOT_WITHIN if asked else Reachability.UNSETTLED
         return outcome, f"not within {faults} fault{'s' if faults > 1 else ''} ({search.seen} states)"
@@ -290,7 +295,7 @@ def _from_failures(
     cold: tuple[tuple[int, ...], ...],
 ) -> Iterator[Verdict]:
     single = [one for one in (*fatal, *cut_off) if one.is_fatal and one.size == 1]
-    meaning = "a single node or device fails, or one node is cut off, and nobody is quorate"
+    meaning = "one node or the device fails, or one node is cut off, and no node is quorate"
     if len(config.nodes) > 1:
         name = "one failure ends it"
         if single:
@@ -303,7 +308,7 @@ def _from_failures(
 
 
 def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], *, limited: bool) -> Verdict:
-    name, meaning = "cold start", "after a power cut, not all nodes are needed to be quorate again"
+    name, meaning = "cold start", "after a power cut, fewer than all nodes can start the cluster"
     if limited and not cold:
         text = "there are too many sets of nodes to try; no one or two are enough"
         return Verdict(name, meaning, Reachability.UNSETTLED, text, False)
@@ -313,9 +318,9 @@ def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], *, lim
         )
     least = "; ".join(" ".join(map(str, nodeids)) for nodeids in cold[:4])
     if cold == (tuple(sorted(config.nodeids)),):
-        text = "all nodes are needed: one that does not come back keeps the others from quorum"
+        text = "all nodes are needed: one that stays down keeps the others from quorum"
         return Verdict(name, meaning, Reachability.CANNOT_HAPPEN, text, False)
-    return Verdict(name, meaning, Reachability.HAPPENS, f"enough are {least}", False)
+    return Verdict(name, meaning, Reachability.HAPPENS, f"the smallest sets that can: {least}", False)
 
 
 def _memory(failures: Failures) -> Verdict:
@@ -331,9 +336,9 @@ def _memory(failures: Failures) -> Verdict:
         )
         return Verdict(name, meaning, outcome, tried, False, not_looked_at=left_out)
     one, other = (sorted(story[-1].quorate) for story in stories)
-    text = f"in the end quorate: {_ids(one)} if at once, {_ids(other)} if one by one"
+    text = f"quorate in the end: {_ids(one)} if they fail at once, {_ids(other)} if one by one"
     return Verdict(name, meaning, Reachability.HAPPENS, text, False, stories)
 
 
 def _ids(nodeids: list[int]) -> str:
-    return " ".join(map(str, nodeids)) or "nobody"
+    return " ".join(map(str, nodeids)) or "no node"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .failures import Failure
+from .likely import Estimate
 from .remedies import Remedy
 from .report import Report, Verdict
 from .story import Story
@@ -21,7 +22,7 @@ def report_json(report: Report, remedies: Mapping[str, Sequence[Remedy]]) -> dic
         "failures": [_failure(one) for one in report.failures],
         "fatal_sets": [_failure(one) for one in report.fatal_sets],
         "cold_start": [list(nodeids) for nodeids in report.cold_start],
-        "verdicts": [_verdict(one, remedies.get(one.name, ())) for one in report.verdicts],
+        "verdicts": [verdict_json(one, remedies.get(one.name, ())) for one in report.verdicts],
         "effort": {
             "states": report.effort.states,
             "changes": report.effort.changes,
@@ -35,6 +36,18 @@ def report_json(report: Report, remedies: Mapping[str, Sequence[Remedy]]) -> dic
     }
 
 
+def availability_json(estimate: Estimate) -> dict[str, Any]:
+    """How likely quorum is."""
+    found = estimate.found
+    return {
+        "probability": found.probability,
+        "split_brain": found.split_brain,
+        "error": found.error,
+        "nines": found.nines,
+        "minutes_a_year": found.minutes_a_year,
+    }
+
+
 def _failure(failure: Failure) -> dict[str, Any]:
     return {
         "nodes": list(failure.nodeids),
@@ -45,7 +58,8 @@ def _failure(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> dict[str, Any]:
+def verdict_json(verdict: Verdict, remedies: Sequence[Remedy]) -> dict[str, Any]:
+    """What came out about one property, with its stories and the changes that would help."""
     return {
         "name": verdict.name,
         "meaning": verdict.meaning,

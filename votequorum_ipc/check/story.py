@@ -208,3 +208,19 @@ def folded(story: Story) -> Story:
         return story
     last = story[starts]
     return (StoryStep(None, last.sides, last.down), *story[starts + 1 :])
+
+
+def situation(step: StoryStep) -> str:
+    """Who is quorate, partition by partition."""
+    parts = []
+    for side in step.sides:
+        members = " ".join(map(str, side.members))
+        if side.quorate == side.members:
+            parts.append(f"{{{members}}} quorate")
+        elif side.quorate:
+            parts.append(f"{{{members}}} of which only {' '.join(map(str, side.quorate))} quorate")
+        else:
+            parts.append(f"{{{members}}} not quorate{', waiting for all' if side.waiting_for_all else ''}")
+    if step.down:
+        parts.append(f"down: {' '.join(map(str, step.down))}")
+    return "; ".join(parts)

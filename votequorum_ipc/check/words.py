@@ -26,15 +26,15 @@ def _votes(config: ClusterConfig, rules: Rules) -> Iterator[str]:
         yield f"{_count(len(votes), 'node')} with uneven votes ({each})."
     if rules.has_device:
         device = _count(rules.device_votes or 0, "vote")
-        yield f"A quorum device with {device}, which count for the nodes that it votes for."
+        yield f"A quorum device with {device}, counted on the nodes that it votes for."
     expected = max(rules.initial_expected_votes(0), sum(votes))
     counted = rules.nodelist_votes > sum(votes) or not rules.device_votes
     yield f"Expected votes {expected}: quorum is {expected // 2 + 1} votes."
     if not counted:
         total = sum(votes) + (rules.device_votes or 0)
         yield (
-            f"The device's votes are written down, so a node expects them only after it has seen them: then "
-            f"expected votes are {total} and quorum is {total // 2 + 1}."
+            "device.votes is set, so a node expects these votes only after it has seen them: then expected "
+            f"votes are {total} and quorum is {total // 2 + 1}."
         )
 
 

@@ -7,19 +7,23 @@ progress on stderr, and passes the report on to be shown.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
-from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Stopped, Verdict, check
+from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Stopped, check
+from ..check.likely import Estimate, Estimator
 from ..check.remedies import Remedy, remedies
+from ..check.suggest import Wish
 from ..cluster import ClusterConfig, ConfigurationError, effective_rules
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
-from .common import print_json, printable, run_without_loop
+from ..types import ClusterStatus
+from .check_options import DownOption, SectionedCommand, SiteOption, chances, chances_fault, site_fault
+from .common import DEFAULT_TIMEOUT, address_option, print_json, printable, run_without_loop
 
 _UNREADABLE: Final = 1
 _USAGE: Final = 64
@@ -29,66 +33,156 @@ _REMEDY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked: its name for people, its configuration, and what is to be said about the file."""
+    """What is checked: its name for people, its configuration, and warnings about that."""
 
     name: str
     config: ClusterConfig
     device: DeviceKind | None
     warnings: tuple[str, ...]
+    running: ClusterStatus | None = None
+    """With --running, the cluster's state."""
 
 
-@click.command("check")
+@dataclass(frozen=True)
+class Shown:
+    """All that there is to show about a subject. `estimate` is None without --down."""
+
+    subject: Subject
+    report: Report
+    remedies: dict[str, list[Remedy]]
+    estimate: Estimate | None
+
+    def shape(self) -> dict[str, Any]:
+        """As JSON has it."""
+        from ..check.report_json import availability_json, report_json
+        from .json_values import status_json
+
+        return {
+            "name": self.subject.name,
+            "warnings": list(self.subject.warnings),
+            **report_json(self.report, self.remedies),
+            "running": self.subject.running and status_json(self.subject.running),
+            "availability": self.estimate and availability_json(self.estimate),
+        }
+
+
+@click.command("check", cls=SectionedCommand)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--running", is_flag=True, help="Check the configuration of the corosync that runs here.")
-@click.option("--address", metavar="ADDRESS", help="Where that is, as for `status`.")
-@click.option("--faults", type=click.IntRange(1), help="Look at no more than that many faults.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=60.0, help="Time for a search; 60 by default.")
+@address_option
 @click.option(
     "--device",
     type=click.Choice([kind.value for kind in DeviceKind]),
     help="How the quorum device votes; by default as quorum.device.net.algorithm says, else exclusive.",
 )
-@click.option("--down", type=click.FloatRange(0, 1), help="How likely each node and the device is down.")
-@click.option("--operator", is_flag=True, help="Let an operator set expected votes and end waiting for all.")
-@click.option("--property", "own", multiple=True, metavar="MODULE:FUNCTION", help="Look for this as well.")
-@click.option("--no-remedies", is_flag=True, help="Do not look for changes that would help.")
+@click.option("--operator", is_flag=True, help="Let an operator set expected votes and cancel wait_for_all.")
+@click.option(
+    "--property",
+    "own",
+    multiple=True,
+    metavar="MODULE:FUNCTION",
+    help="Look for a property of yours as well.",
+)
+@click.option("--faults", type=click.IntRange(1), metavar="N", help="Look at no more than N faults.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1),
+    metavar="S",
+    default=60.0,
+    help="Time for each search; 60 by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to hand on.")
-@click.option("--replay", metavar="NAME", help="Replay a property's story in the model.")
-@click.option("--vqsim", metavar="NAME", help="Print a property's story as input for corosync-vqsim.")
-@click.option("--confirm", is_flag=True, help="Run the stories in corosync-vqsim.")
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="PROPERTY",
+    help="Leave a property out of the exit code. Repeat it for several.",
+)
+@click.option("--no-remedies", is_flag=True, help="Do not look for changes that would help.")
+@click.option("--replay", metavar="PROPERTY", help="Replay its story in the model.")
+@click.option("--vqsim", metavar="PROPERTY", help="Print its story as input for corosync-vqsim.")
+@click.option("--confirm", is_flag=True, help="Run all stories in corosync-vqsim.")
+@click.option(
+    "--down",
+    type=DownOption(),
+    multiple=True,
+    metavar="[THING=]P",
+    help="Say how likely quorum is, if each node and the device is down with probability P. P may be "
+    "MTBF/MTTR, as 2000h/4h. THING is node, node3, site, site1, link, link1 or device. Repeat it.",
+)
+@click.option(
+    "--site",
+    "sites",
+    type=SiteOption(),
+    multiple=True,
+    metavar="NODES",
+    help="The nodes of one site, as 1,2. Repeat it for each site.",
+)
+@click.option(
+    "--suggest",
+    type=click.Choice([wish.value for wish in Wish]),
+    help="Print the configurations that survive this, for the nodes of FILE, --nodes or --site.",
+)
+@click.option("--nodes", type=click.IntRange(1, 16), metavar="N", help="How many nodes, without a FILE.")
 def command(files: tuple[Path, ...], running: bool, address: str | None, **options: Any) -> None:
-    """Say what a corosync.conf survives, and which failures end in no quorum or in two halves with quorum.
+    """Say which failures a corosync.conf survives, and which end in no quorum or in two halves with quorum.
 
     Several FILES are compared. Exit codes: 0 nothing bad is reachable, 2 something is, 3 not settled within
     the bounds, 1 a configuration cannot be read, 64 wrong usage.
     """
+    if options["suggest"]:
+        _suggest(files, running, options)
+    if options["nodes"]:
+        _usage("--nodes belongs to --suggest")
     if running == bool(files):
         _usage("name a corosync.conf, or --running")
     device = options["device"]
-    subjects = [_running(address, device)] if running else [_read(file, device) for file in files]
+    as_json = options["as_json"]
+    subjects = (
+        [_running(address, device, as_json=as_json)] if running else [_read(file, device) for file in files]
+    )
     properties = [_own(name) for name in options["own"]]
+    estimates = [_estimate(subject, options) for subject in subjects]
     bounds = Bounds(faults=options["faults"], seconds=options["seconds"])
     reports = [_checked(subject, bounds, properties, options["operator"]) for subject in subjects]
     helps = [
         {} if options["no_remedies"] else _remedies(one, two)
         for one, two in zip(subjects, reports, strict=True)
     ]
-    _show(subjects, reports, helps, options)
-    if options["down"] is not None and not options["as_json"]:
-        for subject in subjects:
-            _say_how_likely(subject, options["down"])
+    names = [one.name for one in reports[0].verdicts]
+    if unknown := [name for name in options["accepted"] if name not in names]:
+        _usage(f"--accept {unknown[0]!r}: the properties are {', '.join(names)}")
+    shown = [Shown(*parts) for parts in zip(subjects, reports, helps, estimates, strict=True)]
+    _show(shown, options)
     if options["confirm"] and False in list(map(_confirm, subjects, reports)):
         sys.exit(_UNREADABLE)
-    sys.exit(_exit_code(reports))
+    sys.exit(_exit_code(reports, options["accepted"]))
 
 
-def _exit_code(reports: Sequence[Report]) -> int:
-    codes = {report.exit_code for report in reports}
+def _suggest(files: Sequence[Path], running: bool, options: dict[str, Any]) -> None:
+    from .check_suggest import nodes_wanted, suggest
+
+    if running or len(files) > 1:
+        _usage("--suggest takes one FILE at most")
+    nodeids = _read(files[0], None).config.nodeids if files else ()
+    wanted = nodes_wanted(nodeids, options["nodes"], options["sites"])
+    if not wanted:
+        _usage("--suggest needs a FILE, --nodes or --site")
+    try:
+        seconds, as_json = options["seconds"], options["as_json"]
+        sys.exit(suggest(options["suggest"], wanted, options["sites"], seconds=seconds, as_json=as_json))
+    except ValueError as error:
+        _usage(str(error))
+
+
+def _exit_code(reports: Sequence[Report], accepted: Collection[str]) -> int:
+    codes = {report.exit_code_accepting(accepted) for report in reports}
     return next((code for code in (2, 3) if code in codes), 0)
 
 
-def _usage(text: str) -> None:
+def _usage(text: str) -> NoReturn:
     click.echo(f"votequorum-ipc check: {text}; see --help", err=True)
     sys.exit(_USAGE)
 
@@ -104,12 +198,14 @@ def _read(file: Path, device: str | None) -> Subject:
         sys.exit(_UNREADABLE)
 
 
-def _running(address: str | None, device: str | None) -> Subject:
-    from .check_running import running_configuration
+def _running(address: str | None, device: str | None, *, as_json: bool) -> Subject:
+    from .check_running import changed_since, running_cluster
 
-    text = run_without_loop(running_configuration(address), as_json=False)
+    text, status = run_without_loop(running_cluster(address), as_json=as_json, timeout=DEFAULT_TIMEOUT)
     try:
-        return _subject("the running cluster", parse_corosync_conf(text), device)
+        subject = _subject("the running cluster", parse_corosync_conf(text), device)
+        changed = tuple(changed_since(subject.config, status))
+        return replace(subject, warnings=(*subject.warnings, *changed), running=status)
     except ConfigurationError as error:
         click.echo(f"votequorum-ipc check: the running cluster: {printable(str(error))}", err=True)
         sys.exit(_UNREADABLE)
@@ -164,6 +260,19 @@ def _checked(subject: Subject, bounds: Bounds, properties: Sequence[Property], o
     return report
 
 
+def _estimate(subject: Subject, options: dict[str, Any]) -> Estimate | None:
+    """How likely quorum is, where that was asked for."""
+    nodeids, sites = subject.config.nodeids, options["sites"]
+    if sites and not options["down"]:
+        _usage("--site belongs to --down or --suggest")
+    if not options["down"]:
+        return None
+    given = chances(options["down"])
+    if fault := site_fault(nodeids, sites) or chances_fault(nodeids, sites, given):
+        _usage(f"{subject.name}: {fault}")
+    return Estimate.of(Estimator(subject.config, device=subject.device, sites=sites), given)
+
+
 def _progress(progress: Progress) -> None:
     click.echo(
         f"\r\033[K{progress.states} states, {progress.waiting} to look at, {progress.depth} events deep, "
@@ -188,45 +297,38 @@ def _remedies(subject: Subject, report: Report) -> dict[str, list[Remedy]]:
 # --- showing ---
 
 
-def _show(
-    subjects: Sequence[Subject],
-    reports: Sequence[Report],
-    helps: Sequence[dict[str, list[Remedy]]],
-    options: dict[str, Any],
-) -> None:
+def _show(shown: Sequence[Shown], options: dict[str, Any]) -> None:
     if options["html"]:
         from ..check.page import page
 
-        options["html"].write_text(page(subjects[0].name, reports[0], subjects[0].warnings, helps[0]))
+        one = shown[0]
+        text = page(one.subject.name, one.report, one.subject.warnings, one.remedies, one.estimate)
+        options["html"].write_text(text, encoding="utf-8")
     if options["as_json"]:
-        from ..check.report_json import report_json
+        print_json([one.shape() for one in shown])
+        return
+    if options["replay"] or options["vqsim"]:
+        _show_story(shown[0].subject, shown[0].report, options)
+    elif len(shown) > 1:
+        from .check_text import print_comparison
 
-        print_json(
-            [
-                {"name": one.name, "warnings": list(one.warnings), **report_json(two, three)}
-                for one, two, three in zip(subjects, reports, helps, strict=True)
-            ]
-        )
-    elif options["replay"] or options["vqsim"]:
-        _show_story(subjects[0], reports[0], options)
-    elif len(subjects) > 1:
-        _compare(subjects, reports)
+        print_comparison([one.subject.name for one in shown], [one.report for one in shown])
     else:
         from .check_text import print_report
 
-        print_report(reports[0], subjects[0].warnings, helps[0])
+        _print_running(shown[0].subject.running)
+        print_report(shown[0].report, shown[0].subject.warnings, shown[0].remedies)
+    for one in shown:
+        if one.estimate is not None:
+            click.echo(f"{printable(one.subject.name)}: {one.estimate}")
 
 
-def _say_how_likely(subject: Subject, down: float) -> None:
-    from ..check.likely import availability
+def _print_running(status: ClusterStatus | None) -> None:
+    if status is not None:
+        from .check_running import state_in_words
+        from .check_text import print_section
 
-    found = availability(subject.config, down, device=subject.device)
-    error = f" (plus or minus {2 * found.error:.2g})" if found.error else ""
-    click.echo(
-        f"{printable(subject.name)}: quorum with probability {found.probability:.6f}{error}, "
-        f"{found.nines:.1f} nines, {found.minutes_a_year:.0f} minutes a year without, "
-        f"where each node{' and the device' if subject.config.device else ''} is down with {down:g}"
-    )
+        print_section("The cluster now", state_in_words(status))
 
 
 def _show_story(subject: Subject, report: Report, options: dict[str, Any]) -> None:
@@ -240,34 +342,6 @@ def _show_story(subject: Subject, report: Report, options: dict[str, Any]) -> No
         return
     show = print_replay if options["replay"] else print_vqsim
     show(subject.config, verdict.stories[0])
-
-
-def _compare(subjects: Sequence[Subject], reports: Sequence[Report]) -> None:
-    from rich.table import Table
-
-    from .tables import console
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    for subject in subjects:
-        table.add_column(printable(subject.name))
-    names = list(dict.fromkeys(one.name for report in reports for one in report.verdicts))
-    for name in names:
-        table.add_row(name, *(_cell(report, name) for report in reports))
-    fatal = [min((one.size for one in report.fatal_sets), default=0) for report in reports]
-    table.add_row("failures that end it", *map(str, fatal))
-    table.add_row(
-        "needed to start", *(str(min(map(len, report.cold_start), default=0)) for report in reports)
-    )
-    out = console()
-    with out.capture() as captured:
-        out.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
-
-
-def _cell(report: Report, name: str) -> str:
-    verdict: Verdict | None = next((one for one in report.verdicts if one.name == name), None)
-    return "" if verdict is None else verdict.answer
 
 
 def _confirm(subject: Subject, report: Report) -> bool:

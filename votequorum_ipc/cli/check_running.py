@@ -1,22 +1,31 @@
-"""The configuration of the corosync that runs here, as a corosync.conf would say it."""
+"""The cluster that runs here, for `check --running`: its configuration from cmap, and its status.
+
+Strategy: cmap's keys are written as a corosync.conf and read like a file, so that both have the same rules.
+What was changed while the cluster runs is not in cmap; the status has it, and a difference is named.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Final
 
+from ..cluster import ClusterConfig
 from ..cmap import Cmap
+from ..follow import cluster_status
+from ..ipc import sibling
+from ..types import ClusterStatus
 
 _NODE: Final = re.compile(r"nodelist\.node\.(\d+)\.(\w+)")
 
 
-async def running_configuration(address: str | None) -> str:
-    """The quorum section and the node list, read from cmap. Raises `CsError` where that fails."""
-    async with await Cmap.initialize(address=address) as cmap:
+async def running_cluster(address: str | None) -> tuple[str, ClusterStatus]:
+    """The quorum section and the node list as a corosync.conf, and the status. Raises `CsError`."""
+    async with await Cmap.initialize(address=sibling(address, "cmap")) as cmap:
         names = [*await cmap.keys("quorum."), *await cmap.keys("nodelist.node.")]
-        values = {name: await cmap.get_or_none(name) for name in names}
-    return conf_of({name: value for name, value in values.items() if value is not None})
+        values = await cmap.get_all(names)
+    return conf_of(dict(values)), await cluster_status(address)
 
 
 def conf_of(values: dict[str, object]) -> str:
@@ -34,3 +43,22 @@ def conf_of(values: dict[str, object]) -> str:
     for _, keys in sorted(nodes.items()):
         lines += ["node {", *keys, "}"]
     return "\n".join([*lines, "}", ""])
+
+
+def changed_since(config: ClusterConfig, status: ClusterStatus) -> Iterator[str]:
+    """How the running cluster differs from its configuration. The check is of the configuration."""
+    votes = {node.nodeid: node.votes for node in config.nodes}
+    for member in status.members:
+        if member.info is not None and member.info.node_votes != votes.get(member.node_id):
+            yield (
+                f"node {member.node_id} has {member.info.node_votes} votes now, and "
+                f"{votes.get(member.node_id, 'none')} in the configuration, which is what is checked"
+            )
+
+
+def state_in_words(status: ClusterStatus) -> Iterator[str]:
+    """The cluster now, in words."""
+    members = " ".join(str(member.node_id) for member in status.members)
+    yield f"{'Quorate' if status.quorate else 'Not quorate'}; members {members}."
+    if status.margin is not None and status.margin.quorate:
+        yield f"This partition {status.margin}."

@@ -45,7 +45,7 @@ def confirmed(config: ClusterConfig, name: str, story: Story) -> bool:
         click.echo(f"{name}: not confirmed: it depends on which node speaks first, and others did")
         return True
     said, expected = (
-        " ".join(map(str, sorted(nodes))) or "nobody" for nodes in (quorate[-1], story[-1].quorate)
+        " ".join(map(str, sorted(nodes))) or "no node" for nodes in (quorate[-1], story[-1].quorate)
     )
     click.echo(f"{name}: corosync-vqsim DISAGREES: quorate in the end {said}, not {expected}")
     return False

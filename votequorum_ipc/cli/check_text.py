@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..check import Failure, Reachability, Report, Story, Verdict
 from ..check.remedies import Remedy
-from ..check.story import StoryStep, folded
+from ..check.story import folded, situation
 from .common import printable
 from .tables import console
 
@@ -25,14 +25,44 @@ _ROWS: Final = 24
 """Failures that the table shows; all are in --json."""
 
 
+_WAYS: Final = ("one way", "another way")
+_SETS: Final = 6
+"""Sets of failures that are listed; all are in --json."""
+
+
 def print_report(report: Report, warnings: Sequence[str], remedies: Mapping[str, Sequence[Remedy]]) -> None:
     """Print a report."""
-    _section("Rules in force", [*report.in_words, *_device(report)])
-    _section("Switched off or ignored", [*warnings, *report.ignored])
+    print_section("Rules in force", [*report.in_words, *_device(report)])
+    print_section("Switched off or ignored", [*warnings, *report.ignored])
     _print_failures(report)
     for verdict in report.verdicts:
         _print_verdict(verdict, remedies.get(verdict.name, ()))
     click.echo(_effort(report))
+
+
+def print_comparison(names: Sequence[str], reports: Sequence[Report]) -> None:
+    """Print verdicts and sizes side by side."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for name in names:
+        table.add_column(printable(name))
+    properties = dict.fromkeys(one.name for report in reports for one in report.verdicts)
+    for name in properties:
+        table.add_row(name, *(_cell(report, name) for report in reports))
+    fatal = [min((one.size for one in report.fatal_sets), default=0) for report in reports]
+    table.add_row("failures that end quorum", *map(str, fatal))
+    table.add_row(
+        "nodes needed to start", *(str(min(map(len, report.cold_start), default=0)) for report in reports)
+    )
+    out = console()
+    with out.capture() as captured:
+        out.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+
+
+def _cell(report: Report, name: str) -> str:
+    verdict: Verdict | None = next((one for one in report.verdicts if one.name == name), None)
+    return "" if verdict is None else verdict.answer
 
 
 def story_lines(story: Story) -> Iterator[str]:
@@ -42,23 +72,8 @@ def story_lines(story: Story) -> Iterator[str]:
         yield f"      {situation(step)}"
 
 
-def situation(step: StoryStep) -> str:
-    """Who is quorate, partition by partition."""
-    parts = []
-    for side in step.sides:
-        members = " ".join(map(str, side.members))
-        if side.quorate == side.members:
-            parts.append(f"{{{members}}} quorate")
-        elif side.quorate:
-            parts.append(f"{{{members}}} of which only {' '.join(map(str, side.quorate))} quorate")
-        else:
-            parts.append(f"{{{members}}} not quorate{', waiting for all' if side.waiting_for_all else ''}")
-    if step.down:
-        parts.append(f"down: {' '.join(map(str, step.down))}")
-    return "; ".join(parts)
-
-
-def _section(title: str, lines: Iterable[str]) -> None:
+def print_section(title: str, lines: Iterable[str]) -> None:
+    """Print a title and lines below it; nothing if there are none."""
     shown = list(lines)
     if shown:
         click.echo(title)
@@ -69,12 +84,12 @@ def _section(title: str, lines: Iterable[str]) -> None:
 
 def _device(report: Report) -> Iterator[str]:
     if report.device is not None:
-        yield f"The device is taken to vote as: {report.device} (another kind: --device)."
+        yield f"The check assumes a device that votes as {report.device} does; --device assumes another."
 
 
 def _print_failures(report: Report) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 2), title_justify="left")
-    for title in ("if these fail", "who goes on", "and as many like it"):
+    for title in ("if these fail", "these stay quorate", "same for others"):
         table.add_column(title)
     for failure in report.failures[:_ROWS]:
         alike = f"{failure.alike - 1}" if failure.alike > 1 else ""
@@ -85,13 +100,14 @@ def _print_failures(report: Report) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
     if len(report.failures) > _ROWS:
         click.echo(f"  ... and {len(report.failures) - _ROWS} more: see --json")
-    fatal = "; ".join(map(str, report.fatal_sets[:6]))
-    click.echo(f"  Least failures that end it: {fatal}{' ...' if len(report.fatal_sets) > 6 else ''}\n")
+    fatal = "; ".join(map(str, report.fatal_sets[:_SETS]))
+    more = " ..." if len(report.fatal_sets) > _SETS else ""
+    click.echo(f"  Smallest sets of failures that end quorum: {fatal}{more}\n")
 
 
 def _goes_on(failure: Failure) -> Text:
     if failure.is_fatal:
-        return Text("nobody", "bold red")
+        return Text("none", "bold red")
     return Text(" ".join(map(str, failure.goes_on)), "green")
 
 
@@ -104,7 +120,9 @@ def _print_verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> None:
     click.echo(f"  {printable(verdict.text)}")
     for what in verdict.not_looked_at:
         click.echo(f"  not looked at: {what}")
-    for story in verdict.stories:
+    for way, story in zip(_WAYS, verdict.stories, strict=False):
+        if len(verdict.stories) > 1:
+            click.echo(f"  {way}:")
         for line in story_lines(story):
             click.echo(line)
     for remedy in remedies:
