@@ -14,6 +14,8 @@
 # make model-check   the searches that are too long for make test, then 2,000 scenarios of the cluster model against
 #               corosync's own code; some five minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
+# make deb      the Debian package in dist/, built, checked and tried in chroots of Debian 13
+# make dist     the wheel and the sdist in dist/, tested as they are installed
 # make lowest   a quick part of the tests, with the lowest versions of everything that pyproject.toml allows
 # make clean    remove the virtual environment and caches
 
@@ -37,7 +39,7 @@ LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/
 	tests/reliability/test_retry.py
 
 .PHONY: demo test lowest live-picture soak system-calls age-of-truth mutants lint bench format clean deps model-check compat docs \
-	man
+	man deb dist
 
 test: lint docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -90,6 +92,19 @@ model-check: $(VENV)/.installed deps
 
 compat: $(VENV)/.installed deps
 	$(BIN)/python -m tests.compat $(CELLS) --out docs/compatibility.md
+
+deb: $(VENV)/.installed
+	$(BIN)/python -m tests.compat.package --out dist
+
+# The sdist's tests, without its sources, so that what they import is the wheel.
+dist: $(VENV)/.installed
+	rm -rf build/tried dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m hatchling build --directory dist
+	$(PYTHON) -m venv build/tried
+	build/tried/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[test]"
+	tar --extract --file dist/*.tar.gz --directory build/tried --strip-components 1
+	rm -r build/tried/votequorum_ipc build/tried/votequorum_ipc_pytest.py
+	cd build/tried && bin/python -m pytest $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 deps:
 	@tools/install-test-deps

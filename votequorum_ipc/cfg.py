@@ -239,7 +239,10 @@ class Cfg(Handle[ShutdownNotification]):
         await self._call(wire.TRACKSTART, wire.TRACKSTART_RESPONSE, track_flags=int(flags))
 
     async def trackstop(self) -> None:
-        """Be asked no more (corosync_cfg_trackstop); agrees to a shutdown that is under way."""
+        """Be asked no more (corosync_cfg_trackstop); agrees to a shutdown that is under way.
+
+        corosync 3.1.2 never answers this; close the handle instead.
+        """
         await self._call(wire.TRACKSTOP, wire.TRACKSTOP_RESPONSE)
 
 

@@ -36,10 +36,14 @@ def main(name: str, decision: Callable[[str], Vote], argument: str, description:
         vote = no_vote_in_doubt(decision(options.argument))
     except ValueError as error:
         parser.error(str(error))
+    refused = ""
     try:
         trio.run(until_told, name, vote, options.address)
     except* CsError as errors:
-        sys.exit("\n".join(map(str, errors.exceptions)))
+        refused = "\n".join(map(str, errors.exceptions))
+    # Python 3.11.2 makes a group, and so a traceback, of a SystemExit raised inside of `except*`.
+    if refused:
+        sys.exit(refused)
 
 
 async def until_told(name: str, vote: Vote, address: str | None) -> None:

@@ -355,7 +355,7 @@ async def test_the_webhook_posts_each_change(received: tuple[str, list[dict[str,
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = (ROOT / "contrib" / "votequorum-monitor@.service").read_text()
     copy = tmp_path / "votequorum-monitor@test.service"
-    copy.write_text(unit.replace("/usr/bin/votequorum-ipc", "/bin/true"))
+    copy.write_text(unit.replace("ExecStart=votequorum-ipc", "ExecStart=/bin/true"))
     done = subprocess.run(
         ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
     )

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.conftest import StartCluster, StartDaemon
+from tests.real import installation
 from tests.real.config import Config, Node
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually_async
@@ -141,8 +142,18 @@ async def test_a_shutdown_without_an_answer_is_called_off_and_a_second_one_is_re
                 await two.try_shutdown()
         with pytest.raises(Access, match="it was called off"):
             await tracking.replyto_shutdown(True)
-        await tracking.trackstop()
     assert node.alive
+
+
+async def test_after_trackstop_nobody_is_asked(start_daemon: StartDaemon) -> None:
+    if installation.version() <= (3, 1, 2):
+        pytest.skip("corosync 3.1.2 does not answer trackstop")
+    node = start_daemon(Config())
+    async with await connected(node) as cfg, await connected(node) as tracking:
+        await tracking.trackstart()
+        await tracking.trackstop()
+        await cfg.try_shutdown()
+        await eventually_async(lambda: not node.alive)
 
 
 async def test_an_immediate_shutdown_does_not_ask(start_daemon: StartDaemon) -> None:

@@ -6,15 +6,15 @@ import argparse
 import datetime
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from . import results, site_packages
 from .cells import CELLS, Cell, Way, named
-from .chroot import ROOT, CannotMake, Chroot
+from .chroot import ROOT, CannotMake, Chroot, export
 from .results import Outcome, Versions
 
 _PROGRESS = re.compile(rb"\[ *(\d+)%\]")
@@ -27,6 +27,10 @@ root={root}
 exec unshare --mount --propagation private sh -c '
     root=$1; shift
     for shared in dev sys proc tmp run; do mount --rbind /$shared "$root/$shared"; done
+    if [ -e /etc/libqb/force-filesystem-sockets ]; then
+        mkdir -p "$root/etc/libqb"
+        mount --rbind /etc/libqb "$root/etc/libqb"
+    fi
     exec chroot "$root" corosync "$@"' corosync "$root" "$@"
 """
 
@@ -34,14 +38,15 @@ exec unshare --mount --propagation private sh -c '
 class Matrix:
     """One run of cells, one after another."""
 
-    def __init__(self, directory: Path, prefix: Path | None, pytest_args: list[str]) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, prefix: Path | None, workers: int, pytest_args: list[str]) -> None:
+        self.directory = directory
+        self._workers = workers
         self._prefix = prefix
         self._pytest_args = pytest_args
 
     def run(self, cell: Cell) -> Outcome:
         """Try one cell; a failure in preparing it is an outcome as well."""
-        log = self._directory / f"{cell.name}.log"
+        log = self.directory / f"{cell.name}.log"
         log.unlink(missing_ok=True)
         started = time.monotonic()
         print(f"{cell.name}: {cell.title} ({cell.way.value})", flush=True)
@@ -50,7 +55,9 @@ class Matrix:
         except (CannotMake, OSError, subprocess.CalledProcessError) as error:
             outcome = Outcome(cell, problem=str(error))
         seconds = time.monotonic() - started
-        outcome = Outcome(**{**vars(outcome), "seconds": seconds})
+        today = datetime.datetime.now(datetime.UTC).date()
+        outcome = replace(outcome, seconds=seconds, date=today)
+        results.store(self.directory, outcome)
         said = "good" if outcome.good else outcome.problem or f"{len(outcome.failures)} tests failed"
         print(f"{cell.name}: {said}, after {seconds / 60:.1f} minutes; log: {log}", flush=True)
         return outcome
@@ -58,7 +65,7 @@ class Matrix:
     def _run(self, cell: Cell, log: Path) -> Outcome:
         if cell.way is Way.PREFIX:
             return self._from_prefix(cell, log)
-        chroot = Chroot(cell, self._directory)
+        chroot = Chroot(cell, self.directory)
         print(f"{cell.name}: preparing {chroot.path}", flush=True)
         chroot.make(log)
         if cell.way is Way.DAEMON_ONLY:
@@ -76,34 +83,45 @@ class Matrix:
             text=True,
             check=True,
         ).stdout
-        report = self._directory / f"{cell.name}.xml"
-        self._follow(self._pytest(cell, sys.executable, report), log, environment, report)
+        report = self._here(cell, log, environment)
         return self._outcome(cell, report, Versions(_corosync_version(described), "", _python_here()))
 
     def _against(self, cell: Cell, chroot: Chroot, log: Path) -> Outcome:
-        wrapper = self._directory / f"corosync-of-{cell.name}"
+        wrapper = self.directory / f"corosync-of-{cell.name}"
         wrapper.write_text(_WRAPPER.format(root=chroot.path))
         wrapper.chmod(0o755)
-        report = self._directory / f"{cell.name}.xml"
-        self._follow(self._pytest(cell, sys.executable, report), log, {"COROSYNC": str(wrapper)}, report)
+        report = self._here(cell, log, {"COROSYNC": str(wrapper)})
         versions = _versions_inside(chroot)
         return self._outcome(cell, report, Versions(versions.corosync, versions.libqb, _python_here()))
+
+    def _here(self, cell: Cell, log: Path, environment: dict[str, str]) -> Path:
+        """Run the tests with this machine's Python, from a copy: the checkout may change meanwhile."""
+        checkout = self._checkout(cell)
+        report = checkout / "report.xml"
+        environment = {"PYTHONPATH": str(checkout), **environment}
+        self._follow(self._pytest(cell, sys.executable, report), log, environment, report)
+        return report
+
+    def _checkout(self, cell: Cell) -> Path:
+        checkout = self.directory / f"checkout-{cell.name}"
+        export(checkout)
+        return checkout
 
     def _inside(self, cell: Cell, chroot: Chroot, log: Path) -> Outcome:
         versions = _versions_inside(chroot)
         minor = ".".join(versions.python.split(".")[:2])
-        packages = self._directory / f"packages-{minor}"
-        left_out = site_packages.install(packages, minor)
+        packages = self.directory / f"packages-{minor}-{cell.arch}"
+        left_out = site_packages.install(packages, minor, cell.arch)
         if left_out:
-            print(f"{cell.name}: without {', '.join(left_out)}: no wheel of pure Python", flush=True)
-        checkout = self._directory / f"checkout-{cell.name}"
-        _export(checkout)
+            print(f"{cell.name}: without {', '.join(left_out)}: no wheel for it", flush=True)
+        chroot.import_from("/packages", minor)
+        checkout = self._checkout(cell)
         report = checkout / "report.xml"
         argv = self._pytest(cell, "python3", Path("/checkout/report.xml"))
         command = chroot.command(argv, {checkout: "/checkout", packages: "/packages"})
         environment = {
             "HOME": "/root",
-            "PYTHONPATH": "/checkout:/packages",
+            "PYTHONPATH": "/checkout",
             "PATH": "/packages/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
         self._follow(command, log, environment, report)
@@ -111,18 +129,17 @@ class Matrix:
 
     def _pytest(self, cell: Cell, python: str, report: Path) -> list[str]:
         # corosync has real-time priority, and an emulated one leaves little of a processor to anybody else.
-        workers = [] if cell.emulator else ["--numprocesses=2"]
-        options = ["-q", "-p", "no:cacheprovider", "--timeout=900", f"--junitxml={report}", *workers]
+        workers = [] if cell.emulator or self._workers < 2 else [f"--numprocesses={self._workers}"]
+        options = ["-v", "-p", "no:cacheprovider", "--timeout=900", f"--junitxml={report}", *workers]
         return [python, "-m", "pytest", *options, *self._pytest_args, *cell.paths]
 
     def _follow(self, argv: list[str], log: Path, environment: dict[str, str], report: Path) -> None:
-        """Run the tests of a cell; how far they are is printed meanwhile."""
-        report.unlink(missing_ok=True)
+        """Run the tests of a cell beside their report; how far they are is printed meanwhile."""
         shown = b""
         with log.open("ab") as output:
             process = subprocess.Popen(
                 argv,
-                cwd=ROOT,
+                cwd=report.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -145,20 +162,6 @@ class Matrix:
         if not report.exists():
             return Outcome(cell, versions, problem="pytest ended without a report: see the cell's log")
         return Outcome(cell, versions, *results.read(report))
-
-
-def _export(checkout: Path) -> None:
-    """Copy what git tracks of this checkout, as it is now."""
-    if checkout.exists():
-        shutil.rmtree(checkout)
-    checkout.mkdir(parents=True)
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        source = ROOT / name
-        if source.is_file():
-            target = checkout / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
 
 
 def _versions_inside(chroot: Chroot) -> Versions:
@@ -187,6 +190,7 @@ def main() -> None:
     parser.add_argument("--corosync", type=Path, default=os.environ.get("COROSYNC"), metavar="PREFIX")
     parser.add_argument("--directory", type=Path, default=ROOT / ".compat", help="where the chroots are kept")
     parser.add_argument("--out", type=Path, help="where the table goes; printed where left out")
+    parser.add_argument("--workers", type=int, default=2, help="tests side by side; 2 if left out")
     parser.add_argument("--pytest", action="append", default=[], metavar="ARG", help="one more for pytest")
     arguments = parser.parse_args()
     try:
@@ -195,9 +199,9 @@ def main() -> None:
         parser.error(str(error))
     arguments.directory.mkdir(parents=True, exist_ok=True)
     prefix = Path(arguments.corosync) if arguments.corosync else None
-    matrix = Matrix(arguments.directory.resolve(), prefix, arguments.pytest)
+    matrix = Matrix(arguments.directory.resolve(), prefix, arguments.workers, arguments.pytest)
     outcomes = [matrix.run(cell) for cell in cells]
-    text = results.table(outcomes, datetime.datetime.now(datetime.UTC).date())
+    text = results.table(results.stored(matrix.directory))
     if arguments.out:
         arguments.out.write_text(text)
     else:

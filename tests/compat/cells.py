@@ -18,6 +18,7 @@ class Way(enum.Enum):
     DAEMON_ONLY = "this machine's Python, the chroot's corosync"
     PREFIX = "this machine's Python, corosync from a directory"
     REFUSAL = "the chroot's Python: refuses, and says why"
+    PACKAGE = "no tests: the Debian package is built or installed there"
 
 
 EVERYTHING = ("tests",)
@@ -36,7 +37,7 @@ PROCESSOR = (
 DAEMON = ("tests/real", "tests/client", "tests/reliability/test_watch.py", "tests/cli/test_status.py")
 """What a daemon of another version could answer differently."""
 
-REFUSED = ("tests/compat/test_refusal.py",)
+REFUSED = ("tests/compat/test_refusal.py", "tests/ipc/test_platform.py")
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,53 @@ class Cell:
     """Debian's name of the architecture."""
     emulator: str = ""
     """The binfmt entry that runs its programs here; empty where the processor does."""
+    note: str = ""
+    """What its row in the table does not say."""
+    packages: tuple[str, ...] = ()
+    """The Debian packages of the chroot; empty for what the tests of the cell need."""
     unreleased: bool = False
     """Packages change every day, so that a mirror may be behind its own expiry date."""
 
 
 CELLS = (
-    Cell("debian-11", "Debian 11", Way.DAEMON_ONLY, DAEMON, "bullseye"),
+    Cell(
+        "debian-11",
+        "Debian 11",
+        Way.DAEMON_ONLY,
+        DAEMON,
+        "bullseye",
+        note="Its own Python, 3.9, is too old for this package.",
+    ),
     Cell("debian-12", "Debian 12", Way.INSIDE, EVERYTHING, "bookworm"),
     Cell("debian-13", "Debian 13", Way.INSIDE, EVERYTHING, "trixie"),
     Cell("debian-sid", "Debian sid", Way.INSIDE, EVERYTHING, "sid", unreleased=True),
-    Cell("corosync-main", "corosync main", Way.PREFIX, DAEMON),
+    Cell(
+        "corosync-main",
+        "corosync main",
+        Way.PREFIX,
+        DAEMON,
+        note="A build from source, with its own libqb. It refuses unencrypted totem; its daemons have a key.",
+    ),
     Cell("arm64", "Debian 12, arm64", Way.INSIDE, PROCESSOR, "bookworm", "arm64", "qemu-aarch64"),
-    Cell("s390x", "Debian 12, s390x", Way.INSIDE, PROCESSOR, "bookworm", "s390x", "qemu-s390x"),
-    Cell("i386", "Debian 12, i386", Way.REFUSAL, REFUSED, "bookworm", "i386"),
+    Cell(
+        "s390x",
+        "Debian 12, s390x",
+        Way.INSIDE,
+        PROCESSOR,
+        "bookworm",
+        "s390x",
+        "qemu-s390x",
+        note="The processor is big-endian.",
+    ),
+    Cell(
+        "i386",
+        "Debian 12, i386",
+        Way.REFUSAL,
+        REFUSED,
+        "bookworm",
+        "i386",
+        note="32-bit processes are not supported. The tests: client and embedded daemon say so at once.",
+    ),
 )
 
 

@@ -15,25 +15,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cells import Cell
+from .cells import EVERYTHING, Cell
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = (
-    "corosync",
-    "corosync-vqsim",
-    "iproute2",
-    "iputils-ping",
-    "libcmap-dev",
-    "libquorum-dev",
-    "libvotequorum-dev",
-    "procps",
-    "python3",
-)
-EMULATED_PACKAGES = tuple(name for name in PACKAGES if name != "corosync-vqsim")
+PACKAGES = ("corosync", "iproute2", "libcmap-dev", "libquorum-dev", "libvotequorum-dev", "procps", "python3")
+"""What a daemon, and the tests that depend on a processor, need."""
 
 _COMPLETE = ".complete"
-"""A file in a chroot that was made to its end."""
+"""A file in a chroot that was made to its end; it lists the packages that were asked for."""
 
 _SOURCES = Path("/etc/apt")
 _MIRROR = re.compile(r"^(?:URIs:|deb(?: \[[^]]*\])?) *(\S+/debian/?)(?:\s|$)", re.MULTILINE)
@@ -56,6 +46,17 @@ exec {command}
 """
 
 
+def packages(cell: Cell) -> list[str]:
+    """The Debian packages of a cell: a cell that runs all tests has what `make test` installs."""
+    if cell.packages:
+        return sorted(cell.packages)
+    if cell.paths != EVERYTHING:
+        return sorted(PACKAGES)
+    command = [str(ROOT / "tools/install-test-deps"), "--list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return sorted({*PACKAGES, *listed})
+
+
 class CannotMake(Exception):
     """A chroot cannot be made here; the text says why."""
 
@@ -74,11 +75,13 @@ class Chroot:
 
     def __init__(self, cell: Cell, directory: Path) -> None:
         self.cell = cell
-        self.path = directory / f"{cell.suite}-{cell.arch}"
+        self.path = directory / f"{cell.name}.root"
 
     def make(self, log: Path) -> None:
-        """Make it, unless an earlier run has. Raises `CannotMake`."""
-        if (self.path / _COMPLETE).exists():
+        """Make it, unless an earlier run has, with the packages wanted now. Raises `CannotMake`."""
+        wanted = ",".join(packages(self.cell))
+        mark = self.path / _COMPLETE
+        if mark.exists() and mark.read_text() == wanted:
             return
         for program in ("mmdebstrap", "unshare", "pivot_root"):
             if not shutil.which(program):
@@ -86,11 +89,11 @@ class Chroot:
         self._register_emulator()
         if self.path.exists():
             shutil.rmtree(self.path)
-        packages = EMULATED_PACKAGES if self.cell.emulator else PACKAGES
         command = ["mmdebstrap", "--variant=minbase", f"--architectures={self.cell.arch}"]
+        command += ["--dpkgopt=force-unsafe-io"]  # what a crash spoils is made again
         if self.cell.unreleased:
             command += ['--aptopt=Acquire::Check-Valid-Until "false"']
-        command += [f"--include={','.join(packages)}", self.cell.suite, str(self.path)]
+        command += [f"--include={wanted}", self.cell.suite, str(self.path)]
         command += [f"deb {mirror()} {self.cell.suite} main"]
         with log.open("ab") as output:
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
@@ -98,7 +101,7 @@ class Chroot:
             raise CannotMake(f"mmdebstrap failed: see {log}")
         # Some releases' corosync packages leave this directory to the init script.
         (self.path / "var/lib/corosync").mkdir(exist_ok=True)
-        (self.path / _COMPLETE).touch()
+        mark.write_text(wanted)
 
     def _register_emulator(self) -> None:
         name = self.cell.emulator
@@ -110,6 +113,15 @@ class Chroot:
         if not (_BINFMT / "register").exists():
             subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)], check=True)
         (_BINFMT / "register").write_text(entry.read_text())
+
+    def import_from(self, directory: str, python: str) -> None:
+        """Let the chroot's Python, of a version such as "3.13", find packages in a directory of the chroot.
+
+        Some tests set PYTHONPATH for the processes that they start, so that cannot say it.
+        """
+        local = self.path / f"usr/local/lib/python{python}/dist-packages"
+        local.mkdir(parents=True, exist_ok=True)
+        (local / "compat.pth").write_text(f"{directory}\n")
 
     def command(self, argv: Sequence[str], binds: dict[Path, str] | None = None) -> list[str]:
         """`argv` so wrapped that it runs inside; `binds` are directories of this machine and their places."""
@@ -128,3 +140,17 @@ class Chroot:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside to its end."""
         return subprocess.run(self.command(argv, binds), capture_output=True, text=True, check=False)
+
+
+def export(checkout: Path) -> None:
+    """Copy what git tracks of this checkout, as it is now."""
+    if checkout.exists():
+        shutil.rmtree(checkout)
+    checkout.mkdir(parents=True)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        source = ROOT / name
+        if source.is_file():
+            target = checkout / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)

@@ -1,14 +1,20 @@
-"""What came of each cell, and the table of it."""
+"""What came of each cell, kept between runs, and the table of it.
+
+Strategy: a cell takes up to an hour, so a run may be of some cells only. Each outcome is stored beside its
+chroot; the table has the last outcome of every cell, with its date.
+"""
 
 from __future__ import annotations
 
 import datetime
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .cells import Cell
+from .cells import CELLS, EVERYTHING, Cell, Way
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class Outcome:
     problem: str = ""
     """Why the cell could not be run; empty where it was."""
     seconds: float = 0.0
+    date: datetime.date | None = None
+    """The day of the run."""
 
     @property
     def good(self) -> bool:
@@ -57,41 +65,80 @@ def read(report: Path) -> tuple[int, int, tuple[str, ...]]:
     return passed, skipped, tuple(failures)
 
 
+def store(directory: Path, outcome: Outcome) -> None:
+    """Keep an outcome for later tables, in place of the cell's last one."""
+    values: dict[str, Any] = asdict(outcome)
+    values["cell"] = outcome.cell.name
+    values["date"] = outcome.date.isoformat() if outcome.date else None
+    (directory / f"{outcome.cell.name}.json").write_text(json.dumps(values, indent=1) + "\n")
+
+
+def stored(directory: Path) -> list[Outcome]:
+    """The last outcome of each cell, in the order of the matrix; a cell that never ran is left out."""
+    outcomes = []
+    for cell in CELLS:
+        file = directory / f"{cell.name}.json"
+        if file.exists():
+            values = json.loads(file.read_text())
+            values["cell"] = cell
+            values["versions"] = Versions(**values["versions"])
+            values["failures"] = tuple(values["failures"])
+            values["date"] = datetime.date.fromisoformat(values["date"]) if values["date"] else None
+            outcomes.append(Outcome(**values))
+    return outcomes
+
+
 _HEAD = """# Compatibility
 
 `make compat` runs the tests on other releases, Pythons and architectures, each in a chroot that it makes
-itself. It wrote this table on {date}. *Inside* means the release's own Python and corosync. *Client against
-it* means a newer Python against that corosync, because the release's own is too old for this package.
-Emulated processors run the tests that depend on byte order, word size, the C library and the memory model.
+itself, and writes this table. *Inside* means the release's own Python and corosync. *Client against it* means
+a newer Python against that corosync. *Selected* tests are named below.
 
-| system | how | corosync, libqb | Python | passed | skipped | failed | minutes |
-|---|---|---|---|--:|--:|--:|--:|
+| system | how | tests | corosync, libqb | Python | passed | skipped | failed | minutes | date |
+|---|---|---|---|---|--:|--:|--:|--:|---|
 """
 
 _HOW = {
-    "INSIDE": "inside",
-    "DAEMON_ONLY": "client against it",
-    "PREFIX": "client against it",
-    "REFUSAL": "refuses, as it must",
+    Way.INSIDE: "inside",
+    Way.DAEMON_ONLY: "client against it",
+    Way.PREFIX: "client against it",
+    Way.REFUSAL: "refuses, as it must",
 }
 
 
-def table(outcomes: Iterable[Outcome], date: datetime.date) -> str:
-    """The document: the table, then what failed or could not be run."""
+def table(outcomes: Iterable[Outcome]) -> str:
+    """The document: the table, what each selection is, then what failed or could not be run."""
     outcomes = list(outcomes)
-    lines = [_HEAD.format(date=date.isoformat()) + "\n".join(map(_row, outcomes))]
+    lines = [_HEAD + "\n".join(map(_row, outcomes)), ""]
     for outcome in outcomes:
-        if not outcome.good:
-            lines.append(f"\n## {outcome.cell.title}\n")
-            lines.append(outcome.problem or "These tests failed:\n")
-            lines += [f"- `{failure}`" for failure in outcome.failures]
-    return "\n".join(lines) + "\n"
+        notes = _notes(outcome)
+        if notes:
+            lines += [f"## {outcome.cell.title}", "", *notes]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _row(outcome: Outcome) -> str:
-    versions = outcome.versions
+    cell, versions = outcome.cell, outcome.versions
     daemon = ", ".join(filter(None, [versions.corosync, versions.libqb])) or "-"
-    how = _HOW[outcome.cell.way.name] + (", emulated" if outcome.cell.emulator else "")
-    counts = [outcome.passed, outcome.skipped, len(outcome.failures) or ("not run" if outcome.problem else 0)]
-    cells = [outcome.cell.title, how, daemon, versions.python or "-", *counts, f"{outcome.seconds / 60:.1f}"]
-    return f"| {' | '.join(map(str, cells))} |"
+    how = _HOW[cell.way] + (", emulated" if cell.emulator else "")
+    tests = "all" if cell.paths == EVERYTHING else "selected"
+    failed = "not run" if outcome.problem else len(outcome.failures)
+    date = outcome.date.isoformat() if outcome.date else "-"
+    minutes = f"{outcome.seconds / 60:.1f}"
+    counts = [outcome.passed, outcome.skipped, failed, minutes]
+    return (
+        f"| {' | '.join(map(str, [cell.title, how, tests, daemon, versions.python or '-', *counts, date]))} |"
+    )
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    """What a cell's row does not say, as paragraphs that end with an empty line."""
+    cell = outcome.cell
+    notes = [cell.note, ""] if cell.note else []
+    if cell.paths not in ((), EVERYTHING):
+        notes += ["Tests: " + ", ".join(f"`{path}`" for path in cell.paths) + ".", ""]
+    if outcome.problem:
+        notes += [outcome.problem, ""]
+    if outcome.failures:
+        notes += ["Failed:", "", *(f"- `{failure}`" for failure in outcome.failures), ""]
+    return notes

@@ -1,8 +1,8 @@
-"""The Python packages that the tests need, in a directory that every processor can import from.
+"""The Python packages that the tests need, in a directory that a cell can import from.
 
-Strategy: pyproject.toml says what is wanted. This machine's pip installs it for another Python version: only
-pure Python, so that one directory serves each processor, and nothing is built or fetched inside a cell. A
-package without a pure wheel (`uvloop`) is left out, and the tests that use it are skipped.
+Strategy: pyproject.toml says what is wanted. This machine's pip installs it for another Python version and
+processor, from wheels alone, so nothing is built or fetched inside a cell. A package without one is left
+out, and the tests that use it are skipped.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pathlib import Path
 
 from .chroot import ROOT, CannotMake
 
-_EXTRAS = ("cli", "fuzz", "test")
+_EXTRAS = ("cli", "exporter", "live", "fuzz", "test")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_PURE = ("--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none")
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "s390x": "s390x", "i386": "i686"}
+"""Debian's name of an architecture, and that of Python's wheels."""
+_PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
 def wanted(pyproject: Path) -> list[str]:
@@ -36,8 +38,10 @@ def name_of(requirement: str) -> str:
     return found[0] if found else requirement
 
 
-def install(directory: Path, python: str) -> list[str]:
-    """Fill `directory` for a Python version such as "3.13". Gives the names of packages that were left out.
+def install(directory: Path, python: str, arch: str) -> list[str]:
+    """Fill `directory` for a Python version such as "3.13" and an architecture such as "amd64".
+
+    Gives the names of packages that were left out.
 
     Raises `CannotMake` with pip's last line.
     """
@@ -45,11 +49,12 @@ def install(directory: Path, python: str) -> list[str]:
         shutil.rmtree(directory)
     requirements = wanted(ROOT / "pyproject.toml")
     left_out: list[str] = []
-    if _pip(directory, python, requirements):
-        left_out = [name_of(need) for need in requirements if _pip(directory, python, [need], "--dry-run")]
+    target = _target(directory, python, arch)
+    if _pip(target, requirements):
+        left_out = [name_of(need) for need in requirements if _pip([*target, "--dry-run"], [need])]
         shutil.rmtree(directory, ignore_errors=True)
         kept = [need for need in requirements if name_of(need) not in left_out]
-        if problem := _pip(directory, python, kept):
+        if problem := _pip(target, kept):
             raise CannotMake(f"pip cannot install for Python {python}: {problem}")
     # For its entry points: the package itself is imported from the checkout, which comes first.
     if problem := _run([f"--target={directory}", "--no-deps", str(ROOT)]):
@@ -57,8 +62,23 @@ def install(directory: Path, python: str) -> list[str]:
     return left_out
 
 
-def _pip(directory: Path, python: str, requirements: Sequence[str], *options: str) -> str:
-    return _run([f"--target={directory}", f"--python-version={python}", *_PURE, *options, *requirements])
+def _target(directory: Path, python: str, arch: str) -> list[str]:
+    """The options of pip that name the directory, and the Python and processor that its wheels are for."""
+    digits = python.replace(".", "")
+    abis = (f"cp{digits}", "abi3", "none")
+    platforms = [*(f"{name}_{_MACHINES[arch]}" for name in _PLATFORMS), "any"]
+    return [
+        f"--target={directory}",
+        f"--python-version={python}",
+        "--only-binary=:all:",
+        "--implementation=cp",
+        *(f"--abi={abi}" for abi in abis),
+        *(f"--platform={platform}" for platform in platforms),
+    ]
+
+
+def _pip(target: Sequence[str], requirements: Sequence[str]) -> str:
+    return _run([*target, *requirements])
 
 
 def _run(arguments: Sequence[str]) -> str:

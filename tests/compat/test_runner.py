@@ -11,7 +11,7 @@ import pytest
 
 from tests.compat.cells import CELLS, Cell, Way, named
 from tests.compat.chroot import ROOT, Chroot
-from tests.compat.results import Outcome, Versions, read, table
+from tests.compat.results import Outcome, Versions, read, store, stored, table
 from tests.compat.site_packages import name_of, wanted
 
 CELL = Cell("a-cell", "A cell", Way.INSIDE, ("tests",), "asuite")
@@ -54,17 +54,29 @@ def test_a_report_of_pytest_is_counted(tmp_path: Path) -> None:
 
 def test_the_table_names_what_failed_and_what_could_not_be_run() -> None:
     outcomes = [
-        Outcome(CELL, Versions("3.1.7", "2.0.6", "3.11.2"), passed=5, skipped=1, seconds=90),
+        Outcome(CELL, Versions("3.1.7", "2.0.6", "3.11.2"), passed=5, skipped=1, seconds=90, date=DATE),
         Outcome(CELL, passed=4, failures=("tests.test_it::test_fails",)),
         Outcome(CELL, problem="mmdebstrap is not installed"),
     ]
-    text = table(outcomes, DATE)
-    assert "on 2026-11-21" in text
-    assert "| A cell | inside | 3.1.7, 2.0.6 | 3.11.2 | 5 | 1 | 0 | 1.5 |" in text
+    text = table(outcomes)
+    assert "| A cell | inside | all | 3.1.7, 2.0.6 | 3.11.2 | 5 | 1 | 0 | 1.5 | 2026-11-21 |" in text
     assert "- `tests.test_it::test_fails`" in text
     assert "| not run |" in text
     assert "mmdebstrap is not installed" in text
     assert [outcome.good for outcome in outcomes] == [True, False, False]
+
+
+def test_outcomes_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:
+    first, second, again = (
+        Outcome(CELLS[1], Versions("3.1.7", "2.0.6", "3.11.2"), passed=5, failures=("a::b",), date=DATE),
+        Outcome(CELLS[0], problem="no mirror", seconds=7.5),
+        Outcome(CELLS[1], passed=6),
+    )
+    for outcome in (first, second):
+        store(tmp_path, outcome)
+    assert stored(tmp_path) == [second, first]
+    store(tmp_path, again)
+    assert stored(tmp_path) == [second, again]
 
 
 def test_a_cell_in_which_no_test_ran_is_not_good() -> None:

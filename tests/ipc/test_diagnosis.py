@@ -112,7 +112,8 @@ def test_in_another_network_namespace_the_error_says_that_sockets_do_not_cross(r
 @pytest.mark.parametrize(
     ("shares", "in_a_container", "says"),
     [
-        (True, True, "systemctl start corosync"),
+        (True, False, "systemctl start corosync"),
+        (True, True, "This process is in a container. Abstract sockets do not cross"),
         (None, False, "systemctl start corosync"),
         (None, True, "This process is in a container. Abstract sockets do not cross"),
         (False, False, "in another network namespace than the system's first one"),

@@ -120,5 +120,8 @@ class Cfg(Handle[ShutdownNotification]):
         call(self._handle.trackstart(flags), timeout)
 
     def trackstop(self, *, timeout: float | None = None) -> None:
-        """Be asked no more (corosync_cfg_trackstop); agrees to a shutdown that is under way."""
+        """Be asked no more (corosync_cfg_trackstop); agrees to a shutdown that is under way.
+
+        corosync 3.1.2 never answers this; close the handle instead.
+        """
         call(self._handle.trackstop(), timeout)

@@ -61,17 +61,17 @@ def _not_running(service: str, where: str) -> str:
             f"and nothing listens on {where}: {advice}"
         )
     text = f"corosync is not running here: nothing listens on {where}. "
-    match _shares_network_with_the_first_process():
-        case False:
-            return (
-                f"{text}This process is in another network namespace than the system's first one. "
-                f"{_NOT_SHARED}. If corosync should run in this one, start it"
-            )
-        case None if _is_in_a_container():
-            return (
-                f"{text}This process is in a container. {_NOT_SHARED}. If corosync should run in this "
-                f"container, start it"
-            )
+    if _shares_network_with_the_first_process() is False:
+        return (
+            f"{text}This process is in another network namespace than the system's first one. "
+            f"{_NOT_SHARED}. If corosync should run in this one, start it"
+        )
+    if _is_in_a_container():
+        # Its first process is the container's own, and says nothing about the network of the host.
+        return (
+            f"{text}This process is in a container. {_NOT_SHARED}. If corosync should run in this "
+            f"container, or the network is shared already, start corosync"
+        )
     return (
         f"{text}Start it (systemctl start corosync); or, to try things out, a simulated cluster "
         f"(votequorum-ipc serve)"

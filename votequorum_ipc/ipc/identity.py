@@ -101,7 +101,8 @@ def _next_step(server: ServerProcess) -> str:
     if is_unmapped(server.uid):
         return (
             f"If only the host's corosync can listen in this network namespace, connect with "
-            f"server_uids={{{server.uid}}}; otherwise run this program outside of the user namespace"
+            f"server_uids={{{server.uid}}}, or give the address '@{{service}}'; otherwise run this program "
+            f"outside of the user namespace"
         )
     look = f"Look at what it is (ps -p {server.pid})" if server.pid else "Find out what it is"
     return (

@@ -66,7 +66,8 @@ def _opened(path: str) -> int:
     except FileNotFoundError:
         raise SharedFileMissing(path) from None
     except OSError as error:
-        raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}") from error
+        advice = ". Mount /dev/shm so that it can be written to" if error.errno == errno.EROFS else ""
+        raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}{advice}") from error
 
 
 @contextlib.contextmanager
