@@ -11,8 +11,8 @@
 # make docs     the documentation as a site, in build/docs/, and the man pages, in build/man/; warnings are errors
 # make man      the man pages alone; a wheel built afterwards has them
 # make format   let ruff rewrite the sources
-# make model-check   the searches that are too long for make test, then 2,000 scenarios of the cluster model against
-#               corosync's own code; some five minutes
+# make model-check   the searches that are too long for make test, long walks that must meet no split brain, and 2,000
+#               scenarios of the cluster model against corosync's own code; some five minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
 # make deb      the Debian package in dist/, built, checked and tried in chroots of Debian 13
 # make dist     the wheel and the sdist in dist/, tested as they are installed
@@ -88,6 +88,7 @@ format: $(VENV)/.installed
 
 model-check: $(VENV)/.installed deps
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --thorough -m thorough
+	$(BIN)/python -m tests.check.walks
 	$(BIN)/python -m tests.cluster.model_check $(MODEL_CHECK_ARGS)
 
 compat: $(VENV)/.installed deps

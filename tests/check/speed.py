@@ -12,7 +12,7 @@ import multiprocessing
 import time
 from dataclasses import dataclass
 
-from votequorum_ipc.check import BUILT_IN, Bounds, DeviceKind
+from votequorum_ipc.check import BUILT_IN, Bounds, DeviceKind, Stopped
 from votequorum_ipc.check.report import Checked
 from votequorum_ipc.check.search import memory
 from votequorum_ipc.cluster import (
@@ -64,8 +64,9 @@ def measure(job: Job) -> str:
     began = time.process_time()
     search, faults = Checked(config, device).search(BUILT_IN, job.bounds)
     seconds = time.process_time() - began
-    how = search.stopped.name.lower() + (f", up to {faults} faults" if faults else "")
-    return f"{what} {search.seen} | {seconds:.1f} s | {memory() >> 20} MB | {how} |"
+    how = "complete" if search.stopped is Stopped.COMPLETE else str(search.stopped)
+    how += f"; complete up to {faults} faults" if faults else ""
+    return f"{what} {search.seen} | {seconds:.1f} s | {memory() >> 20} MiB | {how} |"
 
 
 def main() -> None:
