@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from votequorum_ipc import cluster_status, watch_quorum
@@ -35,3 +38,8 @@ async def test_a_view_follows_the_margin() -> None:
     assert before.margin is not None
     assert after.margin is not None
     assert (before.margin.nodes, after.margin.nodes) == (1, 0)
+
+
+def test_following_quorum_does_not_load_the_model() -> None:
+    code = "import sys, votequorum_ipc.watch; print([name for name in sys.modules if 'ipc.cluster' in name])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

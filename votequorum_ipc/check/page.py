@@ -127,12 +127,15 @@ def _list(title: str, lines: Iterable[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
 
 
-def _failures(failures: Iterable[Failure]) -> str:
+def _failures(failures: Sequence[Failure]) -> str:
+    has_others = any(one.alike > 1 for one in failures)
     rows = "".join(
-        f"<tr><td>{_text(str(one))}</td><td>{_goes_on(one)}</td><td>{one.alike - 1 or ''}</td></tr>"
+        f"<tr><td>{_text(str(one))}</td><td>{_goes_on(one)}</td>"
+        f"{f'<td>{one.alike - 1}</td>' if one.alike > 1 else ''}</tr>"
         for one in failures
     )
-    head = "<tr><th>if these fail</th><th>these stay quorate</th><th>same for others</th></tr>"
+    others = "<th>same for others</th>" if has_others else ""
+    head = f"<tr><th>if these fail</th><th>these stay quorate</th>{others}</tr>"
     return f'<h2>Failures at the same moment</h2><div class="wide"><table>{head}{rows}</table></div>'
 
 

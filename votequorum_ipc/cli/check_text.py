@@ -89,11 +89,12 @@ def _device(report: Report) -> Iterator[str]:
 
 def _print_failures(report: Report) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 2), title_justify="left")
-    for title in ("if these fail", "these stay quorate", "same for others"):
+    has_others = any(failure.alike > 1 for failure in report.failures)
+    for title in ("if these fail", "these stay quorate", *(["same for others"] if has_others else [])):
         table.add_column(title)
     for failure in report.failures[:_ROWS]:
-        alike = f"{failure.alike - 1}" if failure.alike > 1 else ""
-        table.add_row(str(failure), _goes_on(failure), alike)
+        others = [str(failure.alike - 1 or "")] if has_others else []
+        table.add_row(str(failure), _goes_on(failure), *others)
     out = console()
     with out.capture() as captured:
         out.print(table)
