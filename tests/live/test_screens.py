@@ -118,6 +118,8 @@ def test_without_colour_the_words_and_signs_are_the_same(
         assert _without_rings(with_colour) == _without_rings(without)
         assert _colours(with_colour)
         assert not _colours(without)
+        if word == "NOT QUORATE":
+            assert _fill(without, "MISSING") == _fill(without, "Timeline")
 
 
 async def _pictures(cluster: SimulatedClusterProxy) -> dict[str, str]:
@@ -134,6 +136,13 @@ async def _pictures(cluster: SimulatedClusterProxy) -> dict[str, str]:
 
 def _without_rings(svg: str) -> list[str]:
     return [re.sub(r"ring [0-9a-f.]+ *", "", row) for row in rows_of(svg)]
+
+
+def _fill(svg: str, word: str) -> str:
+    """The colour of the first text that has this word."""
+    [style] = re.findall(rf'<text class="([^"]*)"[^>]*>[^<]*{word}', svg)[:1]
+    [colour] = re.findall(rf"\.{style} {{ fill: (#[0-9a-f]{{6}})", svg)
+    return str(colour)
 
 
 def _colours(svg: str) -> set[str]:

@@ -8,13 +8,15 @@ is known at that moment, so an answer that has grown old leaves the screen altho
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar, Final, Protocol
 
-from rich.text import Text
+from rich.style import Style
+from rich.text import Span, Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -64,10 +66,17 @@ class Narrator(Protocol):
 class Pane(Widget):
     """A part of the screen that is lines of text."""
 
-    def __init__(self, draw: Callable[[int, int], Iterable[Text]], *, id: str) -> None:  # noqa: A002 - textual's
-        """`draw` gives the lines for a width and a height."""
+    def __init__(
+        self,
+        draw: Callable[[int, int], Iterable[Text]],
+        *,
+        id: str,  # noqa: A002 - textual's
+        plain: bool = False,
+    ) -> None:
+        """`draw` gives the lines for a width and a height. `plain`: without colour."""
         super().__init__(id=id)
         self._draw = draw
+        self._plain = plain
 
     def lines(self, width: int, height: int) -> list[Text]:
         """What the pane has to show, for this size."""
@@ -75,11 +84,24 @@ class Pane(Widget):
 
     def render(self) -> Text:
         """The lines, for the size that the pane has."""
-        return Text("\n", no_wrap=True).join(self.lines(self.size.width, self.size.height))
+        text = Text("\n", no_wrap=True).join(self.lines(self.size.width, self.size.height))
+        return without_colour(text) if self._plain else text
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as there are."""
         return len(self.lines(width, viewport.height))
+
+
+def without_colour(text: Text) -> Text:
+    """The text in bold and reverse as it is, in no colour."""
+    plain = text.copy()
+    plain.spans = [
+        Span(start, end, Style.parse(style).without_color if isinstance(style, str) else style.without_color)
+        for start, end, style in text.spans
+    ]
+    if isinstance(plain.style, str):
+        plain.style = Style.parse(plain.style).without_color
+    return plain
 
 
 class LiveApp(App[None]):
@@ -115,6 +137,8 @@ class LiveApp(App[None]):
         clock: ScreenClock | None = None,
     ) -> None:
         """`patience` is as in `Feed`; the timeline is saved in `directory`, the current one by default."""
+        # textual turns colours into greys, some of them too dark to read, and takes the variable away.
+        self._plain = bool(os.environ.get("NO_COLOR"))
         super().__init__()
         self.timeline = Timeline()
         self.known = NOT_ASKED
@@ -171,13 +195,17 @@ class LiveApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """The panes, from the top down."""
-        yield Pane(self._draw_quorum, id="quorum")
-        yield Pane(self._draw_nodes, id="nodes")
-        yield Pane(self._draw_outlook, id="outlook")
-        yield Pane(self._draw_hours, id="hours")
-        yield Pane(self._draw_timeline, id="timeline")
-        yield Pane(self._draw_message, id="message")
-        yield Pane(lambda width, height: [Text(_KEYS[:width])], id="keys")
+        parts = {
+            "quorum": self._draw_quorum,
+            "nodes": self._draw_nodes,
+            "outlook": self._draw_outlook,
+            "hours": self._draw_hours,
+            "timeline": self._draw_timeline,
+            "message": self._draw_message,
+            "keys": lambda width, height: [Text(_KEYS[:width])],
+        }
+        for name, draw in parts.items():
+            yield Pane(draw, id=name, plain=self._plain)
 
     def on_mount(self) -> None:
         """Begin to ask, and to look at the clock."""
