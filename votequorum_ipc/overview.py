@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .cfg import Cfg
 from .cmap import Cmap
@@ -25,9 +25,10 @@ from .types import (
     ClusterStatus,
     ConfiguredNode,
     Link,
-    QuorumView,
 )
-from .watch import watch_quorum
+
+if TYPE_CHECKING:
+    from .types import QuorumView
 
 T = TypeVar("T")
 
@@ -74,6 +75,8 @@ class Observer:
 
         Raises `InvalidParam` for an address that leads to one service only.
         """
+        from .watch import watch_quorum  # which `status` does without
+
         cfg, cmap = sibling(address, "cfg"), sibling(address, "cmap")
         self._seconds = seconds
         self._watcher = watch_quorum(

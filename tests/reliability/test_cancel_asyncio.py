@@ -18,7 +18,7 @@ from tests.client.support import holdings, nothing_left
 from tests.ipc.served import AT_ONCE, LATER, Elsewhere, number_in, request, served_elsewhere
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually, eventually_async
-from tests.reliability.test_cancel_everywhere import CALLS, MOST_PAUSES
+from tests.reliability.test_cancel_everywhere import CALLS, MOST_PAUSES, Call
 from tests.ways import Recipe, every_way, settled
 from votequorum_ipc import (
     Cmap,
@@ -32,8 +32,6 @@ from votequorum_ipc import (
 )
 from votequorum_ipc.ipc import Connection, connect
 
-Call = Callable[[], Awaitable[Any]]
-
 ASYNCIO_ONLY = {
     "trio": "tests/reliability/test_cancel_everywhere.py does it",
     "blocking": "a call can be cancelled by its timeout only, which tests/client/test_blocking.py does",
@@ -41,7 +39,7 @@ ASYNCIO_ONLY = {
 
 
 class CancelAt:
-    """Awaits a call, and cancels the current task at its so-manieth pause; 0 is before it begins."""
+    """Awaits a call, and cancels the current task at the pause with that number; 0 is before it begins."""
 
     def __init__(self, pause: int, call: Call, *, woken: bool) -> None:
         self._left = pause

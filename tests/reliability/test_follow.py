@@ -193,33 +193,25 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "_ATTEMPT_DELAY", 0)
 
 
-@pytest.mark.usefixtures("no_pauses")
-async def test_answers_that_never_agree_are_try_again_and_never_a_mixture(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    falsify(monkeypatch, lambda info, number: info._replace(total_votes=number))
-    async with simulated_cluster(2) as cluster:
-        with pytest.raises(TryAgain, match="did not agree"):
-            await cluster_status(cluster.address(1))
+ALIVE = InfoFlags.QDEVICE_ALIVE
+
+DISAGREEING: dict[str, Callable[[NodeInfo, int], NodeInfo]] = {
+    "no two answers agree": lambda info, number: info._replace(total_votes=number),
+    # As a device's flag does when an older message about this node comes round after a poll.
+    "a node changes between two like answers": lambda info, number: (
+        info._replace(flags=info.flags | ALIVE) if number == 1 else info
+    ),
+    "a quorate flag contradicts the quorum service": lambda info, _: info._replace(flags=InfoFlags(0)),
+}
+"""How the answers to one question are falsified: given each answer and its number."""
 
 
 @pytest.mark.usefixtures("no_pauses")
-async def test_a_node_that_changes_between_two_like_answers_is_no_status(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("how", DISAGREEING)
+async def test_answers_that_do_not_agree_are_try_again_and_never_a_mixture(
+    monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """As a device's flag does when an older message about this node comes round after a poll."""
-    alive = InfoFlags.QDEVICE_ALIVE
-    falsify(monkeypatch, lambda info, at: info._replace(flags=info.flags | alive) if at == 1 else info)
-    async with simulated_cluster(2) as cluster:
-        with pytest.raises(TryAgain, match="did not agree"):
-            await cluster_status(cluster.address(1))
-
-
-@pytest.mark.usefixtures("no_pauses")
-async def test_a_quorate_flag_that_contradicts_the_quorum_service_is_no_status(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    falsify(monkeypatch, lambda info, _: info._replace(flags=type(info.flags)(0)))
+    falsify(monkeypatch, DISAGREEING[how])
     async with simulated_cluster(2) as cluster:
         with pytest.raises(TryAgain, match="did not agree"):
             await cluster_status(cluster.address(1))

@@ -48,7 +48,7 @@ from votequorum_ipc.daemon.engine import _READS as READS
 from votequorum_ipc.daemon.engine import Engine
 from votequorum_ipc.daemon.server import TRANSPORTS, Server
 from votequorum_ipc.daemon.services.base import NodeService
-from votequorum_ipc.errors import CsError, CsErrorCode
+from votequorum_ipc.errors import CsErrorCode
 from votequorum_ipc.testing import SimulatedCluster
 from votequorum_ipc.types import (
     ClusterStatus,
@@ -170,20 +170,8 @@ class SlowConnection(ServerConnection):
     """Seconds at most."""
     chance: ClassVar[random.Random]
 
-    async def run(self) -> None:
-        try:
-            while not self.closed:
-                try:
-                    again = self._work()
-                except CsError as error:
-                    self._end(error)
-                    return
-                if again:
-                    await trio.sleep(self.pace * self.chance.random())
-                elif not self.closed:
-                    await self._wait()
-        finally:
-            self.close()
+    async def _give_way(self) -> None:
+        await trio.sleep(self.pace * self.chance.random())
 
 
 class _Listener(listener_module.Listener):

@@ -180,11 +180,15 @@ class ServerConnection:
                     self._end(error)
                     return
                 if again:
-                    await trio.lowlevel.checkpoint()
+                    await self._give_way()
                 elif not self.closed:
                     await self._wait()
         finally:
             self.close()
+
+    async def _give_way(self) -> None:
+        """Let others run before the next batch."""
+        await trio.lowlevel.checkpoint()
 
     def _work(self) -> bool:
         """Send what waits and answer a batch; whether there may be more to do at once."""
