@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from votequorum_ipc.check import Bounds, Reachability, Report, Verdict, check
-from votequorum_ipc.check.nodes import Place
+from votequorum_ipc.check.nodes import MemberState
 from votequorum_ipc.check.partitions import Partitions
 from votequorum_ipc.check.properties import BUILT_IN
 from votequorum_ipc.check.report import Checked
@@ -22,7 +22,7 @@ def verdict(report: Report, name: str) -> Verdict:
 
 def test_each_member_of_a_large_ring_is_tried_as_first_speaker() -> None:
     partitions = Partitions(ClusterConfig.of(12))
-    places = [Place(nodeid, (nodeid,), 0) for nodeid in range(1, 13)]
+    places = [MemberState(nodeid, (nodeid,), 0) for nodeid in range(1, 13)]
     partitions.started(1)
     assert len(list(partitions.nodes.ring(places))) == 12
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 
 Groups = tuple[tuple[int, ...], ...]
-"""The partitions, by their members."""
+"""The partitions by their members, in the order of their first members."""
 
 
 class DeviceKind(enum.StrEnum):

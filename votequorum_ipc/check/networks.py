@@ -15,9 +15,8 @@ from functools import cache, lru_cache
 from itertools import chain, combinations, product
 from typing import Final
 
-Group = tuple[int, ...]
-Groups = tuple[Group, ...]
-"""Partitions by their members, in the order of their first members."""
+from .devices import Groups
+from .events import Group
 
 Kinds = tuple[Group, ...]
 """Nodes in groups within which it makes no difference which node is meant."""

@@ -47,7 +47,7 @@ class Numbering(Generic[Value]):
         return number
 
 
-class Place(NamedTuple):
+class MemberState(NamedTuple):
     """A node in a state: its id, its ring's members, and the number of what it knows."""
 
     nodeid: int
@@ -55,7 +55,7 @@ class Place(NamedTuple):
     knows: int
 
 
-class Outcome(NamedTuple):
+class RingOutcome(NamedTuple):
     """What becomes of the nodes of a ring: what each knows, and what happens to each timer.
 
     A fate of 0 keeps a timer, 1 starts it anew, `NO_TIMER` stops it.
@@ -140,7 +140,7 @@ class Nodes:
 
     # -- a new ring ------------------------------------------------------------------------------------------
 
-    def ring(self, places: Sequence[Place]) -> Iterator[Outcome]:
+    def ring(self, places: Sequence[MemberState]) -> Iterator[RingOutcome]:
         """What becomes of these nodes in a new ring, for each of them that may speak first."""
         members = tuple(place.nodeid for place in places)
         speeches = [self._speech(place, members) for place in places]
@@ -150,7 +150,7 @@ class Nodes:
         ]
         for first in range(len(members)):
             decided = [self._decided(ear, at, speakers, first) for ear, at, speakers in listeners]
-            yield Outcome(tuple([knows for knows, _ in decided]), tuple([fate for _, fate in decided]))
+            yield RingOutcome(tuple([knows for knows, _ in decided]), tuple([fate for _, fate in decided]))
 
     def _decided(self, ear: int, at: int, speakers: tuple[int, ...], first: int) -> tuple[int, int]:
         """What a node knows when it has heard all, and what became of its timer."""
@@ -170,7 +170,7 @@ class Nodes:
         row[at] = itself
         return self._known.of((head, tuple(row))), fate
 
-    def _speech(self, place: Place, members: tuple[int, ...]) -> int:
+    def _speech(self, place: MemberState, members: tuple[int, ...]) -> int:
         """What a node says, without its id."""
         key = (place.knows, place.members.index(place.nodeid), len(members))
         if key not in self._says:
@@ -179,7 +179,9 @@ class Nodes:
             self._says[key] = self._speeches.of(tuple(_about(message, _ITSELF) for message in said))
         return self._says[key]
 
-    def _audible(self, place: Place, members: tuple[int, ...], speeches: Sequence[int]) -> tuple[int, ...]:
+    def _audible(
+        self, place: MemberState, members: tuple[int, ...], speeches: Sequence[int]
+    ) -> tuple[int, ...]:
         """The members as the speakers that they are to this one, in the order of their ids."""
         before = dict(zip(place.members, self.row(place.knows), strict=True))
         return tuple(
@@ -196,14 +198,14 @@ class Nodes:
 
     # -- asking the model ----------------------------------------------------------------------------------
 
-    def _begin(self, place: Place, members: tuple[int, ...]) -> int:
+    def _begin(self, place: MemberState, members: tuple[int, ...]) -> int:
         key = (place, members) if self._ids_matter else self._nameless(place, members)
         if key not in self._begins:
             self.asked += 1
             self._begins[key] = self._ear(self._bench.begins(self._placed(place), members))
         return self._begins[key]
 
-    def _nameless(self, place: Place, members: tuple[int, ...]) -> tuple[object, ...]:
+    def _nameless(self, place: MemberState, members: tuple[int, ...]) -> tuple[object, ...]:
         row = self.row(place.knows)
         stay = [entry for nodeid, entry in zip(place.members, row, strict=True) if nodeid in members]
         itself = row[place.members.index(place.nodeid)]
@@ -266,7 +268,7 @@ class Nodes:
         entry = self._entries.values[speaker.known]
         return next(nodeid for nodeid, known in listening.known[1:] if known == entry)
 
-    def _placed(self, place: Place) -> Placed:
+    def _placed(self, place: MemberState) -> Placed:
         return Placed(place.nodeid, place.members, self.snapshot(place.knows), 0)
 
 

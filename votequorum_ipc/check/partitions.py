@@ -28,7 +28,7 @@ from ..cluster import (
 )
 from ..cluster.messages import NodeFlags
 from ..cluster.snapshot import NO_TIMER, NodeSnapshot, Placed, Workbench
-from .nodes import Nodes, Numbering, Outcome, Place
+from .nodes import Nodes, Numbering, RingOutcome, MemberState
 
 DEVICE_NAME: Final = "device"
 
@@ -38,7 +38,7 @@ _NAMED_NODES: Final = 6
 Timers = tuple[int, ...]
 """For each member of a partition in turn the rank of its timer, or `NO_TIMER`; () if none is running."""
 
-Votes = frozenset[int] | None
+VotedFor = frozenset[int] | None
 """The nodes for which a quorum device votes; None: there is no device."""
 
 
@@ -118,9 +118,9 @@ class Partitions:
         self._asked = 0
         self._numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self._timed: dict[tuple[int, Timers], int] = {}
-        self._places: Numbering[Place] = Numbering()
-        self._formed: dict[tuple[tuple[int, ...], Votes], tuple[_Formed, ...]] = {}
-        self._rings: dict[tuple[tuple[int, ...], Votes], tuple[int, ...]] = {}
+        self._places: Numbering[MemberState] = Numbering()
+        self._formed: dict[tuple[tuple[int, ...], VotedFor], tuple[_Formed, ...]] = {}
+        self._rings: dict[tuple[tuple[int, ...], VotedFor], tuple[int, ...]] = {}
         self._other: dict[tuple[object, ...], int] = {}
         self._ranked: dict[tuple[int, int], int] = {}
         self._started: dict[int, int] = {}
@@ -134,13 +134,13 @@ class Partitions:
         """The partitions of these numbers of timed ones."""
         return [self.timed[number].partition for number in parts]
 
-    def place(self, piece: int) -> Place:
+    def place(self, piece: int) -> MemberState:
         """The node that a piece is, and its state."""
         return self._places.values[piece]
 
     # -- what may become of nodes and partitions -----------------------------------------------------------
 
-    def rings(self, held: tuple[int, ...], votes: Votes) -> tuple[int, ...]:
+    def rings(self, held: tuple[int, ...], votes: VotedFor) -> tuple[int, ...]:
         """Nodes in these states form a ring; a device then votes for the nodes in `votes`.
 
         There are several outcomes where it matters which member speaks first. `held` goes by node id. New
@@ -152,7 +152,7 @@ class Partitions:
             found = self._rings[key] = tuple(dict.fromkeys(self._ring(held, votes)))
         return found
 
-    def _ring(self, held: tuple[int, ...], votes: Votes) -> Iterator[int]:
+    def _ring(self, held: tuple[int, ...], votes: VotedFor) -> Iterator[int]:
         stride = self._new + 2
         pieces = tuple([one // stride for one in held])
         due = [one % stride + NO_TIMER for one in held]
@@ -166,7 +166,7 @@ class Partitions:
                 after = [(rank, self._new, NO_TIMER)[fate] for rank, fate in pairs]
             yield self.with_timers(number, tuple(after))
 
-    def _form(self, pieces: tuple[int, ...], votes: Votes) -> Iterator[_Formed]:
+    def _form(self, pieces: tuple[int, ...], votes: VotedFor) -> Iterator[_Formed]:
         """A ring for each member that may speak first, and what it does to each node's timer.
 
         The rules start and stop timers without asking whether they run. So all run here, and one answer is
@@ -180,7 +180,7 @@ class Partitions:
             number = self._intern(members, outcome.knows)
             yield number, outcome.fates if any(outcome.fates) else None
 
-    def whole_rings(self, places: list[Place], votes: Votes) -> Iterator[Outcome]:
+    def whole_rings(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
         """The same as `Nodes.ring`, with all nodes in one cluster, where a device may vote as well."""
         bench = self._bench
         members = tuple(place.nodeid for place in places)
@@ -229,7 +229,7 @@ class Partitions:
             self._bench.disks[nodeid].tracked_expected_votes = 0
             self._bench.up(nodeid)
             knows = self.nodes.number(self._bench.read(nodeid))
-            piece = self._places.of(Place(nodeid, (nodeid,), knows))
+            piece = self._places.of(MemberState(nodeid, (nodeid,), knows))
             self._started[nodeid] = self._held(piece, NO_TIMER)
         return self._started[nodeid]
 
@@ -297,7 +297,7 @@ class Partitions:
             self._other[key] = self.with_timers(self._intern(members, outcome.knows), timers)
         return self._other[key]
 
-    def _place(self, places: list[Place], timers: Timers) -> None:
+    def _place(self, places: list[MemberState], timers: Timers) -> None:
         self._asked += 1
         due = timers or (NO_TIMER,) * len(places)
         self._bench.place(
@@ -307,7 +307,7 @@ class Partitions:
             )
         )
 
-    def _poll(self, votes: Votes) -> None:
+    def _poll(self, votes: VotedFor) -> None:
         """Each node's device registers if it has not, then polls for the ring that its node is in."""
         if votes is None:
             return
@@ -320,8 +320,8 @@ class Partitions:
     def _connect(self, nodeid: int) -> Conn:
         return self._bench.connect(nodeid, ServiceKind.VOTEQUORUM)
 
-    def _outcome(self, members: tuple[int, ...], ranks: int) -> Outcome:
-        return Outcome(
+    def _outcome(self, members: tuple[int, ...], ranks: int) -> RingOutcome:
+        return RingOutcome(
             tuple(self.nodes.number(self._bench.read(nodeid)) for nodeid in members),
             tuple(self._bench.timer(nodeid, ranks) for nodeid in members),
         )
@@ -332,7 +332,7 @@ class Partitions:
         if number is None:
             number = self._numbers[key] = len(self.all)
             pieces = tuple(
-                self._places.of(Place(nodeid, members, known))
+                self._places.of(MemberState(nodeid, members, known))
                 for nodeid, known in zip(members, knows, strict=True)
             )
             nodes = tuple(map(self.nodes.snapshot, knows))

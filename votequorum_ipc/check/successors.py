@@ -20,7 +20,7 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any, Final, NamedTuple
 
-from .devices import DeviceKind, DeviceModel
+from .devices import DeviceKind, DeviceModel, Groups
 from .events import (
     CancelWaitForAll,
     Crash,
@@ -28,6 +28,7 @@ from .events import (
     DeviceReturns,
     Event,
     ExpectedVotes,
+    Group,
     Leave,
     Network,
     PowerCut,
@@ -35,7 +36,7 @@ from .events import (
     Votes,
     Window,
 )
-from .networks import Group, Groups, Kinds, any_way, ordered, selections, two_at_a_time
+from .networks import Kinds, any_way, ordered, selections, two_at_a_time
 from .partitions import Partitions, TimedPartition
 from .states import State, Symmetry
 
