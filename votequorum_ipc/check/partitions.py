@@ -28,7 +28,7 @@ from ..cluster import (
 )
 from ..cluster.messages import NodeFlags
 from ..cluster.snapshot import NO_TIMER, NodeSnapshot, Placed, Workbench
-from .nodes import Nodes, Numbering, RingOutcome, MemberState
+from .nodes import MemberState, Nodes, Numbering, RingOutcome
 
 DEVICE_NAME: Final = "device"
 
