@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 import pytest
 from click.testing import Result
 
+from tests.real.host import ROOT
 from votequorum_ipc.cli.check import command
 from votequorum_ipc.cli.check_running import conf_of
 from votequorum_ipc.cluster.corosync_conf import parse_corosync_conf
@@ -83,6 +85,19 @@ def test_json_has_the_same_keys_whatever_happens(tmp_path: Path) -> None:
     bad = shown(run("--json", "--no-remedies", write(tmp_path, conf(2, "two_node: 1"))))
     assert good.keys() == bad.keys()
     assert bad["exit_code"] == 2
+
+
+def test_every_key_is_documented(tmp_path: Path) -> None:
+    report = shown(run("--json", "--down", "0.1", write(tmp_path, conf(2, "two_node: 1"))))
+    text = (ROOT / "docs" / "checking.md").read_text()
+    assert [key for key in set(keys(report)) if f"`{key}`" not in text] == []
+
+
+def keys(value: Any) -> Iterator[str]:
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(inner)
+    if isinstance(value, dict):
+        yield from value
 
 
 def test_configurations_are_compared_side_by_side(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_json_names_nodes_to_add_and_what_the_check_says() -> None:
         ["--suggest", "site", "--site", "1,x", "--site", "2"],
         ["--suggest", "site", "--nodes", "3", "--site", "1", "--site", "2"],
         ["--suggest", "any-node", "--running"],
+        ["--suggest", "any-node", "--nodes", "3", "--html", "page.html"],
         ["--nodes", "4"],
     ],
 )

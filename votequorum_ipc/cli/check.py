@@ -27,6 +27,7 @@ from .common import DEFAULT_TIMEOUT, address_option, print_json, printable, run_
 
 _UNREADABLE: Final = 1
 _USAGE: Final = 64
+_NOT_WITH_SUGGEST: Final = ("down", "html", "replay", "vqsim", "confirm", "device", "faults", "operator")
 _REMEDY_SECONDS: Final = 5.0
 """For each change that is tried."""
 
@@ -166,6 +167,8 @@ def _suggest(files: Sequence[Path], running: bool, options: dict[str, Any]) -> N
 
     if running or len(files) > 1:
         _usage("--suggest takes one FILE at most")
+    if unused := [f"--{name.replace('_', '-')}" for name in _NOT_WITH_SUGGEST if options[name]]:
+        _usage(f"--suggest does not use {unused[0]}")
     nodeids = _read(files[0], None).config.nodeids if files else ()
     wanted = nodes_wanted(nodeids, options["nodes"], options["sites"])
     if not wanted:
