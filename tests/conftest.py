@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Literal, NoReturn
 
@@ -44,6 +45,12 @@ def cannot(reason: str) -> NoReturn:
     if os.environ.get("REQUIRE_COROSYNC") == "1":
         pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_configure() -> None:
+    # A shell lets its background jobs ignore Ctrl-C, and so would every process that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +93,32 @@ def mypy(directory: Path, program: str) -> str:
         env={"MYPYPATH": str(ROOT), "PATH": ""},
     )
     return done.stdout + done.stderr
+
+
+def pyright(directory: Path, program: str) -> list[tuple[int, str]]:
+    """The lines in which pyright, or basedpyright, finds errors, and by which rule."""
+    command = shutil.which("pyright") or shutil.which("basedpyright")
+    if command is None:
+        pytest.skip("pyright is not installed, nor basedpyright")
+    (directory / "program.py").write_text(program)
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)], "reportMatchNotExhaustive": False}
+    (directory / "pyrightconfig.json").write_text(json.dumps(settings))
+    argv = [command, "--outputjson", "--pythonpath", sys.executable]
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
+    found = [each for each in json.loads(done.stdout)["generalDiagnostics"] if each["severity"] == "error"]
+    return [(each["range"]["start"]["line"] + 1, each["rule"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    "program", [TRIO, ASYNCIO, BLOCKING, *README[:4]], ids=["trio", "asyncio", "blocking", *"0123"]
+)
+def test_pyright_agrees(tmp_path: Path, program: str) -> None:
+    assert pyright(tmp_path, program) == []
+
+
+def test_pyright_notices_mistakes(tmp_path: Path) -> None:
+    rules = {"reportAttributeAccessIssue", "reportArgumentType", "reportCallIssue"}
+    assert [line for line, rule in pyright(tmp_path, MISTAKES) if rule in rules] == [8, 11, 12]
 
 
 @pytest.mark.parametrize("program", [TRIO, ASYNCIO, BLOCKING], ids=["trio", "asyncio", "blocking"])

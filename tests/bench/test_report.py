@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.registry import Benchmark
-from bench.report import Run, print_table, write_json
+from bench.report import Run, as_json, print_table, write_json
 from bench.rows import Result, Row, at_most
 from bench.stage import Stage
+from bench.tables import table
 
 _ROWS = (
     Row("good", "what is good", "x", at_most(2)),
@@ -55,3 +56,14 @@ def test_the_json_has_every_row_and_every_round(tmp_path: Path) -> None:
     assert rows["bad"]["holds"] is False
     assert rows["good"]["rounds"] == {"ours": [3.0]}
     assert rows["no"]["left out"] == "there is no compiler"
+
+
+def test_the_table_of_several_runs_has_the_value_of_each_and_the_sides_of_the_last() -> None:
+    first, last = as_json(_run())["rows"], as_json(_run())["rows"]
+    first[1] |= {"value": 0.5, "holds": True}
+
+    assert list(table([first, last]))[2:] == [
+        "| `good` | what is good | ≤ 2 | 1.5 / 1.5 | yes | ours 3, C 2 us |",
+        "| `bad` | what is not | ≤ 1 | 0.5 / 1.5 | 1 of 2 | ours 3, C 2 us |",
+        "| `no` | none |  | left out / left out |  | there is no compiler |",
+    ]
