@@ -210,7 +210,7 @@ def test_the_path_of_a_socket_leads_to_the_services_beside_it(start_daemon: Star
     assert (shape["quorate"], shape["provider"], member["name"]) == (True, "corosync_votequorum", "node1")
 
 
-def test_with_votequorum_alone_names_provider_and_tie_breaker_are_unknown_and_all_figures_the_same(
+def test_with_votequorum_alone_only_votes_and_members_are_known_and_they_are_the_same(
     start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
     options = {"auto_tie_breaker": 1, "wait_for_all": 1}
@@ -226,6 +226,9 @@ def test_with_votequorum_alone_names_provider_and_tie_breaker_are_unknown_and_al
         "provider": None,
         "members": [{**member, "name": None, "address": None}],
         "margin": None,
+        "links": None,
+        "totem": None,
+        "scheduling_misses": None,
     }
     assert whole["margin"]["alone"] == [1]
     text = without_daemon("status", "--address", str(alone)).stdout
