@@ -187,6 +187,27 @@ def test_a_cell_shows_the_worst_state_of_its_time() -> None:
     ]
 
 
+def test_a_loss_of_quorum_that_is_over_when_somebody_looks_is_on_the_strip() -> None:
+    timeline = Timeline()
+    timeline.note_view(view(), NOON)
+    timeline.note_view(view(LEFT, QuorumChanged(False), JOINED, QuorumChanged(True)), NOON + 15)
+    timeline.note_view(view(Lost(Library("gone")), Connected()), NOON + 25)
+    assert [*timeline.cells(NOON, NOON + 40, 4)] == [
+        QuorumState.QUORATE,
+        QuorumState.NOT_QUORATE,
+        QuorumState.UNKNOWN,
+        QuorumState.QUORATE,
+    ]
+
+
+def test_a_period_never_begins_before_the_one_that_it_follows() -> None:
+    timeline = Timeline()
+    timeline.note_view(view(), NOON + 3)
+    timeline.note_silence(NOON, "no answer from then on")
+    assert [period.since - NOON for period in timeline.periods] == [3, 3]
+    assert [*timeline.cells(NOON, NOON + 6, 2)] == [None, QuorumState.UNKNOWN]
+
+
 # --- what is saved ---
 
 

@@ -90,6 +90,12 @@ class Timeline:
             self._add(TimelineLine(at, gravity_of(change), text, cause, (change_json(change),)))
         if self._is_news(view):
             self._add(_state_line(view, at))
+        # What was over before anybody looked leaves its mark, unless it was good.
+        for change in view.changes:
+            if isinstance(change, Lost):
+                self._enter(QuorumState.UNKNOWN, at)
+            elif isinstance(change, QuorumChanged) and not change.quorate:
+                self._enter(QuorumState.NOT_QUORATE, at)
         self._enter(view.state, at)
 
     def note_silence(self, since: float, why: str) -> None:
@@ -97,7 +103,8 @@ class Timeline:
         if self.state is not QuorumState.UNKNOWN:
             shape = {"event": "unknown", "error": None}
             self._add(TimelineLine(since, Gravity.UNKNOWN, f"quorum unknown: {why}", shapes=(shape,)))
-            self._enter(QuorumState.UNKNOWN, since)
+            # The last answer may have come later than it was asked for.
+            self._enter(QuorumState.UNKNOWN, max(since, self.periods[-1].since if self.periods else since))
 
     def _is_news(self, view: QuorumView) -> bool:
         """Whether the view's state needs a line, as no change of it tells the state."""
