@@ -7,12 +7,13 @@ Where no rule asks for node ids there are no names in it: a speaker is what was 
 now, and of those that were heard it only matters what they said. So the machine is small even for sixteen
 nodes, and every member can be tried as the one that speaks first.
 
-With a quorum device nodes do wait for each other, and `Partitions` asks about whole rings instead.
+With a quorum device nodes wait for it after they have heard all. So there `Partitions` takes them from that
+point (`heard`) and asks about the rest of the ring as a whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -81,6 +82,15 @@ class _Ear(NamedTuple):
     itself: int
     others: tuple[tuple[int, int], ...]
     fate: int
+    waits: bool
+
+
+class Heard(NamedTuple):
+    """A node that has heard all members: what it has become, and its row but for itself, at place `at`."""
+
+    ear: int
+    row: tuple[int, ...]
+    at: int
 
 
 class _Speaker(NamedTuple):
@@ -142,6 +152,10 @@ class Nodes:
 
     def ring(self, places: Sequence[MemberState]) -> Iterator[RingOutcome]:
         """What becomes of these nodes in a new ring, for each of them that may speak first."""
+        return map(self.decided, self.heard(places))
+
+    def heard(self, places: Sequence[MemberState]) -> Iterator[tuple[Heard, ...]]:
+        """The nodes of a new ring when they have heard all, for each of them that may speak first."""
         members = tuple(place.nodeid for place in places)
         speeches = [self._speech(place, members) for place in places]
         listeners = [
@@ -149,11 +163,21 @@ class Nodes:
             for at, place in enumerate(places)
         ]
         for first in range(len(members)):
-            decided = [self._decided(ear, at, speakers, first) for ear, at, speakers in listeners]
-            yield RingOutcome(tuple([knows for knows, _ in decided]), tuple([fate for _, fate in decided]))
+            yield tuple([self._hear_all(ear, at, speakers, first) for ear, at, speakers in listeners])
 
-    def _decided(self, ear: int, at: int, speakers: tuple[int, ...], first: int) -> tuple[int, int]:
-        """What a node knows when it has heard all, and what became of its timer."""
+    def decided(self, nodes: Iterable[Heard]) -> RingOutcome:
+        """What becomes of nodes that have heard all, if no device holds them back."""
+        knows, fates = [], []
+        for ear, row, at in nodes:
+            decided = self._decides.get(ear)
+            if decided is None:
+                decided = self._decides[ear] = self._decide(ear)
+            head, itself, fate = decided
+            knows.append(self._known.of((head, (*row[:at], itself, *row[at + 1 :]))))
+            fates.append(fate)
+        return RingOutcome(tuple(knows), tuple(fates))
+
+    def _hear_all(self, ear: int, at: int, speakers: tuple[int, ...], first: int) -> Heard:
         row = []
         for speaker in speakers[first:] + speakers[:first]:
             heard = self._hears.get((ear, speaker))
@@ -161,14 +185,8 @@ class Nodes:
                 heard = self._hears[ear, speaker] = self._hear(ear, speaker)
             ear, entry = heard
             row.append(entry)
-        decided = self._decides.get(ear)
-        if decided is None:
-            decided = self._decides[ear] = self._decide(ear)
-        head, itself, fate = decided
         last = len(row) - first
-        row = row[last:] + row[:last]
-        row[at] = itself
-        return self._known.of((head, tuple(row))), fate
+        return Heard(ear, tuple(row[last:] + row[:last]), at)
 
     def _speech(self, place: MemberState, members: tuple[int, ...]) -> int:
         """What a node says, without its id."""
@@ -214,7 +232,7 @@ class Nodes:
     def _hear(self, ear: int, speaker: int) -> tuple[int, int]:
         """What a listener has become, and the number of what it knows of the speaker now."""
         self.asked += 1
-        listening, who = self._listening(ear), self._speakers.values[speaker]
+        listening, who = self.listening(ear), self._speakers.values[speaker]
         nodeid = self._find(listening, who)
         said = (_about(message, nodeid) for message in self._speeches.values[who.says])
         after = self._bench.hears(listening, nodeid, said)
@@ -224,7 +242,7 @@ class Nodes:
     def _decide(self, ear: int) -> tuple[int, int, int]:
         """Its head, what it knows of itself, and its timer."""
         self.asked += 1
-        listening = self._listening(ear)
+        listening = self.listening(ear)
         after = self._bench.decides(listening)
         self._check(listening, after, listening.nodeid)
         itself = dict(after.known)[after.nodeid]
@@ -245,9 +263,10 @@ class Nodes:
         size = len(listening.members)
         ring = _Ring(size, listening.nodeid, listening.members) if self._ids_matter else _Ring(size)
         head = self._heads.of(listening.head)
-        return self._ears.of(_Ear(ring, head, itself, tuple(sorted(others)), listening.fate))
+        ear = _Ear(ring, head, itself, tuple(sorted(others)), listening.fate, listening.waits)
+        return self._ears.of(ear)
 
-    def _listening(self, number: int) -> Listening:
+    def listening(self, number: int) -> Listening:
         """A node that listens; without names it gets some."""
         ear = self._ears.values[number]
         nodeid = ear.ring.nodeid if self._ids_matter else self._anybody
@@ -255,7 +274,7 @@ class Nodes:
         for at, (name, entry) in enumerate(ear.others, 1):
             known.append((name if self._ids_matter else nodeid + at, self._entries.values[entry]))
         members = ear.ring.members or tuple(range(nodeid, nodeid + ear.ring.size))
-        return Listening(nodeid, members, self._heads.values[ear.head], tuple(known), ear.fate)
+        return Listening(nodeid, members, self._heads.values[ear.head], tuple(known), ear.fate, ear.waits)
 
     def _find(self, listening: Listening, speaker: _Speaker) -> int:
         """The speaker's node id."""

@@ -109,10 +109,12 @@ class Partitions:
         self.timed: list[TimedPartition] = []
         self._ranks: list[int] = []
         """The `ranks` of `timed`."""
-        ids_matter = not reduced or self.rules.tie_breaker is not TieBreaker.NONE
+        by_order = self.rules.tie_breaker is not TieBreaker.NONE
+        ids_matter = not reduced or by_order or self.rules.has_device
         self.nodes = Nodes(bench, ids_matter=ids_matter)
         self._bench = bench
         self._one_by_one = not ids_matter or len(config.nodes) <= _NAMED_NODES
+        self._with_votes: dict[tuple[tuple[int, ...], VotedFor], RingOutcome] = {}
         self._new = len(config.nodes)
         """The rank of a timer that has just been started: higher than any other."""
         self._asked = 0
@@ -174,11 +176,32 @@ class Partitions:
         """
         places = [self._places.values[piece] for piece in pieces]
         members = tuple(place.nodeid for place in places)
-        one_by_one = self._one_by_one and votes is None
-        outcomes = self.nodes.ring(places) if one_by_one else self.whole_rings(places, votes)
+        if not self._one_by_one:
+            outcomes = self.whole_rings(places, votes)
+        elif votes is None:
+            outcomes = self.nodes.ring(places)
+        else:
+            outcomes = self.rings_with_votes(places, votes)
         for outcome in outcomes:
             number = self._intern(members, outcome.knows)
             yield number, outcome.fates if any(outcome.fates) else None
+
+    def rings_with_votes(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
+        """The same as `whole_rings`, from the point on at which all have heard each other."""
+        members = tuple(place.nodeid for place in places)
+        for heard in self.nodes.heard(places):
+            key = (tuple(one.ear for one in heard), votes)
+            if key not in self._with_votes:
+                listening = [self.nodes.listening(ear) for ear in key[0]]
+                if any(one.waits for one in listening):
+                    self._asked += 1
+                    self._bench.gather(listening)
+                else:
+                    pairs = zip(members, self.nodes.decided(heard).knows, strict=True)
+                    self._place([MemberState(nodeid, members, knows) for nodeid, knows in pairs], ())
+                self._poll(votes)
+                self._with_votes[key] = self._outcome(members, 1)
+            yield self._with_votes[key]
 
     def whole_rings(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
         """The same as `Nodes.ring`, with all nodes in one cluster, where a device may vote as well."""

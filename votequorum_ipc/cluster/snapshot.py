@@ -3,9 +3,9 @@
 Strategy: a snapshot holds only what can decide a node's future. Ring ids, clients and the absolute time are
 not in it, and `reduced` also drops what the rules in force never look at again. `Workbench` is a cluster that
 holds the nodes of one new ring at a time, so one state costs a few microseconds to set up and no copying.
-Where no device takes part, the nodes of a new ring do not wait for each other: each says what it knows
+Until they decide, the nodes of a new ring do not wait for each other: each says what it knows
 (`says`), and each hears one after another and decides (`begins`, `hears`, `decides`). So a search can ask
-about one node and one speaker at a time.
+about one node and one speaker at a time. With a device they hear, and then go on together (`gather`).
 
 A snapshot describes a settled node: its membership is complete, all multicasts are delivered, and its
 database has exactly its ring's members. Nodes of other rings are in it as dead or not at all, and the rules
@@ -79,6 +79,7 @@ class Listening(NamedTuple):
 
     `head` is its snapshot without a row, `known` what it knows of the nodes whose votes it counts, itself
     included. `fate` says what became of a timer that ran: 0 it still runs, 1 it was started anew, `NO_TIMER`.
+    `waits` says whether it waits for its quorum device before it decides.
     """
 
     nodeid: int
@@ -86,6 +87,7 @@ class Listening(NamedTuple):
     head: NodeSnapshot
     known: tuple[tuple[int, Entry], ...]
     fate: int
+    waits: bool
 
 
 class Workbench(Cluster):
@@ -152,6 +154,15 @@ class Workbench(Cluster):
             node.deliver(message, speaker)
         return self._listening(node, listening.members, listening.fate)
 
+    def gather(self, listening: Iterable[Listening]) -> None:
+        """Make these the only nodes that are up: the members of one ring, who have heard each other."""
+        nodes = {one.nodeid: self._resume(one) for one in listening}
+        members = tuple(nodes)
+        self._nodes = nodes
+        self._membership = dict.fromkeys(
+            members, Membership(_A_RING, members, UnderWay(members, self.latency), synchronising=True)
+        )
+
     def decides(self, listening: Listening) -> Listening:
         """It has heard all members. The snapshot is that of a node that has settled."""
         node = self._resume(listening)
@@ -176,6 +187,7 @@ class Workbench(Cluster):
         db = NodeDatabase.of_members(listening.nodeid, entries)
         _write(node, db, listening.members, listening.head)
         node.votequorum.sync_in_progress = True
+        node.votequorum.waiting_for_poll = listening.waits
         node.effects.deadlines.clear()
         if listening.fate != NO_TIMER:
             node.effects.deadlines[Timer.LAST_MAN_STANDING] = -1
@@ -196,6 +208,7 @@ class Workbench(Cluster):
                 if one.is_member
             ),
             NO_TIMER if deadline is None else fate if deadline < 0 else 1,
+            vq.waiting_for_poll,
         )
 
     def _prototype(self, nodeid: int) -> NodeModel:
