@@ -265,7 +265,7 @@ def model_views(scenario: Scenario) -> list[View]:
 
 def _judge(scenario: Scenario, expected: list[View]) -> Outcome:
     with Vqsim(scenario.config) as vqsim:
-        seen = _vqsim_views(scenario, vqsim, expected)
+        seen = vqsim_views(scenario, vqsim, expected)
     if seen == expected:
         return Outcome(Verdict.AGREES)
     explained = 0
@@ -309,7 +309,7 @@ def _any_order(chance: random.Random, nodeids: list[int]) -> list[list[int]]:
     return groups
 
 
-def _vqsim_views(scenario: Scenario, vqsim: Vqsim, expected: list[View]) -> list[View]:
+def vqsim_views(scenario: Scenario, vqsim: Vqsim, expected: list[View]) -> list[View]:
     """What every node of vqsim says after each step. What is expected only saves waiting for it."""
     run = VqsimRun(vqsim, scenario.config.last_man_standing)
     views: list[View] = []
