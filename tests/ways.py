@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -131,6 +131,14 @@ async def task_group() -> AsyncIterator[TaskGroup]:
     else:
         async with asyncio.TaskGroup() as group:
             yield _AsyncioGroup(group)
+
+
+@contextlib.contextmanager
+def fail_after(seconds: float) -> Iterator[None]:
+    """As `trio.fail_after`, in each way to wait."""
+    with backend.move_on_after(seconds) as scope:
+        yield
+    assert not scope.cancelled_caught, f"not done within {seconds:g} s"
 
 
 async def settled() -> None:

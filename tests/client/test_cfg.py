@@ -1,4 +1,8 @@
-"""cfg with a real corosync: links, reloading, shutting down and killing, beside corosync-cfgtool."""
+"""cfg with a real corosync: links, reloading, shutting down and killing, beside corosync-cfgtool.
+
+Tests that need a daemon of their own run under trio alone: each takes a second, and a call of cfg waits as
+calls of other services do.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from tests.real import installation
 from tests.real.config import Config, Node
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually_async
+from tests.ways import every_way
 from votequorum_ipc import Access, Busy, CsError, Exist, FailedOperation, InvalidParam, NotExist, NotSupported
 from votequorum_ipc.cfg import Cfg
 from votequorum_ipc.types import ShutdownFlags, ShutdownNotification
@@ -58,6 +63,7 @@ async def test_links_are_those_of_cfgtool_and_one_that_goes_down_is_said_to(
         assert (await cfg.node_status_get(2)).reachable
 
 
+@every_way()
 async def test_a_nodes_own_links_in_words_are_those_of_cfgtool(shm_daemon: Daemon) -> None:
     printed = shm_daemon.run(["corosync-cfgtool", "-s"], check=True).stdout
     async with await Cfg.initialize() as cfg:
