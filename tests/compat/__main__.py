@@ -197,6 +197,8 @@ def main() -> None:
         cells = named(arguments.cells)
     except ValueError as error:
         parser.error(str(error))
+    if any(arguments.directory.resolve().is_relative_to(place) for place in ("/tmp", "/run")):
+        parser.error("--directory must not be below /tmp or /run: hosts of the tests have their own there")
     arguments.directory.mkdir(parents=True, exist_ok=True)
     prefix = Path(arguments.corosync) if arguments.corosync else None
     matrix = Matrix(arguments.directory.resolve(), prefix, arguments.workers, arguments.pytest)
