@@ -19,11 +19,14 @@ from fuzz.raw import RawConnection
 from fuzz.targets import corosync
 from fuzz.targets.corosync import Corosync, Died, Hung, Refused
 from tests.conftest import StartDaemon
+from tests.real import installation
 from tests.real.config import Config
-from tests.real.daemon import Daemon
+from tests.real.host import ROOT
 from votequorum_ipc.attack import Close
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
+
+FINDINGS = (ROOT / "fuzz/findings/README.md").read_text()
 
 OUTCOMES = {
     "dies": (Died,),
@@ -98,9 +101,12 @@ def test_a_failure_that_needs_what_came_before_is_repeated_with_it(
     assert f"These steps are enough:\nSTEPS = {enough!r}" in session.unrepeated.read_text()
 
 
-def test_the_daemon_of_these_tests_is_the_one_the_findings_are_about(start_daemon: StartDaemon) -> None:
-    daemon: Daemon = start_daemon(Config())
-    assert "3.1.7" in daemon.run(["corosync", "-v"]).stdout
+def test_the_table_of_versions_has_a_column_for_the_daemon_of_these_tests(real_corosync: None) -> None:
+    version = installation.version_text()
+    wanted = "main" if version.endswith("+main") else f"{version}, "
+    assert f"| {wanted}" in next(
+        line for line in FINDINGS.splitlines() if line.startswith("| reproducer | 3.")
+    )
 
 
 AS_A_USER = """
