@@ -116,6 +116,14 @@ class Failures:
         left = tuple(nodeid for nodeid in self._nodeids if nodeid not in nodeids)
         return bool(left) and self.quorate_in((left,), device=device) > 0
 
+    def tolerated(self, *, device: bool = False) -> int:
+        """How many nodes may fail at one moment, whichever they are, besides the `device`.
+
+        -1 if the device's failure alone ends quorum. Of clusters with very many kinds of nodes, 2 at most.
+        """
+        fatal = [len(nodeids) for nodeids, _ in self._sets(None) if not self.goes_on(nodeids, device=device)]
+        return min(fatal, default=3) - 1
+
     def cut_off(self) -> list[Failure]:
         """What it comes to when one node loses its network."""
         if len(self._nodeids) == 1:

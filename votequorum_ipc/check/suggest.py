@@ -181,7 +181,7 @@ def _has(wanted: Wanted, candidate: _Candidate, failures: Failures) -> bool:
 
 
 def _suggestion(candidate: _Candidate, failures: Failures, report: Report) -> Suggestion:
-    without = _without_device(candidate, failures) if candidate.device else None
+    without = failures.tolerated(device=True) if candidate.device else None
     return Suggestion(
         name=candidate.name,
         config=candidate.config,
@@ -193,22 +193,14 @@ def _suggestion(candidate: _Candidate, failures: Failures, report: Report) -> Su
     )
 
 
-def _without_device(candidate: _Candidate, failures: Failures) -> int:
-    """How many nodes may fail while the device is down; -1 if quorum is lost with the device."""
-    nodeids = candidate.config.nodeids
-    for size in range(len(nodeids)):
-        if not all(failures.goes_on(lost, device=True) for lost in combinations(nodeids, size)):
-            return size - 1
-    return len(nodeids) - 1
-
-
 def _costs(candidate: _Candidate, without: int | None, report: Report) -> Iterator[str]:
     yield candidate.cost
     if without is not None:
         yield {
             -1: "when the device fails, quorum is lost",
             0: "while the device is down, no node may fail",
-        }.get(without, f"while the device is down, {without} of the nodes may fail")
+            1: "while the device is down, any one node may fail",
+        }.get(without, f"while the device is down, any {without} nodes may fail")
     nodes = len(candidate.config.nodes)
     needed = min(map(len, report.cold_start), default=nodes)
     yield f"after a power cut, {needed} of {nodes} nodes must start before there is quorum"
