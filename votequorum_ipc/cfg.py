@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from .cmap import Cmap
 from .errors import CsError, CsErrorCode, InvalidParam, MessageError
@@ -40,6 +40,7 @@ _REASON_SECONDS: Final = 0.5
 
 _LENGTHS: Final = {socket.AF_INET: 4, socket.AF_INET6: 16}
 _LINK_SIZE: Final = wire.LINK_STATUS.sizeof()
+_NO_LINK_BYTES: Final = bytes(_LINK_SIZE)
 _NO_LINK: Final = LinkStatus(False, False, False, 0, "", "")
 
 _NO_ADDRESS: Final = "node {nodeid} has no address here"
@@ -132,22 +133,16 @@ class Cfg(Handle[ShutdownNotification]):
         answer = await self._call(
             wire.NODESTATUSGET, wire.NODESTATUSGET_RESPONSE, nodeid=nodeid, version=version
         )
-        raw = answer.link_status
-        if len(raw) != wire.MAX_LINKS * _LINK_SIZE:
-            raise MessageError(f"{len(raw)} bytes", field="nodestatusget response.link_status")
-        return NodeStatus(
-            version=answer.version,
-            nodeid=answer.nodeid,
-            reachable=bool(answer.reachable),
-            remote=bool(answer.remote),
-            external=bool(answer.external),
-            onwire_min=answer.onwire_min,
-            onwire_max=answer.onwire_max,
-            onwire_ver=answer.onwire_ver,
-            link_status=tuple(
-                _link_status(raw[start : start + _LINK_SIZE]) for start in range(0, len(raw), _LINK_SIZE)
-            ),
+        return _node_status(answer)
+
+    async def node_status_get_all(self, nodeids: Sequence[int]) -> list[NodeStatus | CsError]:
+        """`node_status_get` for several nodes, sent together. An error is returned in its node's place."""
+        answers = await self._call_all(
+            wire.NODESTATUSGET,
+            wire.NODESTATUSGET_RESPONSE,
+            [{"nodeid": nodeid, "version": 1} for nodeid in nodeids],
         )
+        return [answer if isinstance(answer, CsError) else _node_status(answer) for answer in answers]
 
     async def ring_status_get(self) -> list[RingStatus]:
         """This node's links in corosync's words (corosync_cfg_ring_status_get).
@@ -250,8 +245,27 @@ async def _cmap_beside(address: Address, server_uids: Collection[int] | None) ->
     return await Cmap.initialize(address=sibling(address, "cmap"), server_uids=server_uids)
 
 
+def _node_status(answer: Any) -> NodeStatus:
+    raw = answer.link_status
+    if len(raw) != wire.MAX_LINKS * _LINK_SIZE:
+        raise MessageError(f"{len(raw)} bytes", field="nodestatusget response.link_status")
+    return NodeStatus(
+        version=answer.version,
+        nodeid=answer.nodeid,
+        reachable=bool(answer.reachable),
+        remote=bool(answer.remote),
+        external=bool(answer.external),
+        onwire_min=answer.onwire_min,
+        onwire_max=answer.onwire_max,
+        onwire_ver=answer.onwire_ver,
+        link_status=tuple(
+            _link_status(raw[start : start + _LINK_SIZE]) for start in range(0, len(raw), _LINK_SIZE)
+        ),
+    )
+
+
 def _link_status(raw: bytes) -> LinkStatus:
-    if not any(raw):
+    if raw == _NO_LINK_BYTES:
         return _NO_LINK
     link = wire.LINK_STATUS.parse(raw)
     return LinkStatus(

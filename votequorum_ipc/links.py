@@ -76,12 +76,14 @@ async def read_links(cfg: Cfg, nodes: Sequence[ConfiguredNode]) -> tuple[Link, .
     own = await cfg.local_get()
     links: list[Link] = []
     refused: CsError | None = None
-    for node in nodes:
-        if node.node_id != own:
-            try:
-                links += _of_node(await cfg.node_status_get(node.node_id))
-            except FailedOperation as error:  # it is not in the daemon's configuration any more
-                refused = error
+    others = [node.node_id for node in nodes if node.node_id != own]
+    for status in await cfg.node_status_get_all(others):
+        if isinstance(status, FailedOperation):  # it is not in the daemon's configuration any more
+            refused = status
+        elif isinstance(status, CsError):
+            raise status
+        else:
+            links += _of_node(status)
     if refused is not None and not links:
         raise refused
     return tuple(links)

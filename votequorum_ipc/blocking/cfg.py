@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from ..cfg import Cfg as AsyncCfg
 from ..cfg import IPAddress
+from ..errors import CsError
 from ..ipc import Address
 from ..types import NodeStatus, RingStatus, ShutdownFlags, ShutdownNotification, TrackFlags
 from .handle import Handle, call
@@ -60,6 +61,12 @@ class Cfg(Handle[ShutdownNotification]):
         `FailedOperation` for a node that is not configured, `NotSupported` for another version.
         """
         return call(self._handle.node_status_get(nodeid, version), timeout)
+
+    def node_status_get_all(
+        self, nodeids: Sequence[int], *, timeout: float | None = None
+    ) -> list[NodeStatus | CsError]:
+        """`node_status_get` for several nodes, sent together. An error is returned in its node's place."""
+        return call(self._handle.node_status_get_all(nodeids), timeout)
 
     def ring_status_get(self, *, timeout: float | None = None) -> list[RingStatus]:
         """This node's links in corosync's words (corosync_cfg_ring_status_get).

@@ -7,7 +7,8 @@ and reads it by the table in `metrics`. It describes nothing beforehand: that wo
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -27,8 +28,8 @@ class CorosyncCollector(Collector):
     def __init__(self, ask: Callable[[], Overview], *, ring_id: bool = False) -> None:
         """`ask` gives an overview of now. With `ring_id`, `rings` has that label, new at each membership."""
         self._ask = ask
-        self._ring_id = ring_id
         self._errors: collections.Counter[str] = collections.Counter()
+        self._plan = [_planned(metric, ring_id=ring_id) for metric in METRICS]
 
     def describe(self) -> Iterable[Family]:
         """Nothing: it is told at a scrape."""
@@ -39,24 +40,27 @@ class CorosyncCollector(Collector):
         overview = self._ask()
         self._errors.update(overview.errors.keys())
         snapshot = Snapshot(overview, self._errors)
-        for metric in METRICS:
-            family = self._family(metric, snapshot)
-            if family.samples:
-                yield family
+        for metric, make, kept in self._plan:
+            samples = list(metric.samples(snapshot))
+            if not samples:
+                continue
+            family = make()
+            for values, sample in samples:
+                family.add_metric([_utf8(values[number]) for number in kept], sample)
+            yield family
 
-    def _family(self, metric: Metric, snapshot: Snapshot) -> Family:
-        kept = [number for number, label in enumerate(metric.labels) if label != _RING_ID or self._ring_id]
-        labels = [metric.labels[number] for number in kept]
-        kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-        family = kind(metric.name, metric.meaning, labels=labels)
-        for values, sample in metric.samples(snapshot):
-            family.add_metric([_utf8(values[number]) for number in kept], sample)
-        return family
+
+def _planned(metric: Metric, *, ring_id: bool) -> tuple[Metric, Callable[[], Family], Sequence[int]]:
+    """A metric, what makes its family, and which of its labels are kept."""
+    kept = [number for number, label in enumerate(metric.labels) if label != _RING_ID or ring_id]
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    labels = [metric.labels[number] for number in kept]
+    return metric, partial(kind, metric.name, metric.meaning, labels=labels), kept
 
 
 def _utf8(text: str) -> str:
     """Names come from corosync.conf, and need not be UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def registry_of(collector: CorosyncCollector) -> CollectorRegistry:

@@ -7,8 +7,9 @@ membership or reload is a value. Source of the first five names: ha_cluster_expo
 
 from __future__ import annotations
 
+import functools
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -20,7 +21,7 @@ Labels = tuple[str, ...]
 Sample = tuple[Labels, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """What the samples are taken from."""
 
@@ -32,15 +33,15 @@ class Snapshot:
     def status(self) -> ClusterStatus | None:
         return self.overview.status
 
-    def name(self, node_id: int) -> str:
-        """A node's name, else its address; empty where neither is known."""
+    @functools.cached_property
+    def links(self) -> Sequence[tuple[Labels, Link]]:
+        """Each link with its labels; a node without a name has its address."""
         nodes = self.status.configured if self.status else ()
-        return next((node.name or node.address for node in nodes if node.node_id == node_id), "")
-
-    def links(self) -> Iterable[tuple[Labels, Link]]:
-        """Each link with its labels."""
-        for link in self.overview.links or ():
-            yield (str(link.node_id), self.name(link.node_id), str(link.number)), link
+        names = {node.node_id: node.name or node.address for node in nodes}
+        return [
+            ((str(link.node_id), names.get(link.node_id, ""), str(link.number)), link)
+            for link in self.overview.links or ()
+        ]
 
 
 Samples = Callable[[Snapshot], Iterable[Sample]]
@@ -166,12 +167,12 @@ def _checksum(snapshot: Snapshot) -> Iterable[Sample]:
 
 
 def _link(value: Callable[[Link], float]) -> Samples:
-    return lambda snapshot: ((labels, value(link)) for labels, link in snapshot.links())
+    return lambda snapshot: ((labels, value(link)) for labels, link in snapshot.links)
 
 
 def _counted(value: Callable[[LinkStatistics], float | None]) -> Samples:
     def samples(snapshot: Snapshot) -> Iterable[Sample]:
-        for labels, link in snapshot.links():
+        for labels, link in snapshot.links:
             if link.statistics is not None and (sample := value(link.statistics)) is not None:
                 yield labels, sample
 
