@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from tests.real.waiting import eventually
 from votequorum_ipc.exporter.metrics import METRICS
 from votequorum_ipc.testing import DeviceConfig, SimulatedCluster, simulated_cluster
 
+from . import day
 from .document import ALERTS, DOCUMENT, NAME, alerts, document
 from .scraping import exporter
 
@@ -143,6 +145,17 @@ def _day(cluster: SimulatedCluster, directory: Path) -> dict[str, bool]:
                 )
                 for expression in EXPRESSIONS
             }
+
+
+async def test_the_day_of_the_picture_tells_what_happens_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day, "STEP", 1800)
+    monkeypatch.setattr(day, "STEPS", 48)
+    text = await day.told()
+    quorate = re.findall(r'^ha_cluster_corosync_quorate{.*instance="alpha"} (\S+) (\d+)$', text, re.M)
+    hours = {(int(at) - day.BEGIN) / 3600: float(value) for value, at in quorate}
+    assert {hour for hour, value in hours.items() if not value} == {17.5, 18.0}
+    # Where corosync has ended there is no sample.
+    assert {step / 2 for step in range(48)} - {*hours} == {20.5, 21.0}
 
 
 @needs_prometheus
