@@ -116,27 +116,28 @@ async def test_through_a_day_of_changes_it_never_says_quorate_where_the_model_is
             expected_votes=5,
             latency=Latency(seed=seed),
         ) as cluster,
-        Observer(cluster.address(1), seconds=_SHORT) as observer,
+        Observer(cluster.address(1), seconds=2 * DEADLINE) as patient,
+        Observer(cluster.address(1), seconds=_SHORT) as hasty,
     ):
         while cluster.model.now < DAY:
             _change_something(cluster, choose)
             if choose.random() < 0.3:
                 await _vote(cluster, bool(choose.getrandbits(1)))
-            settled = choose.random() < 0.9
-            if settled:
+            if choose.random() < 0.9:
                 cluster.advance(choose.uniform(1, 2400))
                 cluster.settle()
-            said = value(_metrics_of(await observer.read()), "quorate")
             runs = cluster.model.nodes.get(1)
+            # Nodes that synchronise do not answer, and virtual time stands still while they are asked.
+            answers = runs is None or not cluster.model.is_synchronising(1)
+            said = value(_metrics_of(await (patient if answers else hasty).read()), "quorate")
             truth = None if runs is None else float(runs.votequorum.quorate)
-            # Nodes that synchronise do not answer, and neither does one that waits for its device.
-            assert said in ({truth, None} if runs else {None})
+            assert said in ({truth} if answers else {truth, None})
             told[said] += 1
-    assert min(told[0], told[1], told[None]) > 5, told
+    assert min(told[0], told[1], told[None]) >= 3, told
 
 
 _SHORT = 0.1
-"""Seconds for an answer. Nodes that synchronise give none, as virtual time stands still meanwhile."""
+"""Seconds for an answer that is not expected."""
 
 
 def _change_something(cluster: SimulatedCluster, choose: random.Random) -> None:
