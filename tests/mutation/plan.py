@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _RULES: Final = (
+    "tests/cluster/test_reloaded_rules.py",
     "tests/cluster/test_services.py",
     "tests/cluster/test_qdevice.py",
     "tests/cluster/test_quorum_rules.py",
