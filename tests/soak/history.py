@@ -29,6 +29,21 @@ MARGIN = 0.25
 """Seconds by which the log's clock and the end of a history may differ."""
 
 
+class _Unknown:
+    """Equal to anything."""
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return "unknown"
+
+
+UNKNOWN = _Unknown()
+
+
 @dataclass
 class Logged:
     """An event that follows from the log."""
@@ -48,6 +63,8 @@ class Run:
     """When nodes synchronised, from and until; those that follow each other closely are one."""
     ring: str = "0.0"
     primary: bool = False
+    turned: int = 0
+    """How many quorum events there are up to the last change of `primary`; 0 before the first change."""
     sync: dict[str, list[int]] = field(default_factory=dict)
 
     def read(self, at: float, text: str) -> None:
@@ -58,10 +75,19 @@ class Run:
         elif found := _LIST.match(text):
             self._read_list(at, found[1], sorted(int(node) for node in found[2].split()))
         elif text.startswith((_PRIMARY, _NOT_PRIMARY)):
-            self.primary = text.startswith(_PRIMARY)
+            self._read_turn(primary=text.startswith(_PRIMARY))
         elif text.startswith(_COMPLETED):
             self.nodelists[-1].certain = True
             self.syncs[-1][1] = at
+
+    def _read_turn(self, *, primary: bool) -> None:
+        # corosync logs changes only (`quorum_api_set_quorum`). The same line twice, which has been seen, means
+        # that the log lacks the opposite one in between: of those memberships it does not tell.
+        if primary == self.primary and self.turned:
+            for logged in self.quorum[self.turned :]:
+                logged.event[2] = UNKNOWN
+        self.primary = primary
+        self.turned = len(self.quorum) + 1
 
     def _read_list(self, at: float, name: str, nodes: list[int]) -> None:
         if name == "Members":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from .chaos import soak
-from .history import Logged, gap
+from .history import UNKNOWN, Logged, Run, gap
 from .report import Report
 
 
@@ -64,3 +64,23 @@ def test_a_history_may_begin_with_the_ring_whose_announcement_is_still_to_come()
     assert gap(events(2, 2, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
     assert gap(events(2, 1, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
     assert gap(events(2, 4), LOG, until=6, lost=False, told_early=True)
+
+
+def test_memberships_between_two_like_lines_about_quorum_may_have_been_either() -> None:
+    run = Run()
+    primary, other = (
+        "This node is within the primary component",
+        "This node is within the non-primary component",
+    )
+    for text in (
+        primary,
+        "Members[2]: 1 2",
+        "Members[1]: 1",
+        primary,
+        "Members[2]: 1 2",
+        other,
+        "Members[1]: 1",
+    ):
+        run.read(0.0, text)
+    assert [logged.event[2] for logged in run.quorum] == [True, False, True, False]
+    assert [logged.event[2] is UNKNOWN for logged in run.quorum] == [False, True, False, False]
