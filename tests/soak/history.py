@@ -81,7 +81,7 @@ class Run:
             self.syncs[-1][1] = at
 
     def _read_turn(self, *, primary: bool) -> None:
-        # corosync logs changes only (`quorum_api_set_quorum`). The same line twice, which has been seen, means
+        # corosync logs changes only (`quorum_api_set_quorum`). The same line twice, as has been seen, means
         # that the log lacks the opposite one in between: of those memberships it does not tell.
         if primary == self.primary and self.turned:
             for logged in self.quorum[self.turned :]:
