@@ -14,6 +14,7 @@ from votequorum_ipc.cluster import (
     QdeviceUnregister,
     RuntimeValue,
     ServiceKind,
+    SetExpected,
     SetVotes,
 )
 from votequorum_ipc.errors import CsErrorCode
@@ -91,3 +92,13 @@ def test_a_client_that_goes_takes_no_other_clients_answer_with_it() -> None:
     cluster.disconnect(clients[0])
     outputs = poll(cluster, device)
     assert [len(sent_to(client, outputs)) for client in clients] == [0, 1]
+
+
+def test_a_node_that_joins_a_quorate_partition_needs_no_more_votes_than_its_nodes() -> None:
+    cluster = cluster_of(9)
+    cluster.kill(7, 8, 9)
+    cluster.partition({1, 2, 3, 4, 5}, {6})
+    assert error(cluster, 1, SetExpected(5)) is CsErrorCode.OK
+    assert (info(cluster, 1).quorum, info(cluster, 6).quorum) == (3, 5)
+    cluster.heal()
+    assert (info(cluster, 1).quorum, info(cluster, 6).quorum) == (4, 4)

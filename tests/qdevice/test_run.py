@@ -262,6 +262,7 @@ async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the
 ) -> None:
     views: list[View] = []
     cancelled: list[View] = []
+    in_time: list[bool] = []
 
     async def vote(view: View) -> bool:
         views.append(view)
@@ -270,6 +271,7 @@ async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the
                 await trio.sleep_forever()
             finally:
                 cancelled.append(view)
+                in_time.append(view.time_left > 0)
         return True
 
     await running.start(pair, vote)
@@ -279,7 +281,7 @@ async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the
     assert [ballot.vote for ballot in running.ballots[:2]] == [None, True]
     assert running.ballots[0].reason == CHANGED
     assert [view.members for view in views[:2]] == [(1, 2), (1,)]
-    assert cancelled == views[:1]
+    assert (cancelled, in_time) == (views[:1], [True])
     assert running.ballots[1].ring_id == views[1].ring_id != views[0].ring_id
 
 
@@ -387,6 +389,25 @@ async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_aga
     pair.up(1)
     await running.until(True)
     assert await flags(pair) & (REGISTERED | CAST | MASTER_WINS) == REGISTERED | CAST | MASTER_WINS
+
+
+async def test_the_end_of_the_daemon_during_a_decision_ends_that_and_is_called_by_its_name(
+    pair: SimulatedCluster, running: Running
+) -> None:
+    ended: list[bool] = []
+
+    async def vote(view: View) -> bool:
+        try:
+            pair.kill(1)
+            await trio.sleep_forever()
+        finally:
+            ended.append(view.time_left > 0)
+        return True
+
+    await running.start(pair, vote)
+    await running.until(None)
+    assert "cannot be reached" in running.ballots[0].reason
+    assert ended == [True]
 
 
 @pytest.mark.parametrize("error", [Library, NoMemory, NoResources, NoSpace, QueueFull])
