@@ -315,12 +315,16 @@ class Follower:
             agrees = not self.drain() and quorate == self._quorate
             return self._status(None, [None] * len(members)) if agrees else None
         own, infos, again = await self._ask_votequorum(self._votequorum, members)
-        if self.drain() or own is None or own != again:
+        if own is None or own != again:
             return None
         # This node is also among the members: asked about in between, it may have changed and changed back.
         if any(info is not None and info.node_id == own.node_id and info != own for info in infos):
             return None
-        if not self._agree(own, infos, own.quorate if quorate is None else quorate):
+        # Of several that change, one may have changed after its answer, and another one before its own.
+        unsure = self._others_changed(own, infos)
+        if unsure and await self._getinfo_all(self._votequorum, members) != infos:
+            return None
+        if self.drain() or not self._agree(own, infos, own.quorate if quorate is None else quorate):
             return None
         self._compare(own, infos)
         return self._status(own, infos)
@@ -346,14 +350,29 @@ class Follower:
         """This node's info, each member's (None where votequorum does not know it), and this node's again."""
         self._number = next(self._numbers)
         self._told_nodelist = self._told_quorum = None
-        answers = await votequorum.getinfo_all([0, *members, 0], context=self._number)
+        own, *others, again = await self._getinfo_all(votequorum, [0, *members, 0], self._number)
+        return own, others, again
+
+    async def _getinfo_all(
+        self, votequorum: Votequorum, node_ids: Sequence[int], number: int | None = None
+    ) -> list[NodeInfo | None]:
+        """The info of each node, None where votequorum does not know it."""
+        answers = await votequorum.getinfo_all(node_ids, context=number)
         infos: list[NodeInfo | None] = []
         for answer in answers:
             if isinstance(answer, CsError) and not isinstance(answer, NotExist):
                 raise answer
             infos.append(None if isinstance(answer, CsError) else answer)
-        own, *others, again = infos
-        return own, others, again
+        return infos
+
+    def _others_changed(self, own: NodeInfo, infos: Sequence[NodeInfo | None]) -> bool:
+        """Whether one of several other nodes is new, or has changed as corosync does not announce it."""
+        others = [info for info in infos if info is not None and info.node_id != own.node_id]
+        known = [self._infos.get(info.node_id) for info in others]
+        return len(others) > 1 and any(
+            before is None or _silent(info) != _silent(before)
+            for info, before in zip(others, known, strict=True)
+        )
 
     def _status(self, own: NodeInfo | None, infos: Sequence[NodeInfo | None]) -> ClusterStatus:
         self._started = True
@@ -449,6 +468,11 @@ def _tie_breaker(found: Mapping[str, Value]) -> TieBreaker | tuple[int, ...] | N
         return breaker
     listed = parse_tie_breaker(True, str(found.get(_TIE_BREAKER_NODE, "")))
     return None if isinstance(listed, TieBreaker) else listed
+
+
+def _silent(info: NodeInfo) -> tuple[int, int, InfoFlags]:
+    """What of a node's info can change without an announcement."""
+    return info.node_votes, info.node_expected_votes, info.flags & DEVICE_FLAGS
 
 
 def _figures(info: NodeInfo) -> tuple[int, int, int, InfoFlags]:

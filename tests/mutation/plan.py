@@ -12,6 +12,7 @@ _RULES: Final = (
     "tests/cluster/test_quorum_rules.py",
     "tests/cluster/test_latency.py",
     "tests/cluster/test_properties.py",
+    "tests/cluster/test_against_vqsim.py",
 )
 """The model of a cluster, from its clients' calls to its properties."""
 

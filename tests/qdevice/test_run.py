@@ -491,6 +491,42 @@ async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
         (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "it is 'theirs' now; start"),
     ],
 )
+def busy_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The daemon cannot answer the first of these calls."""
+    call, busy = getattr(Votequorum, name), True
+
+    async def once(*args: Any, **options: Any) -> Any:
+        nonlocal busy
+        if busy:
+            busy = False
+            raise TryAgain
+        return await call(*args, **options)
+
+    monkeypatch.setattr(Votequorum, name, once if name != "initialize" else staticmethod(once))
+
+
+@pytest.mark.parametrize("name", ["initialize", "qdevice_register", "qdevice_master_wins", "trackstart"])
+async def test_a_busy_daemon_is_asked_again_while_a_device_registers(
+    pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    busy_once(monkeypatch, name)
+    async with QuorumDevice("device", address=pair.address(1), master_wins=True):
+        assert await flags(pair) & (REGISTERED | MASTER_WINS) == REGISTERED | MASTER_WINS
+
+
+async def test_a_new_name_that_the_cluster_never_confirms_is_a_timeout(
+    hasty: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unheard(*_: Any) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Votequorum, "qdevice_update", unheard)
+    async with QuorumDevice("device", address=hasty.address(1)) as device:
+        with pytest.raises(Timeout, match="has not confirmed"):
+            await device.rename("other")
+        assert device.name == "device"
+
+
 async def test_a_device_that_is_unregistered_by_others_ends_with_an_error(
     pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError], text: str
 ) -> None:

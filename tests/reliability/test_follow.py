@@ -207,6 +207,25 @@ DISAGREEING: dict[str, Callable[[NodeInfo, int], NodeInfo]] = {
 
 
 @pytest.mark.usefixtures("no_pauses")
+async def test_two_other_nodes_that_change_between_their_answers_are_no_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each collection one more vote is counted for node 3 than in the one before."""
+    collections = 0
+
+    def change(info: NodeInfo, number: int) -> NodeInfo:
+        nonlocal collections
+        collections += number == 0
+        return info._replace(node_votes=collections) if info.node_id == 3 else info
+
+    falsify(monkeypatch, change)
+    async with simulated_cluster(3) as cluster:
+        with pytest.raises(TryAgain, match="did not agree"):
+            await cluster_status(cluster.address(1))
+    assert collections == 2 * follow._ATTEMPTS
+
+
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("how", DISAGREEING)
 async def test_answers_that_do_not_agree_are_try_again_and_never_a_mixture(
     monkeypatch: pytest.MonkeyPatch, how: str

@@ -29,6 +29,7 @@ def test_histories_hold_every_claim(block: int) -> None:
 
 FOUND_HERE = {
     7_000_280: "a reload excluded a device that was about to register again, and its name stayed registered",
+    20_000_417: "two other nodes changed between their answers, and a view had one before and one after",
 }
 """Seeds that once found a mistake."""
 
