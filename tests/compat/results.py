@@ -110,6 +110,10 @@ def table(outcomes: Iterable[Outcome]) -> str:
     """The document: the table, what each selection is, then what failed or could not be run."""
     outcomes = list(outcomes)
     lines = [_HEAD + "\n".join(map(_row, outcomes)), ""]
+    ran = {outcome.cell.name for outcome in outcomes}
+    missing = [cell.title for cell in CELLS if cell.name not in ran]
+    if missing:
+        lines += [f"No row yet, because the cell has not been run to its end: {', '.join(missing)}.", ""]
     for outcome in outcomes:
         notes = _notes(outcome)
         if notes:

@@ -62,6 +62,7 @@ def test_the_table_names_what_failed_and_what_could_not_be_run() -> None:
     assert "| A cell | inside | all | 3.1.7, 2.0.6 | 3.11.2 | 5 | 1 | 0 | 1.5 | 2026-11-21 |" in text
     assert "- `tests.test_it::test_fails`" in text
     assert "| not run |" in text
+    assert "not been run to its end: Debian 11," in text
     assert "mmdebstrap is not installed" in text
     assert [outcome.good for outcome in outcomes] == [True, False, False]
 
