@@ -6,9 +6,9 @@ not in the tie breaker's list, and no rule that asks for the lowest or highest i
 partition without names (its *shape*) and numbers the shapes. States with the same shapes are the same but for
 names, so the sorted numbers are a state's `identity`. The first state of each identity stands for all.
 
-A shape must be the same for every order of the members. So members are told apart by what they know, what
-others know of them, and whom of those they know so; only members that look alike after that are tried in
-every order, and not even those where exchanging any two changes nothing.
+A shape must be the same for every order of the members. So members are told apart by what they know and by
+what others know of them, again and again until nothing changes. Only members that still look alike are tried
+in every order, and only if exchanging two of them makes a difference.
 
 The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
 can matter. So there no node is interchangeable, except in clusters that are too large to go on without
