@@ -7,6 +7,8 @@ that shows in the end. Real nodes wait. So each scenario in which vqsim ends oth
 played on real daemons, whose networks are cut and healed in the same way. A run agrees with the model if some
 choice of what corosync leaves open explains every step: which member of a new ring speaks first, and whether
 a node that changes sides is alone in between. Exits with 1 if one does not agree.
+
+The first 20 of seed 499 all agreed, with and without a tie breaker; corosync 3.1.7. Each takes half a minute.
 """
 
 from __future__ import annotations
