@@ -1,7 +1,7 @@
 """Membership changes of a real three-node cluster arrive on every node, complete and in order.
 
-Under trio alone: each of these tests changes a cluster, which takes seconds. `test_events` has the events of a single
-node in each way to wait.
+Under trio alone: each test changes a cluster, which takes seconds. `test_events` has the events of a node in
+each way to wait.
 """
 
 from __future__ import annotations
