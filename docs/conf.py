@@ -45,7 +45,6 @@ FOR_MAN: Final = globals()["tags"].has("man")
 if FOR_MAN:
     root_doc = "docs/man/votequorum-ipc"
     include_patterns = ["docs/man/*.md"]
-    suppress_warnings = ["toc.not_included"]
 else:
     exclude_patterns.append("docs/man")
 

@@ -88,7 +88,9 @@ def write_command_pages(*, for_man: bool) -> None:
 def _page(page: CommandPage, pages: list[CommandPage], *, for_man: bool) -> str:
     context = click.Context(page.command, info_name=page.title)
     usage = " ".join(page.command.collect_usage_pieces(context))
+    # No table of contents lists the man pages.
     parts = [
+        *(["---\norphan: true\n---\n"] if for_man else []),
         f"# {page.title}\n",
         "## Synopsis\n",
         f"```text\n{page.title} {usage}\n```\n",

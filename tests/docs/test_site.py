@@ -63,7 +63,7 @@ def test_man_shows_a_page_without_complaint(man_pages: Path, name: str) -> None:
     page = man_pages / f"{name}.1"
     try:
         shown = subprocess.run(
-            ["man", "--warnings", "-E", "UTF-8", "-l", str(page)],
+            ["man", "--warnings", "--no-justification", "-E", "UTF-8", "-l", str(page)],
             capture_output=True,
             text=True,
             check=False,
