@@ -37,7 +37,7 @@ PROCESSOR = (
 DAEMON = ("tests/real", "tests/client", "tests/reliability/test_watch.py", "tests/cli/test_status.py")
 """What a daemon of another version could answer differently."""
 
-REFUSED = ("tests/compat/test_refusal.py", "tests/ipc/test_platform.py")
+REFUSED = ("tests/ipc/test_platform.py",)
 
 
 @dataclass(frozen=True)

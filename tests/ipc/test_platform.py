@@ -13,10 +13,14 @@ from votequorum_ipc.ring import check_platform
 from votequorum_ipc.testing import simulated_cluster
 
 
+def set_pointer_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    calcsize = struct.calcsize
+    monkeypatch.setattr(struct, "calcsize", lambda format_: size if format_ == "P" else calcsize(format_))
+
+
 @pytest.fixture
 def in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    calcsize = struct.calcsize
-    monkeypatch.setattr(struct, "calcsize", lambda format_: 4 if format_ == "P" else calcsize(format_))
+    set_pointer_size(monkeypatch, 4)
 
 
 async def test_a_client_of_32_bits_refuses_before_it_connects(in_32_bits: None) -> None:
@@ -32,6 +36,7 @@ async def test_a_server_of_32_bits_refuses_before_it_listens(in_32_bits: None) -
 
 
 def test_a_machine_whose_system_calls_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_pointer_size(monkeypatch, 8)
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="sparc64"))
     with pytest.raises(NotSupported, match="sparc64 is unknown here; known are x86_64, aarch64"):
         check_platform()
