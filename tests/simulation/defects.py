@@ -52,7 +52,7 @@ def _mixed() -> contextlib.AbstractContextManager[Any]:
         own, infos, _ = await ask(self, *args)
         return own, infos, own
 
-    return mock.patch.object(Follower, "_ask_votequorum", asked)
+    return mock.patch.multiple(Follower, _ask_votequorum=asked, _others_changed=lambda *_: False)
 
 
 def _dropped_change() -> contextlib.AbstractContextManager[Any]:
