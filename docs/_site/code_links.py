@@ -26,7 +26,7 @@ def link_code(app: Any, doctree: nodes.document, docname: str) -> None:
     """A handler of `doctree-resolved`."""
     known = app.env.get_domain("py").objects
     for literal in list(doctree.findall(nodes.literal)):
-        name = re.sub(r"^await |\(\)$", "", literal.astext())
+        name = re.sub(r"^await |^types\.|\(\)$", "", literal.astext())
         if _is_inside(literal, nodes.entry):
             _let_break(literal)
         if _is_inside(literal, nodes.reference, nodes.title, nodes.FixedTextElement):
