@@ -1,11 +1,11 @@
 """A command that runs again and again, each time in a session that ends as a whole.
 
-Strategy: each run has its own session, so that it can be killed with its children. It gets SIGTERM
-when it is late or no longer wanted. A moment later all that is left of the session gets SIGKILL, even after a
-command that ended in time. The command's process is reaped only after that, since until then no other process
-can have its number. A command that survives even SIGKILL (because it hangs in a dead file system, say) is not
-started again before it is gone. Children that made their own sessions escape; a service manager's control
-group catches those.
+Strategy: each run has its own session, so that it can be killed with its children, also with those in other
+process groups, which /proc leads to. It gets SIGTERM when it is late or no longer wanted. A moment later all
+that is left of the session gets SIGKILL, even after a command that ended in time. The command's process is
+reaped only after that, since until then no other process can have its number. A command that survives even
+SIGKILL (because it hangs in a dead file system, say) is not started again before it is gone. Children that
+made their own sessions escape; a service manager's control group catches those.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -148,9 +149,27 @@ async def _kill(process: trio.Process) -> bool:
 
 
 def _signal_session(process: trio.Process, number: signal.Signals) -> None:
+    _signal_group(process.pid, number)
+    # `timeout`, and a shell with job control, give their children process groups of their own.
+    for group in _other_groups(process.pid):
+        _signal_group(group, number)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
     # No process is left, or none that this user may kill.
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(group, number)
+
+
+def _other_groups(session: int) -> set[int]:
+    """The process groups of a session, without its leader's; none where /proc does not show them."""
+    groups = set()
+    with contextlib.suppress(OSError):
+        for process in [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]:
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.getsid(process) == session:
+                    groups.add(os.getpgid(process))
+    return groups - {session}
 
 
 def _inherited() -> dict[str, str]:

@@ -94,6 +94,16 @@ async def test_what_a_command_leaves_running_is_killed_as_well(tmp_path: Path) -
     await eventually_async(lambda: not alive(int((tmp_path / "child").read_text())))
 
 
+async def test_a_late_commands_children_in_other_process_groups_are_killed_too(tmp_path: Path) -> None:
+    text = f"timeout 60 sh -c 'echo $$ > {tmp_path}/child; exec sleep 60'; true"
+    command = Command(text, timeout=60, shell=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(command.run, view())
+        await eventually_async(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
+        nursery.cancel_scope.cancel()
+    await eventually_async(lambda: not alive(int((tmp_path / "child").read_text())))
+
+
 async def test_a_cancelled_command_is_gone_when_the_cancellation_is_through(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         command = Command(f"echo $$ > {tmp_path}/pid; sleep 1000", timeout=1000, shell=True)
