@@ -17,14 +17,17 @@ from typing import Any
 
 import pytest
 import trio
+from rich.text import Text
 
 from tests.conftest import StartDaemon
 from tests.real.config import Config
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE, eventually, eventually_async
+from votequorum_ipc import QuorumView, cluster_status
 from votequorum_ipc.cli import following, hook
 from votequorum_ipc.cli.following import Notice
 from votequorum_ipc.cli.monitor import _Printer, monitor
+from votequorum_ipc.follow import Follower
 from votequorum_ipc.sessions import Outcome, SessionCommand
 from votequorum_ipc.testing import DeviceConfig, SimulatedCluster, simulated_cluster
 
@@ -102,6 +105,47 @@ async def test_a_daemon_that_is_gone_and_back_are_changes_of_quorum(log: Path) -
         await logged(log, "status: quorate", "lost: unknown")
         cluster.up(1)
         await logged(log, "status: quorate", "lost: unknown", "status: quorate")
+
+
+async def test_a_daemon_that_never_answers_is_unknown_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = DeviceConfig(votes=1, timeout=100_000, sync_timeout=100_000)
+    notices: list[Notice] = []
+    async with simulated_cluster(nodes=3, device=device) as cluster:
+        handle = await cluster.connect(1)
+        await handle.qdevice_register("slow")
+        await handle.qdevice_poll("slow", True, (await cluster_status(cluster.address(1))).ring_id)
+        connect = Follower.connect
+
+        async def connect_before_a_membership_change(*arguments: Any) -> Follower:
+            follower = await connect(*arguments)
+            cluster.kill(2)  # node 1 now waits for its device
+            return follower
+
+        monkeypatch.setattr(Follower, "connect", connect_before_a_membership_change)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(following.Following(cluster.address(1), 0.2, notices.append).run)
+            await eventually_async(lambda: notices)
+            nursery.cancel_scope.cancel()
+    assert notices[0].event == "unknown"
+
+
+async def test_a_change_whose_command_had_not_begun_at_the_end_counts_as_dropped(log: Path) -> None:
+    asked = trio.Event()
+
+    async def never() -> QuorumView:
+        asked.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    command = SessionCommand(LOG.replace("$QUORUM_STATE", "$QUORUM_DROPPED"), shell=True)
+    told = hook.Hook(command, hook.KINDS["quorum"], DEADLINE, never, Recorded().ran)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(told.run)
+        told.offer(Notice({"event": "quorum", "quorate": False}, lambda: Text("no quorum")))
+        await asked.wait()
+        nursery.cancel_scope.cancel()
+    await told.stop()
+    assert log.read_text().splitlines() == ["stopped: 1"]
 
 
 async def test_a_daemon_without_a_provider_is_unknown_whatever_it_says(log: Path) -> None:

@@ -136,7 +136,7 @@ class Following:
                 self._take(self._changed(change))
         if view.status is not None and not known:
             self._take(_whole_state(await self._moment(view.status)))
-        elif view.error is not None and known and not _tells_loss(view):
+        elif view.error is not None and (known or before is None) and not _tells_loss(view):
             self._take(_unknown(view.error))
 
     async def _moment(self, status: ClusterStatus) -> Moment:

@@ -80,7 +80,9 @@ class Hook:
             await self._offered.wait()
             self._offered = trio.Event()
             while self._queue:
-                await self._run(self._queue.popleft(), await self._now())
+                view = await self._now()
+                # Only now: a notice that is cancelled here would not be counted as dropped.
+                await self._run(self._queue.popleft(), view)
 
     async def stop(self) -> None:
         """Tell the command that nobody follows quorum any more. Call it after `run` was cancelled."""
