@@ -179,8 +179,9 @@ class LinkWatcher:
 
     async def aclose(self) -> None:
         """End the connections."""
-        await self._cfg.aclose()
-        await self._stats.aclose()
+        async with contextlib.AsyncExitStack() as stack:  # both, even if cancelled
+            stack.push_async_callback(self._stats.aclose)
+            stack.push_async_callback(self._cfg.aclose)
 
 
 def link_changes(before: Iterable[Link], now: Iterable[Link]) -> list[LinkChanged]:

@@ -193,9 +193,11 @@ async def read_moment(
                 return Moment(status, *told)
         return Moment(await follower.read(), None, None)
     finally:
-        await follower.aclose()
-        if links is not None:
-            await links.aclose()
+        try:
+            await follower.aclose()
+        finally:
+            if links is not None:
+                await links.aclose()
 
 
 _MOMENT_ATTEMPTS: Final = 5

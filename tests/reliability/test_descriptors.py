@@ -7,8 +7,9 @@ import fcntl
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -18,8 +19,10 @@ from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
 from votequorum_ipc import CsError, Library, Quorum, QuorumState, Votequorum, blocking, watch_quorum
+from votequorum_ipc.links import LinkWatcher
+from votequorum_ipc.overview import read_moment
 from votequorum_ipc.testing import simulated_cluster, simulated_cluster_in_process
-from votequorum_ipc.types import Connected
+from votequorum_ipc.types import ConfiguredNode, Connected
 
 
 def descriptors_here() -> set[int]:
@@ -205,3 +208,21 @@ async def test_a_watcher_without_descriptors_knows_of_no_daemon_and_never_of_hal
             break
     # Three connections. Over shared memory each holds 8, and takes one more while it opens the last file.
     assert losses == {"shm": 25, "socket": 15}[daemon.config.transport]
+
+
+async def test_a_moment_whose_reading_is_cancelled_frees_its_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = LinkWatcher.read
+
+    async def read_and_stay(watcher: LinkWatcher, nodes: Sequence[ConfiguredNode]) -> NoReturn:
+        await read(watcher, nodes)
+        scope.cancel()
+        await trio.sleep_forever()
+
+    with simulated_cluster_in_process(nodes=2) as cluster:
+        await read_moment(cluster.address(1))  # what is imported when it is first used
+        monkeypatch.setattr(LinkWatcher, "read", read_and_stay)
+        with nothing_left(), trio.CancelScope() as scope:
+            await read_moment(cluster.address(1))
+        assert scope.cancelled_caught
