@@ -10,24 +10,41 @@ import select
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import pytest
 import trio
+import trio.testing
 
 from tests.conftest import StartDaemon
 from tests.daemon.subjects import comparable
 from tests.real.config import Config, Device, Node
 from tests.real.host import Host
-from tests.real.waiting import DEADLINE, eventually
+from tests.real.waiting import DEADLINE, eventually, eventually_async
 from votequorum_ipc import RingId, Votequorum
 from votequorum_ipc.blocking import Cmap
 from votequorum_ipc.blocking import Votequorum as BlockingVotequorum
+from votequorum_ipc.cli import serve
 from votequorum_ipc.cli.script import SIMULATED_DEVICE, Script
 from votequorum_ipc.testing import simulated_cluster
 
+if TYPE_CHECKING:
+    from votequorum_ipc.cli.line_input import LineInput
+
 from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
+
+
+@dataclass
+class Screen:
+    """What is shown last."""
+
+    lines: Sequence[str] = ("",) * 3
+
+    def show(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+
 
 CONF = """
 totem {
@@ -323,6 +340,20 @@ def test_changes_that_nobody_typed_are_shown(tmp_path: Path, prefix: str) -> Non
                 eventually(lambda line=line: line in shown(), otherwise=served.output)  # type: ignore[misc]
         assert without_daemon("setvotes", "4", "3", "--address", f"@{prefix}-{{service}}").returncode == 0
         eventually(lambda: "votes 3 of" in shown(), otherwise=served.output)
+
+
+async def test_a_change_right_after_one_that_was_shown_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "_SHOW_SECONDS", 0.3)
+    screen = Screen()
+    async with simulated_cluster(nodes=3) as cluster, trio.open_nursery() as nursery:
+        nursery.start_soon(cluster.keep_time)
+        display = serve._Display(cluster, Script(cluster, nursery, print), cast("LineInput", screen))
+        nursery.start_soon(display.follow)
+        for nodeid in (2, 3):
+            await trio.testing.wait_all_tasks_blocked()
+            cluster.kill(nodeid)
+            await eventually_async(lambda nodeid=nodeid: screen.lines[nodeid - 1].endswith("down"))  # type: ignore[misc]
+        nursery.cancel_scope.cancel()
 
 
 def test_cfgtool_reloads_the_changed_file(host_for_serve: Host, tmp_path: Path) -> None:

@@ -209,12 +209,13 @@ class _Display:
         """Show what changes without a word: a client, a timer, a device that stopped voting."""
         while True:
             await self._cluster.happened()
+            # Not after the look: what happens during a pause there would be missed.
+            await trio.sleep(_SHOW_SECONDS)
             async with self.lock:
                 await self._cluster.settled()
                 found = [*node_lines(self._cluster, self._script)]
                 if found != self._shown:
                     self._show(found)
-            await trio.sleep(_SHOW_SECONDS)
 
     def _show(self, found: list[str]) -> None:
         self._shown = found
