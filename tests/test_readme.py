@@ -40,7 +40,7 @@ def test_the_first_program_asks_for_quorum_in_ten_lines(shm_daemon: Daemon) -> N
         timeout=DEADLINE,
         check=False,
     )
-    assert (done.stderr, done.stdout) == ("", "QUORATE\n1 votes are present, and quorum is 1\n")
+    assert (done.stderr, done.stdout) == ("", "QUORATE\nvotes present: 1, needed: 1\n")
 
 
 def test_without_a_provider_the_first_program_says_that_quorum_is_unknown(start_daemon: StartDaemon) -> None:
@@ -79,13 +79,32 @@ def test_without_a_daemon_a_program_says_so(
                 process.kill()
 
 
+def without_date(status: str) -> str:
+    return re.sub(r"^Date: .*\n", "", status, flags=re.MULTILINE)
+
+
 def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: Path) -> None:
+    [status] = re.findall(r"^\$ votequorum-ipc status\n(.*?)```$", TEXT, re.DOTALL | re.MULTILINE)
     [served] = re.findall(r"^\$ votequorum-ipc serve\n(.*?)```$", TEXT, re.DOTALL | re.MULTILINE)
     [(before, typed, after)] = re.findall(r"(.*)^> (.*?)\n(.*)", served, re.DOTALL | re.MULTILINE)
     asked = re.findall(r"^\$ votequorum-ipc (status .*)\n(Quorate: .*\n)", TEXT, re.MULTILINE)
     assert len(asked) == 2
     host = Host(tmp_path)
     command = host.command([sys.executable, "-m", "votequorum_ipc", "serve"])
+
+    def ask(arguments: str) -> str:
+        line = f"{shlex.quote(sys.executable)} -m votequorum_ipc {arguments}"
+        done = subprocess.run(
+            host.command(["sh", "-c", line]),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
     try:
         with subprocess.Popen(
             command, text=True, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -94,19 +113,11 @@ def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: P
             assert serve.stdout
             try:
                 assert "".join(serve.stdout.readline() for _ in before.splitlines()) == before
+                assert without_date(ask("status")) == without_date(status)
                 print(typed, file=serve.stdin, flush=True)
                 assert "".join(serve.stdout.readline() for _ in after.splitlines()) == after
                 for arguments, answer in asked:
-                    line = f"{shlex.quote(sys.executable)} -m votequorum_ipc {arguments}"
-                    done = subprocess.run(
-                        host.command(["sh", "-c", line]),
-                        env=ENVIRONMENT,
-                        capture_output=True,
-                        text=True,
-                        timeout=DEADLINE,
-                        check=False,
-                    )
-                    assert (done.stderr, done.stdout) == ("", answer)
+                    assert ask(arguments) == answer
             finally:
                 serve.kill()
     finally:

@@ -18,7 +18,7 @@ from tests.real.config import Config
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
-from votequorum_ipc.cli.app import app
+from votequorum_ipc.cli.app import COMMANDS, app
 from votequorum_ipc.cli.common import printable
 
 from .command import AS_NOBODY, COMMAND, ENVIRONMENT, NOBODY, Result, votequorum_ipc, without_daemon
@@ -160,7 +160,7 @@ def test_the_version_is_the_librarys() -> None:
 
 def test_help_lists_every_subcommand() -> None:
     text = without_daemon("--help").stdout
-    assert all(f"\n  {name} " in text for name in ALL)
+    assert [name for name in COMMANDS if f"\n  {name} " not in text] == []
 
 
 GROUPS = [[], ["cmap"], ["qdevice"]]

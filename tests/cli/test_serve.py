@@ -183,7 +183,7 @@ def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
     lines = served.say("SHOW")
     assert [line.split()[3] for line in lines] == ["2", "0", "0"]
     assert lines[1].endswith("members 2 3")
-    assert "votes 2 of 3, quorum 2" in lines[1]
+    assert "votes 2/3, quorum 2" in lines[1]
 
 
 def test_links_go_down_and_up_and_are_slow(served: Served, prefix: str) -> None:
@@ -331,15 +331,15 @@ def test_changes_that_nobody_typed_are_shown(tmp_path: Path, prefix: str) -> Non
         def shown() -> str:
             return served.output().rstrip().splitlines()[-2]
 
-        assert "NOT QUORATE  votes 2 of 5" in shown()
+        assert "NOT QUORATE  votes 2/5" in shown()
         with BlockingVotequorum.initialize(address=f"@{prefix}-{{service}}") as device:
             device.qdevice_register("mine")
-            for vote, line in ((1, "quorate      votes 4 of 5"), (0, "NOT QUORATE  votes 2 of 5")):
+            for vote, line in ((1, "quorate      votes 4/5"), (0, "NOT QUORATE  votes 2/5")):
                 ring = status(prefix)["ring_id"]
                 device.qdevice_poll("mine", vote, RingId(ring["nodeid"], ring["seq"]))
                 eventually(lambda line=line: line in shown(), otherwise=served.output)  # type: ignore[misc]
         assert without_daemon("setvotes", "4", "3", "--address", f"@{prefix}-{{service}}").returncode == 0
-        eventually(lambda: "votes 3 of" in shown(), otherwise=served.output)
+        eventually(lambda: "votes 3/" in shown(), otherwise=served.output)
 
 
 async def test_a_change_right_after_one_that_was_shown_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,14 +360,14 @@ def test_cfgtool_reloads_the_changed_file(host_for_serve: Host, tmp_path: Path) 
     conf = tmp_path / "corosync.conf"
     conf.write_text(CONF)
     with Served(host_for_serve.command([*COMMAND, "serve", "--config", str(conf)]), tmp_path) as served:
-        assert "votes 3 of 3" in served.say("show")[0]
+        assert "votes 3/3" in served.say("show")[0]
         conf.write_text(CONF.replace("quorum_votes: 2", "quorum_votes: 4"))
         done = host_for_serve.run(["corosync-cfgtool", "-R"])
         assert (done.returncode, done.stderr) == (0, "")
-        eventually(lambda: "votes 5 of 5" in served.output(), otherwise=served.output)
+        eventually(lambda: "votes 5/5" in served.output(), otherwise=served.output)
         conf.write_text("nonsense\n")
         assert host_for_serve.run(["corosync-cfgtool", "-R"]).returncode != 0
-        assert "votes 5 of 5" in served.say("show")[0]
+        assert "votes 5/5" in served.say("show")[0]
 
 
 class Typist:

@@ -197,7 +197,8 @@ def _read(file: Path, device: str | None) -> Subject:
     try:
         return _subject(str(file), parse_corosync_conf(file.read_text(errors="surrogateescape")), device)
     except (ConfigurationError, OSError) as error:
-        click.echo(f"votequorum-ipc check: {file}: {printable(str(error))}", err=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        click.echo(f"votequorum-ipc check: {file}: {printable(reason or str(error))}", err=True)
         sys.exit(_UNREADABLE)
 
 

@@ -11,6 +11,7 @@ import grp
 import pwd
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -257,7 +258,8 @@ def _read_config(file: Path) -> ClusterConfig:
 async def _carry_out(line: str, display: _Display, script: Script) -> None:
     if line.lower().split()[:1] == ["help"]:
         for words, meaning in HELP:
-            click.echo(f"  {words:36} {meaning}")
+            first = f"  {words:36} "
+            click.echo(textwrap.fill(meaning, 79, initial_indent=first, subsequent_indent=" " * len(first)))
         return
     try:
         async with display.lock:
@@ -287,7 +289,7 @@ def node_lines(cluster: Simulation, script: Script) -> Iterator[str]:
         quorate = "quorate" if node.quorate else "NOT QUORATE"
         waits = "  waits for all nodes" if _waits_for_all(node.runtime) and not node.quorate else ""
         yield (
-            f"{place}  {quorate:11}  votes {info.total_votes} of {info.node_expected_votes}, "
+            f"{place}  {quorate:11}  votes {info.total_votes}/{info.node_expected_votes}, "
             f"quorum {info.quorum}  ring {node.ring_id}  members {members}{waits}"
         )
 
