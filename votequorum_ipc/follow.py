@@ -462,11 +462,11 @@ def _tie_breaker(found: Mapping[str, Value]) -> TieBreaker | tuple[int, ...] | N
     """Which node breaks ties. A reload of corosync.conf may change the list in cmap, not the one in force."""
     try:
         breaker = TieBreaker(int(found[_TIE_BREAKER]))
-    except (KeyError, ValueError):
+        if breaker is not TieBreaker.LIST:
+            return breaker
+        listed = parse_tie_breaker(True, str(found.get(_TIE_BREAKER_NODE, "")))
+    except (KeyError, ValueError, OverflowError):  # no number, infinite, or of thousands of digits
         return None
-    if breaker is not TieBreaker.LIST:
-        return breaker
-    listed = parse_tie_breaker(True, str(found.get(_TIE_BREAKER_NODE, "")))
     return None if isinstance(listed, TieBreaker) else listed
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import pytest
 
-from votequorum_ipc import cluster_status, watch_quorum
+from votequorum_ipc import Cmap, cluster_status, watch_quorum
 from votequorum_ipc.cluster import TieBreaker
+from votequorum_ipc.follow import _tie_breaker
+from votequorum_ipc.ipc import sibling
 from votequorum_ipc.testing import simulated_cluster
+from votequorum_ipc.types import Value, ValueType
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,19 @@ async def test_a_view_follows_the_margin() -> None:
     assert before.margin is not None
     assert after.margin is not None
     assert (before.margin.nodes, after.margin.nodes) == (1, 0)
+
+
+async def test_a_tie_breaker_that_is_no_number_costs_the_margin_only() -> None:
+    async with simulated_cluster(nodes=4, auto_tie_breaker=TieBreaker.LOWEST) as cluster:
+        async with await Cmap.initialize(address=sibling(cluster.address(), "cmap")) as cmap:
+            await cmap.set("runtime.votequorum.atb_type", math.inf, ValueType.DOUBLE)
+        status = await cluster_status(cluster.address())
+    assert (status.quorate, status.margin) == (True, None)
+
+
+def test_a_list_with_a_number_of_too_many_digits_tells_no_tie_breaker() -> None:
+    found: dict[str, Value] = {"runtime.votequorum.atb_type": 3, "quorum.auto_tie_breaker_node": "9" * 5000}
+    assert _tie_breaker(found) is None
 
 
 def test_following_quorum_does_not_load_the_model() -> None:

@@ -250,7 +250,7 @@ class Nodes:
 
     @staticmethod
     def _check(before: Listening, after: Listening, speaker: int) -> None:
-        """Nothing changes but what a node knows of the speaker and of itself: `_decided` relies on it."""
+        """Nothing changes but what a node knows of the speaker and of itself: `decided` relies on it."""
         changed = {nodeid for nodeid, _ in set(before.known) ^ set(after.known)}
         assert changed <= {before.nodeid, speaker}, "hearing one member changed what is known of another"
 
