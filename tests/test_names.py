@@ -130,3 +130,9 @@ def test_what_belongs_to_one_module_is_not_counted(source: str) -> None:
 def test_private_constants_may_have_one_name_and_different_values() -> None:
     modules = {module: defined(ast.parse(f"_NAME = {module!r}")) for module in ("one", "other")}
     assert shared(modules) == {}
+
+
+def test_a_star_import_of_types_has_every_public_name() -> None:
+    found: dict[str, object] = {}
+    exec("from votequorum_ipc.types import *", found)
+    assert {name for names in types._NAMES.values() for name in names} <= {*found}

@@ -84,6 +84,8 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 
 _MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
+__all__ = [*_MODULES]
+
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
