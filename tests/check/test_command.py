@@ -48,7 +48,7 @@ def test_nothing_to_check_is_wrong_usage() -> None:
 
 
 def test_a_search_that_is_not_settled_ends_with_3(tmp_path: Path) -> None:
-    file = write(tmp_path, conf(7, "wait_for_all: 1"))
+    file = write(tmp_path, conf(7, ""))
     assert run("--seconds", "0.1", "--no-remedies", file).exit_code == 3
 
 

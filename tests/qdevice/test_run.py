@@ -484,13 +484,6 @@ async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
     raise AssertionError("nothing was raised")
 
 
-@pytest.mark.parametrize(
-    ("foreign", "error", "text"),
-    [
-        (lambda handle: handle.qdevice_unregister("device"), NotExist, "unregistered .* 'device': start it"),
-        (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "it is 'theirs' now; start"),
-    ],
-)
 def busy_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The daemon cannot answer the first of these calls."""
     call, busy = getattr(Votequorum, name), True
@@ -527,6 +520,13 @@ async def test_a_new_name_that_the_cluster_never_confirms_is_a_timeout(
         assert device.name == "device"
 
 
+@pytest.mark.parametrize(
+    ("foreign", "error", "text"),
+    [
+        (lambda handle: handle.qdevice_unregister("device"), NotExist, "unregistered .* 'device': start it"),
+        (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "it is 'theirs' now; start"),
+    ],
+)
 async def test_a_device_that_is_unregistered_by_others_ends_with_an_error(
     pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError], text: str
 ) -> None:

@@ -17,11 +17,12 @@ from votequorum_ipc import Votequorum
 
 PACKAGE = Path(votequorum_ipc.__file__).parent
 # In qdevice: when a vote was cast, for `qdevice status`, whose record outlives the process. In the daemon:
-# corosync's statistics have the time of day, so the embedded daemon's have it too.
+# corosync's statistics have the time of day, so the embedded daemon's have it too. In live: the timeline's.
 SHOWS_IT_TO_PEOPLE = {
     "cli/common.py",
     "cli/qdevice_status.py",
     "daemon/services/stats.py",
+    "live/app.py",
     "qdevice/run.py",
 }
 TIME_OF_DAY = re.compile(r"time\.time(_ns)?|.*date(time)?\.(utc)?now|.*date\.today")

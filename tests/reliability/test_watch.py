@@ -644,7 +644,7 @@ async def test_a_question_cancelled_at_each_checkpoint_loses_no_change() -> None
             left = [change.left for change in view.changes if isinstance(change, MembershipChanged)]
             assert (turns, left, view.dropped) == ([False, True], [(2, 3), ()], 0)
             steps += 1
-    assert steps > 2
+    assert steps >= 2
 
 
 async def ask_and_be_cancelled_after(watcher: QuorumWatcher, steps: int) -> tuple[QuorumView | None, bool]:
