@@ -188,6 +188,13 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert not {"script", "b"} & set(elements.seen)
 
 
+def test_a_page_about_several_files_is_wrong_usage(tmp_path: Path) -> None:
+    files = [write(tmp_path, conf(3), name) for name in ("one.conf", "other.conf")]
+    target = tmp_path / "page.html"
+    assert run("--no-remedies", "--html", target, *files).exit_code == 64
+    assert not target.exists()
+
+
 def test_a_running_cluster_is_read_back_from_its_cmap() -> None:
     values: dict[str, object] = {
         "quorum.provider": "corosync_votequorum",

@@ -139,6 +139,8 @@ def command(files: tuple[Path, ...], running: bool, address: str | None, **optio
         _usage("--nodes belongs to --suggest")
     if running == bool(files):
         _usage("name a corosync.conf, or --running")
+    if options["html"] and len(files) > 1:
+        _usage("--html writes a page about one FILE")
     device = options["device"]
     as_json = options["as_json"]
     subjects = (
