@@ -312,7 +312,7 @@ def fake_ip(tmp_path: Path, log: Path) -> dict[str, str]:
     program = tmp_path / "bin" / "ip"
     program.parent.mkdir()
     program.write_text(
-        '#!/bin/sh\ncase "$*" in *show*) cat "$LOG.has" 2> /dev/null ;; *) echo "$*" >> "$LOG" ;; esac\n'
+        '#!/bin/sh\ncase "$*" in *show*) [ ! -e "$LOG.broken" ] && cat "$LOG.has" ;; *) echo "$*" >> "$LOG" ;; esac\n'
     )
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
@@ -334,12 +334,19 @@ def fake_ip(tmp_path: Path, log: Path) -> dict[str, str]:
 def test_the_floating_address_goes_unless_this_node_is_the_first_of_a_quorate_partition(
     fake_ip: dict[str, str], log: Path, state: str, members: str, has: bool, done: str
 ) -> None:
-    if has:
-        log.with_name("log.has").write_text("2: eth0    inet 192.0.2.10/24 scope global eth0\n")
+    log.with_name("log.has").write_text("2: eth0    inet 192.0.2.10/24 scope global eth0\n" if has else "")
     told = {"QUORUM_STATE": state, "QUORUM_MEMBERS": members, "QUORUM_NODE_ID": "1"}
     argv = [str(EXAMPLES / "floating-address"), "192.0.2.10/24", "eth0"]
     subprocess.run(argv, env={**fake_ip, **told}, check=True)
     assert log.read_text() == (f"{done} 192.0.2.10/24 dev eth0\n" if done else "")
+
+
+def test_the_floating_address_goes_also_where_ip_cannot_show_it(fake_ip: dict[str, str], log: Path) -> None:
+    log.with_name("log.broken").touch()
+    told = {"QUORUM_STATE": "unknown", "QUORUM_MEMBERS": "", "QUORUM_NODE_ID": ""}
+    argv = [str(EXAMPLES / "floating-address"), "192.0.2.10/24", "eth0"]
+    assert subprocess.run(argv, env={**fake_ip, **told}, check=False).returncode == 1
+    assert log.read_text() == "address del 192.0.2.10/24 dev eth0\n"
 
 
 async def test_the_mail_says_what_has_changed_and_how_it_is_now(
