@@ -312,7 +312,8 @@ def fake_ip(tmp_path: Path, log: Path) -> dict[str, str]:
     program = tmp_path / "bin" / "ip"
     program.parent.mkdir()
     program.write_text(
-        '#!/bin/sh\ncase "$*" in *show*) [ ! -e "$LOG.broken" ] && cat "$LOG.has" ;; *) echo "$*" >> "$LOG" ;; esac\n'
+        '#!/bin/sh\ncase "$*" in\n*show*) [ ! -e "$LOG.broken" ] && cat "$LOG.has" ;;\n'
+        '*) echo "$*" >> "$LOG" ;;\nesac\n'
     )
     program.chmod(0o755)
     return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
