@@ -13,8 +13,6 @@ import warnings
 from pathlib import Path
 from typing import Any, Final
 
-from pygments.lexers.special import TextLexer
-
 from votequorum_ipc import __version__
 
 # hypothesis is told of trio's random numbers, and warns that it need not look after them.
@@ -118,7 +116,6 @@ def _to_role(found: re.Match[str]) -> str:
 def setup(app: Any) -> dict[str, bool]:
     """What Sphinx calls."""
     app.connect("builder-inited", lambda _app: write_command_pages(for_man=FOR_MAN))
-    app.add_lexer("mermaid", TextLexer)
     app.connect("autodoc-process-docstring", _to_restructured_text)
     app.connect("autodoc-process-signature", _without_private_signature)
     if not FOR_MAN:

@@ -104,7 +104,7 @@ def storyboard(config: ClusterConfig, steps: Iterable[Step]) -> str:
         for at, (caption, nodes) in enumerate(panels)
     ]
     text = "; ".join(f"{caption} {_in_words(nodes)}" for caption, nodes in panels)
-    return _picture(2 * PANEL_WIDTH, rows * height, text, shapes)
+    return picture(2 * PANEL_WIDTH, rows * height, text, shapes)
 
 
 def _in_words(nodes: list[NodeState]) -> str:
@@ -114,20 +114,20 @@ def _in_words(nodes: list[NodeState]) -> str:
 def _panel(caption: str, nodes: list[NodeState]) -> str:
     lines = textwrap.wrap(caption, 27)
     assert len(lines) <= CAPTION_LINES, caption
-    shapes = [_text(8, 20 + 17 * at, line, INK) for at, line in enumerate(lines)]
+    shapes = [text_at(8, 20 + 17 * at, line, INK) for at, line in enumerate(lines)]
     top = CAPTION_LINES * 17 + 12
     for first, last, node in _frames(nodes):
         _, colour = node.verdict
         height = (last - first + 1) * ROW_HEIGHT - 8
-        dashes = _DASHES if node.info is None else ""
+        dashes = DASHES if node.info is None else ""
         look = f"rx='10' fill='{PALE}' stroke='{colour}' stroke-width='1.5'{dashes}"
-        shapes.append(_rectangle(8, top + first * ROW_HEIGHT, PANEL_WIDTH - 16, height, look))
+        shapes.append(rectangle(8, top + first * ROW_HEIGHT, PANEL_WIDTH - 16, height, look))
     for row, node in enumerate(nodes):
         shapes.append(_node(node, top + row * ROW_HEIGHT + (ROW_HEIGHT - 8) // 2))
     return "".join(shapes)
 
 
-_DASHES: Final = " stroke-dasharray='4 4'"
+DASHES: Final = " stroke-dasharray='4 4'"
 
 
 def _frames(nodes: list[NodeState]) -> Iterator[tuple[int, int, NodeState]]:
@@ -146,9 +146,9 @@ def _node(node: NodeState, middle: int) -> str:
     centred = "text-anchor='middle' font-weight='bold'"
     name = f"<text x='31' y='{middle + 5}' fill='#fff' {centred}>{node.nodeid}</text>"
     if node.info is None:
-        return circle + name + _text(54, middle + 5, word, INK)
+        return circle + name + text_at(54, middle + 5, word, INK)
     votes = f"{node.info.total_votes} of {node.info.highest_expected}, needs {node.info.quorum}"
-    return circle + name + _text(54, middle - 2, word, colour) + _text(54, middle + 14, votes, INK)
+    return circle + name + text_at(54, middle - 2, word, colour) + text_at(54, middle + 14, votes, INK)
 
 
 # --- votes and sizes ---
@@ -163,17 +163,17 @@ def sizes(least: int, most: int) -> str:
         quorum, y = ask(cluster, 1).quorum, 34 + 30 * at
         look = f"rx='4' stroke='{GREEN}' stroke-width='1.5'"
         squares = "".join(
-            _rectangle(70 + 26 * vote, y, 20, 20, f"{look} fill='{GREEN if vote < quorum else 'none'}'")
+            rectangle(70 + 26 * vote, y, 20, 20, f"{look} fill='{GREEN if vote < quorum else 'none'}'")
             for vote in range(nodes)
         )
         rows.append(
-            _text(8, y + 15, f"{nodes} nodes", INK)
+            text_at(8, y + 15, f"{nodes} nodes", INK)
             + squares
-            + _text(266, y + 15, f"{nodes - quorum} may fail", INK)
+            + text_at(266, y + 15, f"{nodes - quorum} may fail", INK)
         )
-    head = _text(8, 20, "filled: the votes that make a quorum", INK)
+    head = text_at(8, 20, "filled: the votes that make a quorum", INK)
     text = "Votes that make a quorum, for clusters of several sizes"
-    return _picture(2 * PANEL_WIDTH, 44 + 30 * len(rows), text, [head, *rows])
+    return picture(2 * PANEL_WIDTH, 44 + 30 * len(rows), text, [head, *rows])
 
 
 # --- a device on a time line ---
@@ -253,41 +253,41 @@ def _timeline(
     def x(seconds: float) -> float:
         return round(left + width * seconds / until, 1)
 
-    shapes = [_text(8, 34, "polls", INK)]
+    shapes = [text_at(8, 34, "polls", INK)]
     shapes += [f"<circle cx='{x(at)}' cy='30' r='3' fill='{INK}'/>" for at in polls]
     for row, (name, spans) in enumerate(lanes):
         y = 48 + 34 * row
-        shapes.append(_text(8, y + 17, name, INK))
+        shapes.append(text_at(8, y + 17, name, INK))
         for span in spans:
             width_of_span = round(x(span.end) - x(span.begin), 1)
             look = f"rx='4' fill='{span.colour}'"
-            shapes.append(_rectangle(x(span.begin), y, width_of_span, 24, look))
+            shapes.append(rectangle(x(span.begin), y, width_of_span, 24, look))
             if width_of_span > 60:
-                shapes.append(_text(x(span.begin) + 6, y + 17, span.word, "#fff"))
+                shapes.append(text_at(x(span.begin) + 6, y + 17, span.word, "#fff"))
     bottom = 48 + 34 * len(lanes)
     for second in range(0, int(until) + 1, 10):
-        shapes.append(_text(x(second) - 8, bottom + 14, f"{second} s", INK))
+        shapes.append(text_at(x(second) - 8, bottom + 14, f"{second} s", INK))
     for word, at in marks.items():
         shapes.append(
-            f"<line x1='{x(at)}' x2='{x(at)}' y1='18' y2='{bottom}' stroke='{INK}'{_DASHES}/>"
-            + _text(x(at) + 4, 16, word, INK)
+            f"<line x1='{x(at)}' x2='{x(at)}' y1='18' y2='{bottom}' stroke='{INK}'{DASHES}/>"
+            + text_at(x(at) + 4, 16, word, INK)
         )
     words = "; ".join(
         f"{name} {span.word} from {span.begin:g} s to {span.end:g} s"
         for name, spans in lanes
         for span in spans
     )
-    return _picture(2 * PANEL_WIDTH, bottom + 26, f"last poll at {polls[-1]:g} s; {words}", shapes)
+    return picture(2 * PANEL_WIDTH, bottom + 26, f"last poll at {polls[-1]:g} s; {words}", shapes)
 
 
 # --- SVG ---
 
 
-def _text(x: float, y: float, text: str, colour: str) -> str:
+def text_at(x: float, y: float, text: str, colour: str) -> str:
     return f"<text x='{x:g}' y='{y:g}' fill='{colour}'>{escape(text)}</text>"
 
 
-def _rectangle(x: float, y: float, width: float, height: float, look: str) -> str:
+def rectangle(x: float, y: float, width: float, height: float, look: str) -> str:
     return f"<rect x='{x:g}' y='{y:g}' width='{width:g}' height='{height:g}' {look}/>"
 
 
@@ -295,15 +295,16 @@ def _moved(x: int, y: int, shapes: str) -> str:
     return f"<g transform='translate({x} {y})'>{shapes}</g>"
 
 
-def _picture(width: int, height: int, text: str, shapes: Iterable[str]) -> str:
+def picture(width: int, height: int, title: str, shapes: Iterable[str], description: str = "") -> str:
     """A picture on a light ground of its own, so that it can be read on a dark page."""
     body = "\n".join(shapes)
-    ground = _rectangle(0, 0, width, height, "rx='8' fill='#fff'")
+    ground = rectangle(0, 0, width, height, "rx='8' fill='#fff'")
     size = f"width='{width}' height='{height}' viewBox='0 0 {width} {height}'"
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' {FONT}>\n<title>{escape(text)}</title>\n"
-        f"{ground}\n{body}\n</svg>\n"
-    )
+    words = f"<title>{escape(title)}</title>\n"
+    if description:
+        words += f"<desc>{escape(description)}</desc>\n"
+    root = f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' {FONT}>"
+    return f"{root}\n{words}{ground}\n{body}\n</svg>\n"
 
 
 # --- the stories ---

@@ -1,42 +1,68 @@
-"""The tutorial's drawings are what the model says now: `python tools/drawings.py` would not change them."""
+"""The drawings are current: tools/drawings.py and tools/sequences.py would not change them."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.real.host import ROOT
 
-_spec = importlib.util.spec_from_file_location("drawings", ROOT / "tools" / "drawings.py")
-assert _spec is not None
-assert _spec.loader is not None
-drawings = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = drawings
-_spec.loader.exec_module(drawings)
 
-DIRECTORY = ROOT / "docs" / "tutorial"
-PAGES = sorted(DIRECTORY.glob("*.md"))
-
-
-@pytest.mark.parametrize("name", drawings.PICTURES)
-def test_a_drawing_is_current(name: str) -> None:
-    assert (DIRECTORY / f"{name}.svg").read_text() == drawings.PICTURES[name](), (
-        "run: python tools/drawings.py"
-    )
+def _tool(name: str) -> ModuleType:
+    """A module of tools/, under the name by which the others import it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-@pytest.mark.parametrize("name", drawings.PICTURES)
-def test_a_drawing_is_an_image_with_a_title(name: str) -> None:
-    root = ElementTree.parse(DIRECTORY / f"{name}.svg").getroot()
-    title = root.find("{http://www.w3.org/2000/svg}title")
-    assert title is not None
-    assert title.text
+drawings = _tool("drawings")
+sequences = _tool("sequences")
+
+Draw = Callable[[], str]
+DRAWN: dict[Path, Draw] = {
+    drawings.DIRECTORY / f"{name}.svg": draw for name, draw in drawings.PICTURES.items()
+}
+SEQUENCES: dict[Path, Draw] = {
+    sequences.DIRECTORY / f"{name}.svg": lambda diagram=diagram: sequences.draw(diagram)  # type: ignore[misc]
+    for name, diagram in sequences.DIAGRAMS.items()
+}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_the_tutorial_shows_each_drawing() -> None:
-    shown = {name for page in PAGES for name in re.findall(r"\]\((\S+)\.svg\)", page.read_text())}
-    assert shown == {*drawings.PICTURES}
+def _name(path: object) -> str:
+    return path.stem if isinstance(path, Path) else ""
+
+
+@pytest.mark.parametrize(("path", "draw"), (DRAWN | SEQUENCES).items(), ids=_name)
+def test_a_drawing_is_current(path: Path, draw: Draw) -> None:
+    tool = "drawings" if path in DRAWN else "sequences"
+    assert path.read_text() == draw(), f"run: python tools/{tool}.py"
+
+
+@pytest.mark.parametrize("path", DRAWN | SEQUENCES, ids=_name)
+def test_a_drawing_is_an_image_with_a_title(path: Path) -> None:
+    assert ElementTree.parse(path).getroot().findtext(f"{SVG}title")
+
+
+@pytest.mark.parametrize("path", SEQUENCES, ids=_name)
+def test_a_sequence_is_told_in_words_too(path: Path) -> None:
+    assert "client to corosync, " in ElementTree.parse(path).getroot().findtext(f"{SVG}desc", "")
+
+
+@pytest.mark.parametrize("drawn", [DRAWN, SEQUENCES], ids=["tutorial", "protocol"])
+def test_the_pages_show_each_drawing(drawn: dict[Path, Draw]) -> None:
+    [directory] = {path.parent for path in drawn}
+    pages = directory.glob("*.md")
+    shown = {name for page in pages for name in re.findall(r"\]\((\S+)\.svg\)", page.read_text())}
+    assert shown == {path.stem for path in drawn}
