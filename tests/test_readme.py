@@ -18,6 +18,7 @@ from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT, Host
 from tests.real.waiting import DEADLINE
+from tests.samples import program_on, pytest_on
 
 TEXT = (ROOT / "README.md").read_text()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -33,25 +34,13 @@ DOCUMENTS = sorted(
 
 def test_the_first_program_asks_for_quorum_in_ten_lines(shm_daemon: Daemon) -> None:
     assert len([line for line in ASK.splitlines() if line]) <= 10
-    done = subprocess.run(
-        shm_daemon.host.command([sys.executable, "-c", ASK]),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    done = program_on(shm_daemon.host, ASK)
     assert (done.stderr, done.stdout) == ("", "QUORATE\nvotes present: 1, needed: 1\n")
 
 
 def test_without_a_provider_the_first_program_says_that_quorum_is_unknown(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(provider=None))
-    done = subprocess.run(
-        daemon.host.command([sys.executable, "-c", ASK]),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    done = program_on(daemon.host, ASK)
     assert (done.stderr, done.stdout) == ("", "UNKNOWN\n")
 
 
@@ -147,22 +136,9 @@ def test_a_program_that_goes_on_says_what_it_sees(
             process.kill()
 
 
-WITHOUT_PLUGINS = [f"-pno:{name}" for name in ("anyio", "asyncio", "hypothesispytest", "trio", "xdist")]
-"""A test that needs none of them starts faster."""
-
-
 def test_the_test_passes(tmp_path: Path) -> None:
-    (tmp_path / "test_readme_example.py").write_text(TEST)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *WITHOUT_PLUGINS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-    )
-    assert "1 passed" in done.stdout, done.stdout
+    stdout = pytest_on(TEST, tmp_path)
+    assert "1 passed" in stdout, stdout
 
 
 def links(document: Path) -> Iterator[str]:

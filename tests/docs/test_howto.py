@@ -15,6 +15,7 @@ import pytest
 
 from tests.real.host import ROOT, Host
 from tests.real.waiting import DEADLINE
+from tests.samples import pytest_on
 
 HOWTO = ROOT / "docs" / "howto"
 ENVIRONMENT = {
@@ -136,20 +137,7 @@ def test_the_device_votes(served: Served, tmp_path: Path) -> None:
         assert output.readline() == "votes\n"
 
 
-WITHOUT_PLUGINS = [f"-pno:{name}" for name in ("anyio", "asyncio", "hypothesispytest", "trio", "xdist")]
-"""A test that needs none of them starts faster."""
-
-
 def test_the_test_passes(tmp_path: Path) -> None:
     program = re.findall(r"```python\n(.*?)```", (HOWTO / "test-your-program.md").read_text(), re.DOTALL)
-    (tmp_path / "test_guide.py").write_text("\n".join(program))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *WITHOUT_PLUGINS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-    )
-    assert "1 passed" in done.stdout, done.stdout
+    stdout = pytest_on("\n".join(program), tmp_path)
+    assert "1 passed" in stdout, stdout
