@@ -1,4 +1,8 @@
-"""`cluster_status` and `watch_quorum` tell the margin, here of simulated clusters."""
+"""`cluster_status` and `watch_quorum` tell the margin, here of simulated clusters.
+
+Under trio alone: the margin is worked out, without waiting, from what the follower reads, and
+`tests/reliability/test_watch_ways.py` follows quorum in each way to wait.
+"""
 
 from __future__ import annotations
 
