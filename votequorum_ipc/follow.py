@@ -321,8 +321,7 @@ class Follower:
         if any(info is not None and info.node_id == own.node_id and info != own for info in infos):
             return None
         # Of several that change, one may have changed after its answer, and another one before its own.
-        unsure = self._others_changed(own, infos)
-        if unsure and await self._getinfo_all(self._votequorum, members) != infos:
+        if self._others_changed(own, infos) and await self._getinfo_all(self._votequorum, members) != infos:
             return None
         if self.drain() or not self._agree(own, infos, own.quorate if quorate is None else quorate):
             return None
@@ -369,8 +368,13 @@ class Follower:
         """Whether one of several other nodes is new, or has changed as corosync does not announce it."""
         others = [info for info in infos if info is not None and info.node_id != own.node_id]
         known = [self._infos.get(info.node_id) for info in others]
+        # An operator's new expected votes reach all nodes at once, and are announced. A node that starts, or
+        # has been told by a reload, has its own.
+        announced = all(info.node_expected_votes == self._expected_votes for info in others)
         return len(others) > 1 and any(
-            before is None or _silent(info) != _silent(before)
+            before is None
+            or _device_and_votes(info) != _device_and_votes(before)
+            or not (announced or info.node_expected_votes == before.node_expected_votes)
             for info, before in zip(others, known, strict=True)
         )
 
@@ -470,9 +474,9 @@ def _tie_breaker(found: Mapping[str, Value]) -> TieBreaker | tuple[int, ...] | N
     return None if isinstance(listed, TieBreaker) else listed
 
 
-def _silent(info: NodeInfo) -> tuple[int, int, InfoFlags]:
-    """What of a node's info can change without an announcement."""
-    return info.node_votes, info.node_expected_votes, info.flags & DEVICE_FLAGS
+def _device_and_votes(info: NodeInfo) -> tuple[int, InfoFlags]:
+    """What corosync changes without an announcement."""
+    return info.node_votes, info.flags & DEVICE_FLAGS
 
 
 def _figures(info: NodeInfo) -> tuple[int, int, int, InfoFlags]:

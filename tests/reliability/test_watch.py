@@ -441,6 +441,27 @@ async def test_a_view_of_16_members_costs_20_requests(monkeypatch: pytest.Monkey
     assert (len(view.members), requests) == (16, 16 + 4)
 
 
+async def test_new_expected_votes_of_16_members_cost_20_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, requests = Connection._prepared, 0
+
+    def counted(connection: Connection, *args: Any) -> Any:
+        nonlocal requests
+        requests += connection is not operator.connection
+        return prepared(connection, *args)
+
+    async with (
+        simulated_cluster(16) as cluster,
+        watch_quorum(cluster.address(1)) as watcher,
+        await Votequorum.initialize(address=cluster.address(2)) as operator,
+    ):
+        await anext(watcher)
+        monkeypatch.setattr(Connection, "_prepared", counted)
+        await operator.setexpected(17)
+        views = await until(watcher, lambda view: view.expected_votes == 17)
+    assert [ExpectedVotesChanged(17) in view.changes for view in views] == [True]
+    assert requests == 16 + 4
+
+
 async def test_a_view_taken_late_has_the_current_state_and_everything_that_led_there() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
