@@ -14,6 +14,7 @@ from votequorum_ipc import (
     BadHandle,
     Change,
     Connected,
+    Library,
     Quorum,
     QuorumState,
     Timeout,
@@ -63,6 +64,22 @@ async def test_a_lost_daemon_is_looked_for_after_pauses_that_grow_and_start_anew
             assert len(attempts) > 20
             assert_pauses_grow(attempts)
             cluster.up(1)
+
+
+async def test_connections_to_one_lost_daemon_wait_together_for_its_end_and_not_one_after_another(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with simulated_cluster(1) as cluster:
+        follower = await Follower.connect(cluster.address(1), None, lambda _: None)
+        await follower.read()
+        # The sockets end while the process, which is this one, lives on: as in corosync's last milliseconds.
+        cluster.kill(1)
+        await follower.wait()
+        with pytest.raises(Library):
+            follower.drain()
+        began = trio.current_time()
+        await follower.aclose()
+        assert trio.current_time() - began == pytest.approx(0.03)
 
 
 async def test_after_the_block_a_question_ends_at_once_also_where_the_daemon_is_lost(
