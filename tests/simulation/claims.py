@@ -218,6 +218,8 @@ class WatchClaims(StatusClaims):
 
     def __init__(self, world: World, program: Program) -> None:
         super().__init__(world, program)
+        self._was_unknown = False
+        """Whether the last view was."""
         self._connected: bool | None = None
         self._life: Life | None = None
         self._positions: set[int] = set()
@@ -234,7 +236,9 @@ class WatchClaims(StatusClaims):
         if view.status is None:
             self.judged += 1
             self._judge_unknown(view, question.at, jumped)
+            self._was_unknown = True
         else:
+            self._was_unknown = False
             facts = self.judge_status(view.status, question, self.program.patience + jumped + SLACK)
             self._judge_state(view, view.status)
         if self.program.kind is Kind.SAMPLE:
@@ -256,7 +260,8 @@ class WatchClaims(StatusClaims):
         world, patience = self.world, self.program.patience
         gone = self.node in world.hangs or not world.is_up(self.node)
         waited = world.now - max(asked_at, world.gone_at[self.node]) - jumped
-        if gone and waited > 2 * patience + SLACK:
+        # After an UNKNOWN view another one may come at any time: it has changes to tell.
+        if gone and not self._was_unknown and waited > 2 * patience + SLACK:
             self.violate(f"UNKNOWN only {waited:.3f} s after the daemon was gone")
 
     # --- changes ---
