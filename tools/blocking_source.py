@@ -25,7 +25,7 @@ CLIENTS = {"votequorum": "Votequorum", "quorum": "Quorum", "cmap": "Cmap", "cfg"
 """Module: class."""
 
 WORDS = [
-    ("The callbacks, plain or async functions of one event", "The callbacks, functions of one event"),
+    ("plain or async functions of one event", "functions of one event"),
     ("Awaitable[None] | None", "None"),
     ("async with await ", "with "),
     ("await ", ""),

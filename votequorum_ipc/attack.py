@@ -2,8 +2,8 @@
 
 Strategy: a step is a frozen dataclass and does nothing by itself: `fuzz.attacker` in a checkout performs
 steps on real connections, which it holds by number. A step on a connection that is not open does nothing, so
-any part of a sequence is a sequence too. That lets a failure shrink. The `repr` of a sequence is the program
-that performs it.
+any part of a sequence is a valid sequence, and a failure can be shrunk. The `repr` of a sequence is the
+program that performs it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 HONEST_SIZE: Final = 8192
-"""The `max_msg_size` of an honest connection: the least that corosync gives."""
+"""The `max_msg_size` of an honest connection: the smallest that corosync grants."""
 
 WAYS: Final = ("request", "response", "event")
 """The three directions of a connection. Each has a ring, or a pair of counters in the control block."""
@@ -22,7 +22,7 @@ WAYS: Final = ("request", "response", "event")
 
 @dataclass(frozen=True)
 class Connect:
-    """Open a connection with an honest handshake. An open connection of that number is closed first."""
+    """Open a connection with an honest handshake. An open connection with the same number is closed first."""
 
     connection: int
     service: str
@@ -52,9 +52,9 @@ class Handshake:
 class Send:
     """Send a request, or something like it.
 
-    Over shared memory: write it to the ring, give its chunk header the length `chunk_size` where that is not
-    None, raise the semaphore `posts` times, and send `bells` bytes on the setup socket. Over sockets: count
-    `posts` messages and send one datagram.
+    Over shared memory: write it to the ring, put `chunk_size` into its chunk header unless that is None,
+    raise the semaphore `posts` times, and send `bells` bytes on the setup socket. Over sockets: count `posts`
+    messages and send one datagram.
     """
 
     connection: int
@@ -105,7 +105,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Poke:
-    """Overwrite a word of a ring's header, or of the control block. A field that the transport lacks is
+    """Overwrite a word of a ring's header, or of the control block. Fields that the transport lacks are
     skipped."""
 
     connection: int
@@ -164,7 +164,7 @@ Step = Connect | Handshake | Send | Bell | Post | Poke | PokeData | Truncate | C
 def features(steps: Sequence[Step]) -> list[str]:
     """The feature of each step.
 
-    A request that is sent to another service is named by what it is there, such as "cfg request 7".
+    A request that is sent to another service is named after that service, such as "cfg request 7".
     """
     services: dict[int, str] = {}
     found = []

@@ -1,10 +1,9 @@
 """The cfg service: links and addresses of nodes, reloading the configuration, killing nodes, shutting down.
 
 Strategy: each call of the C library is a method of its name, and its structs are named tuples in `types`.
-What corosync says in words only is given as it is. Two calls are answered by more than this daemon: a reload
-comes back round the ring, and a shutdown waits for those who track. A failed reload leaves its reason in
-cmap, from where it is added to the error. Sources: corosync's include/corosync/cfg.h,
-include/corosync/ipc_cfg.h.
+Text from corosync is returned unchanged. Two calls need more than this daemon: a reload goes once round the
+totem ring, and a shutdown waits for the clients that track shutdowns. A failed reload leaves its reason in
+cmap, and the error quotes it. Sources: corosync's include/corosync/cfg.h, include/corosync/ipc_cfg.h.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ SERVICE: Final = "cfg"
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 RELOAD_ERROR_MESSAGE: Final = "config.reload_error_message"
-"""The cmap key with the reason for which the last reload failed; newer than corosync 3.1.7."""
+"""The cmap key that says why the last reload failed; newer than corosync 3.1.7."""
 
 _MAX_MSG_SIZE: Final = 16 << 10
 """The answer to ring_status_get has 10,272 bytes."""
 
 _REASON_SECONDS: Final = 0.5
-"""How long cmap is asked for the reason of a failed reload."""
+"""How long to wait for cmap's answer about why a reload failed, in seconds."""
 
 _LENGTHS: Final = {socket.AF_INET: 4, socket.AF_INET6: 16}
 _LINK_SIZE: Final = wire.LINK_STATUS.sizeof()
@@ -48,20 +47,24 @@ _HINTS: Final = {
     ("get_node_addrs", CsErrorCode.EXIST): _NO_ADDRESS,
     ("get_node_addrs", CsErrorCode.NOT_EXIST): _NO_ADDRESS,
     ("nodestatusget", CsErrorCode.FAILED_OPERATION): "node {nodeid} is not in this node's configuration",
-    ("nodestatusget", CsErrorCode.NOT_SUPPORTED): "this daemon knows no version {version} of a node's status",
+    ("nodestatusget", CsErrorCode.NOT_SUPPORTED): (
+        "this daemon does not know version {version} of a node's status"
+    ),
     (
         "ringreenable",
         CsErrorCode.NOT_SUPPORTED,
     ): "corosync 3 has nothing to re-enable: knet does that",
-    ("killnode", CsErrorCode.NOT_EXIST): "node {nodeid} is no member: votequorum-ipc status shows who is",
-    ("tryshutdown", CsErrorCode.EXIST): "another shutdown is under way: wait for its end",
+    ("killnode", CsErrorCode.NOT_EXIST): (
+        "node {nodeid} is not a member: votequorum-ipc status lists the members"
+    ),
+    ("tryshutdown", CsErrorCode.EXIST): "another shutdown is under way: wait until it ends",
     ("tryshutdown", CsErrorCode.BUSY): (
-        "somebody who tracks shutdowns refused, or did not answer in time; ShutdownFlags.REGARDLESS does not "
-        "let them refuse, ShutdownFlags.IMMEDIATE does not ask"
+        "a client that tracks shutdowns refused, or did not answer in time; with ShutdownFlags.REGARDLESS "
+        "clients cannot refuse, with ShutdownFlags.IMMEDIATE they are not asked"
     ),
     ("replytoshutdown", CsErrorCode.ACCESS): "no shutdown is under way, or it was called off",
     ("reload_config", CsErrorCode.INVALID_PARAM): (
-        "the daemon refuses corosync.conf, and its log says why; it may differ from node to node"
+        "the daemon rejects corosync.conf, and its log says why; the file may differ from node to node"
     ),
 }
 
@@ -108,9 +111,9 @@ class Cfg(Handle[ShutdownNotification]):
         return int(answer.local_nodeid)
 
     async def get_node_addrs(self, nodeid: int) -> list[IPAddress]:
-        """A node's addresses, one a link (corosync_cfg_get_node_addrs). `nodeid` 0 is this node.
+        """A node's addresses, one for each link (corosync_cfg_get_node_addrs). `nodeid` 0 is this node.
 
-        Raises `NotExist` for a node that this one does not know.
+        Raises `NotExist` for a node that this node does not know.
         """
         answer = await self._call(wire.GET_NODE_ADDRS, wire.GET_NODE_ADDRS_RESPONSE, nodeid=nodeid)
         length = _LENGTHS.get(answer.family, 0)
@@ -127,8 +130,8 @@ class Cfg(Handle[ShutdownNotification]):
     async def node_status_get(self, nodeid: int, version: int = 1) -> NodeStatus:
         """Whether a node can be reached, and over which links (corosync_cfg_node_status_get).
 
-        `nodeid` 0 is not this node: `local_get` says which that is. There is one `version`, 1. Raises
-        `FailedOperation` for a node that is not configured, `NotSupported` for another version.
+        `nodeid` 0 does not mean this node: use `local_get`. The only `version` is 1. Raises `FailedOperation`
+        for a node that is not configured, `NotSupported` for another version.
         """
         answer = await self._call(
             wire.NODESTATUSGET, wire.NODESTATUSGET_RESPONSE, nodeid=nodeid, version=version
@@ -161,14 +164,14 @@ class Cfg(Handle[ShutdownNotification]):
         return [RingStatus(*pair) for pair in pairs][:count]
 
     async def ring_reenable(self) -> None:
-        """Re-enable rings that had failed. Raises `NotSupported` from every corosync 3."""
+        """Re-enable failed rings. Every corosync 3 answers `NotSupported`."""
         await self._call(wire.RINGREENABLE, wire.RINGREENABLE_RESPONSE)
 
     async def kill_node(self, nodeid: int, reason: str) -> None:
         """End corosync on a member, this one included (corosync_cfg_kill_node).
 
-        `reason`, at most 255 bytes, goes into its log. Returns when the order is on its way. Raises
-        `NotExist` for a node that is no member, `InvalidParam` for a longer reason.
+        `reason`, at most 255 bytes, goes into its log. Returns once the order has been sent. Raises
+        `NotExist` for a node that is not a member, `InvalidParam` for a longer reason.
         """
         length = len(encode_text(reason, "reason"))
         if length >= wire.REASON_LENGTH:
@@ -182,9 +185,9 @@ class Cfg(Handle[ShutdownNotification]):
     async def reload_config(self) -> None:
         """Have all nodes of the partition read their corosync.conf again (corosync_cfg_reload_config).
 
-        Returns when this node has. Raises `InvalidParam`, or another error of corosync's, when this node
-        cannot take its file: the message has corosync's reason where the daemon tells it. What other nodes
-        make of theirs is in their logs.
+        Returns when this node has read its own. Raises `InvalidParam`, or another of corosync's errors, when
+        this node rejects its file; the message has corosync's reason if the daemon gives one. Other nodes
+        report on their files in their own logs.
         """
         try:
             await self._call(wire.RELOAD_CONFIG, wire.RELOAD_CONFIG_RESPONSE, deferred=True)
@@ -204,37 +207,39 @@ class Cfg(Handle[ShutdownNotification]):
         return None
 
     async def reopen_log_files(self) -> None:
-        """Have this daemon open its log files anew, after a rotation (corosync_cfg_reopen_log_files)."""
+        """Have this daemon reopen its log files, after a rotation (corosync_cfg_reopen_log_files)."""
         await self._call(wire.REOPEN_LOG_FILES, wire.REOPEN_LOG_FILES_RESPONSE)
 
     # --- shutting down ---
 
     async def try_shutdown(self, flags: ShutdownFlags = ShutdownFlags.REQUEST) -> None:
-        """Shut corosync down on this node, if those who track agree (corosync_cfg_try_shutdown).
+        """Shut corosync down on this node, if the clients that track shutdowns agree
+        (corosync_cfg_try_shutdown).
 
-        Returns when that is decided; the daemon ends soon after. They have cfg.shutdown_timeout milliseconds
-        to answer, 5,000 by default. Raises `Busy` when somebody refused or did not answer, `Exist` when
-        another shutdown is under way, `Library` where the daemon was gone before its answer was read. To
-        finalize this handle before the decision calls the shutdown off; to cancel this call does not.
+        Returns when that is decided; the daemon ends soon after. The clients have cfg.shutdown_timeout
+        milliseconds to answer, 5,000 by default. Raises `Busy` when a client refused or did not answer,
+        `Exist` when another shutdown is under way, `Library` if the daemon ended before its answer was read.
+        Finalizing this handle before the decision calls the shutdown off; cancelling this call does not.
         """
         await self._call(wire.TRYSHUTDOWN, wire.TRYSHUTDOWN_RESPONSE, deferred=True, flags=int(flags))
 
     async def replyto_shutdown(self, agree: bool) -> None:
         """Answer a `ShutdownNotification` (corosync_cfg_replyto_shutdown).
 
-        Raises `Access` when no shutdown is under way any more.
+        Raises `Access` when no shutdown is under way.
         """
         await self._call(wire.REPLYTOSHUTDOWN, wire.REPLYTOSHUTDOWN_RESPONSE, response=int(agree))
 
     async def trackstart(self, flags: TrackFlags = TrackFlags.CHANGES) -> None:
-        """Be asked before this node is shut down (corosync_cfg_trackstart); corosync ignores `flags`.
+        """Ask to be consulted before this node is shut down (corosync_cfg_trackstart); corosync ignores
+        `flags`.
 
-        A `ShutdownNotification` then waits for an answer by `replyto_shutdown`; none counts as refusing.
+        Answer each `ShutdownNotification` with `replyto_shutdown`; no answer counts as a refusal.
         """
         await self._call(wire.TRACKSTART, wire.TRACKSTART_RESPONSE, track_flags=int(flags))
 
     async def trackstop(self) -> None:
-        """Be asked no more (corosync_cfg_trackstop); agrees to a shutdown that is under way.
+        """End `trackstart` (corosync_cfg_trackstop); this agrees to a shutdown that is under way.
 
         corosync 3.1.2 never answers this; close the handle instead.
         """
@@ -286,4 +291,4 @@ def _shutdown_notification(raw: bytes) -> ShutdownNotification:
 EVENT_DECODERS: Final[dict[int, Callable[[bytes], ShutdownNotification]]] = {
     wire.TESTSHUTDOWN.id: _shutdown_notification,
 }
-"""An event's id: what turns its bytes into a value."""
+"""For each event's id, the function that decodes it."""

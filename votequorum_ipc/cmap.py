@@ -1,9 +1,9 @@
 """The cmap service: read and write corosync's configuration, runtime keys and statistics, and follow them.
 
-Strategy: each call of the C library is a method of its name. Values are Python values of the type that cmap
-says; to write a number takes its type, as cmap does not convert. A handle is on one of two maps for all its
-life. What a cancelled call has made in the daemon is undone as soon as the daemon names it. Sources:
-corosync's include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
+Strategy: each call of the C library is a method of its name. Values are read as Python values according to
+their cmap type; writing a number needs its type, because cmap does not convert. A handle uses one of two maps
+for its whole life. If a cancelled call has created something in the daemon, it is deleted as soon as the
+daemon's answer names it. Sources: corosync's include/corosync/cmap.h, man cmap_*(3), cmap_keys(7).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = [
 SERVICE: Final = "cmap"
 
 KEYNAME_MAXLEN: Final = 255
-"""Bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
+"""Most bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
 
 VALUE_MAXLEN: Final = wire.MAX_VALUE_LEN
-"""Bytes of a value."""
+"""Most bytes of a value."""
 
 KEYS_MAX: Final = 1 << 18
-"""Keys that `Cmap.keys` takes at most. corosync sets no limit; 384 nodes with 8 links each have some 130,000
-statistics."""
+"""The most keys that `Cmap.keys` accepts. corosync sets no limit; 384 nodes with 8 links each have about
+130,000 statistics."""
 
 _MAPS: Final[dict[str, int]] = {"cmap": wire.MAP_DEFAULT, "stats": wire.MAP_STATS}
 
@@ -54,10 +54,10 @@ _MAX_MSG_SIZE: Final = 64 << 10
 """A change's message holds two values, of up to 16 KiB each (corosync's ICMAP_MAX_VALUE_LEN), and headers."""
 
 _USUAL_ROOM: Final = 256
-"""Bytes offered for a value at first; longer ones take a second question."""
+"""Bytes offered for a value at first; a longer value needs a second request."""
 
 _GET_ATTEMPTS: Final = 5
-"""How often a value is asked for that outgrows the room which it was said to need."""
+"""How often to ask again for a value that has outgrown the size reported for it."""
 
 _NO_KEY: Final = "there is no key {key_name!r}"
 _READ_ONLY: Final = "{key_name!r} is read-only while corosync runs: change corosync.conf"
@@ -65,26 +65,26 @@ _HINTS: Final = {
     ("get", CsErrorCode.NOT_EXIST): _NO_KEY,
     ("delete", CsErrorCode.NOT_EXIST): _NO_KEY,
     ("adjust_int", CsErrorCode.NOT_EXIST): _NO_KEY,
-    ("adjust_int", CsErrorCode.INVALID_PARAM): "the value of {key_name!r} is no integer",
+    ("adjust_int", CsErrorCode.INVALID_PARAM): "the value of {key_name!r} is not an integer",
     ("set", CsErrorCode.ACCESS): _READ_ONLY,
     ("delete", CsErrorCode.ACCESS): _READ_ONLY,
     ("adjust_int", CsErrorCode.ACCESS): _READ_ONLY,
     (
         "set",
         CsErrorCode.NAME_TOO_LONG,
-    ): "{key_name!r} is no name of a key: 3 to 255 letters, digits, or any of . _ - / :",
+    ): "{key_name!r} cannot be a key's name: 3 to 255 letters, digits, or any of . _ - / :",
     (
         "track_add",
         CsErrorCode.NOT_SUPPORTED,
-    ): "of a prefix of the statistics, ADD and DELETE are followed together, and nothing else",
+    ): "for a prefix of the statistics, follow ADD and DELETE together, and nothing else",
 }
 
 
 class Cmap(Handle[KeyChange]):
     """A handle on the cmap service of the daemon on this machine.
 
-    Every call raises, besides what it lists itself, what `Votequorum`'s calls do. While the nodes
-    synchronise, the daemon answers none of them.
+    Every call raises, besides what it lists itself, what `Votequorum`'s calls do. The daemon does not answer
+    while the nodes synchronise.
     """
 
     STARTS_EVENTS = "track_add"
@@ -109,10 +109,10 @@ class Cmap(Handle[KeyChange]):
         """Connect to one of the service's maps (cmap_initialize(3), cmap_initialize_map(3)).
 
         `notify` is what `dispatch` calls after `track_add`. Other arguments and errors are
-        `Votequorum.initialize`'s; `NotExist` too, where the daemon has no such map.
+        `Votequorum.initialize`'s; also `NotExist` if the daemon has no such map.
         """
         if map not in _MAPS:
-            raise InvalidParam(f"there is no map {map!r}: it is 'cmap' or 'stats'")
+            raise InvalidParam(f"there is no map {map!r}: the maps are 'cmap' and 'stats'")
         connection = await connect(
             SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address, server_uids=server_uids
         )
@@ -130,7 +130,8 @@ class Cmap(Handle[KeyChange]):
     async def get(self, key: str) -> Value:
         """The value of a key (cmap_get(3)).
 
-        Raises `NotExist` when there is none, `TryAgain` for one that grows faster than it can be read.
+        Raises `NotExist` when there is no such key, `TryAgain` for a value that grows faster than it can be
+        read.
         """
         return (await self.get_typed(key)).value
 
@@ -141,10 +142,11 @@ class Cmap(Handle[KeyChange]):
             try:
                 return await self._get(key, room)
             except InvalidParam:
-                # Too little room is what the daemon calls that; asked with none, it tells the length.
+                # The daemon's error for too little room. Asked with no room at all, it answers with the
+                # length.
                 answer = await self._call(wire.GET, wire.GET_RESPONSE, key_name=_key_name(key), value_len=0)
                 room = answer.value_len
-        raise TryAgain(f"the value of {key!r} was longer each time than a moment before")
+        raise TryAgain(f"the value of {key!r} had grown each time it was read: try again")
 
     async def _get(self, key: str, room: int) -> TypedValue:
         answer = await self._call(
@@ -159,7 +161,7 @@ class Cmap(Handle[KeyChange]):
     async def keys(self, prefix: str = "") -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
 
-        Raises `MessageError` for more than `KEYS_MAX`, or for a name that begins otherwise.
+        Raises `MessageError` for more than `KEYS_MAX` keys, or for a name without that prefix.
         """
         started = await self._call(
             wire.ITER_INIT, wire.ITER_INIT_RESPONSE, undo=_finalize_iteration, prefix=_key_name(prefix, 0)
@@ -188,7 +190,8 @@ class Cmap(Handle[KeyChange]):
         return name
 
     async def items(self, prefix: str = "") -> dict[str, Value]:
-        """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
+        """All keys that begin with `prefix`, with their values. A key that is deleted meanwhile is left
+        out."""
         found: dict[str, Value] = {}
         for key in await self.keys(prefix):
             value = await self.get_or_none(key)
@@ -208,7 +211,7 @@ class Cmap(Handle[KeyChange]):
         for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, NotExist):
                 continue
-            if isinstance(answer, InvalidParam | TryAgain):  # it needs more room, or was held up
+            if isinstance(answer, InvalidParam | TryAgain):  # it needs more room, or flow control held it up
                 value = await self.get_or_none(key)
                 if value is not None:
                     found[key] = value
@@ -228,12 +231,12 @@ class Cmap(Handle[KeyChange]):
     # --- writing ---
 
     async def set(self, key: str, value: Value, kind: ValueType | None = None) -> None:
-        """Give a key a value, and have it exist (cmap_set(3) and its kin).
+        """Set a key, creating it if needed (cmap_set(3) and its variants).
 
         `kind` can be left out for text (STRING) and bytes (BINARY). Raises `InvalidParam` for a number
         without a type, a value that its type cannot hold, or one of more than `VALUE_MAXLEN` bytes, `Access`
-        for a key that cannot be changed while corosync runs, `NameTooLong` for a name that no key has. The
-        statistics have nothing to set but `stats.clear.*`.
+        for a key that cannot be changed while corosync runs, `NameTooLong` for an invalid name. In the
+        statistics only `stats.clear.*` can be set.
         """
         kind = _type_of(value, kind)
         raw = encode_value(kind, value)
@@ -242,14 +245,15 @@ class Cmap(Handle[KeyChange]):
         await self._call(wire.SET, wire.SET_RESPONSE, key_name=_key_name(key), type=int(kind), value=raw)
 
     async def delete(self, key: str) -> None:
-        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is none, `Access` as `set` does."""
+        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is no such key, `Access` as `set`
+        does."""
         await self._call(wire.DELETE, wire.DELETE_RESPONSE, key_name=_key_name(key))
 
     async def adjust_int(self, key: str, step: int) -> None:
         """Add an int32 to an integer, which wraps around as in C (cmap_inc(3) with another step).
 
-        Raises `NotExist` when there is no such key, `InvalidParam` for one that is no integer or a step that
-        is no int32, `Access` as `set` does.
+        Raises `NotExist` when there is no such key, `InvalidParam` when its value is not an integer or the
+        step is not an int32, `Access` as `set` does.
         """
         if not -(1 << 31) <= step < 1 << 31:
             raise InvalidParam(f"a step is an int32, not {step}")
@@ -260,7 +264,7 @@ class Cmap(Handle[KeyChange]):
         await self.adjust_int(key, 1)
 
     async def dec(self, key: str) -> None:
-        """Take 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
+        """Subtract 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
         await self.adjust_int(key, -1)
 
     # --- following ---
@@ -268,10 +272,10 @@ class Cmap(Handle[KeyChange]):
     async def track_add(self, key: str, changes: TrackType) -> int:
         """Have a `KeyChange` sent for each change of a key, or of all keys with a prefix (cmap_track_add(3)).
 
-        Gives the number that the events carry and `track_delete` takes. Cancelled, it leaves nothing in the
-        daemon, but an event of that number may have come before. Raises `InvalidParam` for changes that are
-        none, `NotSupported` for a prefix of the statistics unless `changes` has ADD and DELETE: of those only
-        that keys come and go is told.
+        Returns the number that the events carry and `track_delete` takes. If cancelled, it leaves nothing in
+        the daemon, but an event with that number may have come before. Raises `InvalidParam` for invalid
+        `changes`, and `NotSupported` for a prefix of the statistics unless `changes` includes ADD and
+        DELETE: for those corosync reports only that keys come and go.
         """
         self._events_started = True
         number = next(self._numbers)
@@ -289,14 +293,14 @@ class Cmap(Handle[KeyChange]):
     async def track_delete(self, number: int) -> None:
         """End what `track_add` began (cmap_track_delete(3)). Raises `InvalidParam` for an unknown number."""
         if number not in self._track_handles:
-            raise InvalidParam(f"track_add gave no number {number}, or it was deleted")
+            raise InvalidParam(f"track_add did not return the number {number}, or it has been deleted")
         handle = self._track_handles[number]
         await self._call(wire.TRACK_DELETE, wire.TRACK_DELETE_RESPONSE, track_handle=handle)
         del self._track_handles[number]
 
 
 def _typed_value(answer: Any) -> TypedValue:
-    # The answer is as long as the room that was offered.
+    # The answer's length is that of the room that was offered.
     if answer.value_len > len(answer.value):
         raise MessageError(
             f"{answer.value_len}, but only {len(answer.value)} bytes are there",
@@ -307,14 +311,14 @@ def _typed_value(answer: Any) -> TypedValue:
 
 
 def _finalize_iteration(raw: bytes) -> bytes | None:
-    """What gives the iterator back that an unwanted `ITER_INIT_RESPONSE` names."""
+    """The request that ends the iterator of an unwanted `ITER_INIT_RESPONSE`."""
     if reply_error(raw) != CsErrorCode.OK:
         return None
     return wire.ITER_FINALIZE.encode(iter_handle=wire.ITER_INIT_RESPONSE.decode(raw).iter_handle)
 
 
 def _delete_tracker(raw: bytes) -> bytes | None:
-    """What deletes the tracker that an unwanted `TRACK_ADD_RESPONSE` names."""
+    """The request that deletes the tracker of an unwanted `TRACK_ADD_RESPONSE`."""
     if reply_error(raw) != CsErrorCode.OK:
         return None
     return wire.TRACK_DELETE.encode(track_handle=wire.TRACK_ADD_RESPONSE.decode(raw).track_handle)

@@ -244,7 +244,8 @@ ERROR_CLASSES: dict[CsErrorCode, type[CsError]] = {cls.code: cls for cls in CsEr
 
 
 def error_from_code(code: int, message: str = "") -> CsError:
-    """The exception for a `cs_error_t` out of a response; a number corotypes.h lacks is `MessageError`."""
+    """The exception for a response's `cs_error_t`; `MessageError` for a number that corotypes.h does not
+    have."""
     try:
         cls = ERROR_CLASSES[CsErrorCode(code)]
     except (ValueError, KeyError):
@@ -279,7 +280,7 @@ _BY_ERRNO: dict[int, CsErrorCode] = {
 
 
 def error_from_errno(number: int, message: str = "") -> CsError:
-    """The exception that a C client would report for a positive errno. An errno without a code is `Library`.
+    """The exception for what a C client would report for a positive errno; `Library` for one without a code.
 
     Source: `qb_to_cs_error` in corosync's common_lib/error_conversion.c.
     """

@@ -1,4 +1,4 @@
-"""Exceptions leave our nurseries as if there were no nursery, which is our own affair."""
+"""Keeps our internal nurseries out of the exceptions that callers see."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def collapse_exception_group(levels: float = 1) -> Iterator[None]:
-    """Raise the exception in a group of one instead of the group, with its cause; repeat for `levels` levels.
+    """Unwrap an exception group with a single exception, keeping its cause; repeat for `levels` levels.
 
-    One level is for one nursery of ours: a group that was raised inside the nursery stays a group.
+    One level stands for one of our nurseries: a group that was raised inside the nursery stays a group.
     """
     try:
         yield

@@ -2,7 +2,7 @@
 
 Strategy: pure functions of a `ClusterStatus`, so every command uses the same words. They follow votequorum's
 own decision (`are_we_quorate` in exec/votequorum.c): first wait_for_all, then the votes, then the tie breaker
-and the device, which could still make up for missing votes.
+and the device, which can make up for missing votes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CONFIGURED_FLAGS: Final = (
     | InfoFlags.AUTO_TIE_BREAKER
     | InfoFlags.ALLOW_DOWNSCALE
 )
-"""Flags that come from the configuration, and are the same on all nodes whose configuration is the same."""
+"""Flags that come from the configuration. Nodes with the same configuration have the same flags."""
 
 
 def why_not_quorate(status: ClusterStatus) -> str:
-    """Why this node's partition has no quorum, in one sentence; empty where it has.
+    """Why this node's partition has no quorum, in one sentence; empty if it has quorum.
 
-    For example "2 of 5 votes are present; 3 are needed; node 3, 4, 5 are missing". Of a daemon without a
-    quorum provider it says that.
+    For example "2 of 5 votes are present; 3 are needed; node 3, 4, 5 are missing". If the daemon has no
+    quorum provider, the sentence says so.
     """
     if status.quorum_type is QuorumType.FREE:
         return "no quorum provider is configured, so corosync cannot tell"
@@ -37,7 +37,7 @@ def why_not_quorate(status: ClusterStatus) -> str:
 
 
 def node_label(node_id: int, name: str) -> str:
-    """What a node is called in a sentence."""
+    """A node's name in a sentence."""
     return name or f"node {node_id}"
 
 
@@ -83,10 +83,10 @@ def _are(count: int) -> str:
 
 
 def connectivity_remarks(status: ClusterStatus, links: Iterable[Link]) -> list[str]:
-    """Where this node's links and its membership disagree, in sentences.
+    """Sentences about disagreements between this node's links and its membership.
 
-    A node knows its own links only. That two other nodes do not hear each other shows here as a node that is
-    connected and is not a member.
+    A node knows only its own links. If two other nodes do not hear each other, one of them appears here as
+    connected but not a member.
     """
     members = {member.node_id for member in status.members}
     connected: dict[int, bool] = {}
@@ -106,14 +106,14 @@ def connectivity_remarks(status: ClusterStatus, links: Iterable[Link]) -> list[s
     return remarks
 
 
-# --- what in the configuration looks wrong ---
+# --- what looks wrong in the configuration ---
 
 
 def configuration_warnings(status: ClusterStatus) -> dict[str, str]:
-    """What looks wrong in the configuration of a running cluster: a short name, and a sentence.
+    """What looks wrong in the configuration of a running cluster: short names, each with a sentence.
 
-    Empty where nothing does. All names that can appear are in `WARNINGS`. A cluster may be like this on
-    purpose for a while, as during a change of its configuration node by node.
+    Empty if nothing does. `WARNINGS` has all names that can appear. A cluster may be in such a state on
+    purpose for a while, for example while its configuration is changed node by node.
     """
     found = {name: test(status) for name, test in WARNINGS.items()}
     return {name: sentence for name, sentence in found.items() if sentence}
@@ -159,7 +159,7 @@ WARNINGS: Final[Mapping[str, Callable[[ClusterStatus], str]]] = {
     "unlisted_member": _unlisted_member,
     "two_node_with_more": _two_node_with_more,
 }
-"""The short name of each warning, and what finds it: a sentence, or an empty text."""
+"""Each warning's short name and the function that looks for it, which returns a sentence or an empty text."""
 
 
 def _infos(status: ClusterStatus) -> dict[int, NodeInfo]:

@@ -1,13 +1,13 @@
-"""One daemon followed: everything it reports, in order, and its status at the moment of a question.
+"""Follows one daemon: everything it reports, in order, and its current status on request.
 
 Strategy: three connections, to quorum, votequorum and cmap. The first two announce memberships, quorum and
 expected votes; the third announces changes of the node list, from which names come. Announcements wait in the
-connections until the next question, when `drain` takes them. corosync announces nothing when a node's votes
-or a device's state change, so `read` asks for everything and compares it with what was known.
+connections until the next question, when `drain` takes them. corosync announces no change of a node's votes
+or of a device's state, so `read` asks for everything and compares it with what was known.
 
-A status must speak of one moment, but its answers come one after another and over two connections. So the
-first question is asked again as the last one, and `trackstart` makes votequorum repeat its membership and
-quorum in between, marked with a number of ours. The status counts if all of this agrees with what was
+A status must describe one moment, but its answers come one after another and over two connections. So the
+first question is asked again at the end, and in between `trackstart` makes votequorum repeat its membership
+and quorum, marked with a number that we choose. The status counts if all of this agrees with what was
 announced, and nothing was announced meanwhile. Otherwise everything is asked again.
 
 A new membership is announced before its quorum is. In between, nodes synchronise, and corosync's answers mix
@@ -58,7 +58,7 @@ from .types import (
 from .votequorum import Votequorum
 
 if TYPE_CHECKING:
-    # Imported when the first change is told: `cluster_status` tells none.
+    # Imported when the first change is recorded: `cluster_status` records none.
     from .types import Change
 
 HandleT = TypeVar("HandleT", bound=Handle[Any])
@@ -73,7 +73,7 @@ _ATTEMPT_DELAY: Final = 0.02
 
 
 class Follower:
-    """The connections to a daemon, and what it has told over them. Made by `connect`, ended by `aclose`."""
+    """The connections to a daemon, and what it has reported. Made by `connect`, ended by `aclose`."""
 
     def __init__(self, record: Callable[[Change], None]) -> None:
         """Not public: use `connect`."""
@@ -83,21 +83,21 @@ class Follower:
         self._votequorum: Votequorum | None = None
         self._cmap: Cmap | None = None
         self._dropped: Cmap | None = None
-        """One whose events cannot be decoded; `read` finalizes it."""
+        """A cmap handle whose events could not be decoded; `read` finalizes it."""
         self._missing: CsError | None = None
         self._nodelist = Nodelist()
         self._provider: str | None = None
         self._tie_breaker: TieBreaker | tuple[int, ...] | None = None
-        """Which node breaks ties, as votequorum read it when it started; None where cmap does not tell."""
+        """Which node breaks ties, as votequorum read it when it started; None if cmap does not say."""
         # What was announced.
         self._ring_id = RingId(0, 0)
         self._members: tuple[int, ...] = ()
         self._quorate = False
         self._announced = 0
         self._drains = False
-        """Whether `drain` has begun and not come to its end."""
+        """Whether `drain` has begun and has not finished."""
         self._synchronising: set[type[Handle[Any]]] = set()
-        """The services that have announced a membership, and not yet its quorum."""
+        """The services that have announced a membership but not yet its quorum."""
         self._takers: dict[type, Callable[[Any], None]] = {
             KeyChange: self._take_key,
             QuorumNodelistNotification: self._take_quorum_nodelist,
@@ -108,29 +108,29 @@ class Follower:
         }
         self._numbers = itertools.count(1)
         self._number = 0
-        """What votequorum's last answer to `trackstart` is marked with; announcements have 0."""
+        """The context that marks votequorum's last answer to `trackstart`; announcements have 0."""
         self._told_nodelist: NodelistNotification | None = None
         self._told_quorum: QuorumNotification | None = None
         # What was read.
         self.disagreed = False
-        """Whether the last `read` was answered, and the answers did not agree."""
+        """Whether the last `read` got answers that did not agree."""
         self._started = False
-        """Whether there is a state that changes can be told against."""
+        """Whether there is a state to compare with, so that changes can be recorded."""
         self._expected_votes = 0
         self._own: NodeInfo | None = None
         self._infos: dict[int, NodeInfo] = {}
-        """Of every node ever seen: one that comes back as it was has not changed."""
+        """For every node ever seen: a node that comes back as it was has not changed."""
         self._margin: tuple[Any, Margin | None] = (None, None)
-        """The last margin, and the members' infos that it was worked out from."""
+        """The last margin, and the members' infos from which it was computed."""
 
     @classmethod
     async def connect(
         cls, address: Address, server_uids: Collection[int] | None, record: Callable[[Change], None]
     ) -> Follower:
-        """Connect, and have changes announced. `record` is called with each change, after the first `read`.
+        """Connect and ask for announcements. `record` is called with each change, after the first `read`.
 
-        Raises `Library` when nothing answers at `address`, `Access` when this user may not ask, `TryAgain`
-        while the daemon starts, and what else `votequorum_ipc.ipc.connect` raises.
+        Raises `Library` when nothing answers at `address`, `Access` when this user may not connect,
+        `TryAgain` while the daemon starts, and whatever else `votequorum_ipc.ipc.connect` raises.
         """
         follower = cls(record)
         async with contextlib.AsyncExitStack() as connections:
@@ -146,7 +146,7 @@ class Follower:
         connections: contextlib.AsyncExitStack,
     ) -> None:
         async def open_handle(service: str, initialize: Callable[..., Awaitable[HandleT]]) -> HandleT | None:
-            """None where the service is not there."""
+            """None if the daemon does not have the service."""
             if service not in addresses:
                 return None
             try:
@@ -183,12 +183,12 @@ class Follower:
             await self._finalize_dropped()
 
     def _drop_names(self) -> None:
-        """Go on without cmap: names must not decide whether quorum is known, and must not be old ones."""
+        """Go on without cmap: names must not decide whether quorum is known, and must not be outdated."""
         self._cmap, self._dropped = None, self._cmap
         self._nodelist.keys = {}
 
     async def _finalize_dropped(self) -> None:
-        """End the connection that nobody drains any more, or the daemon would keep events for it."""
+        """End a connection that is no longer drained, or the daemon would keep events for it."""
         dropped, self._dropped = self._dropped, None
         if dropped is not None:
             await dropped.finalize()
@@ -210,13 +210,13 @@ class Follower:
         await wait_for_any([handle.connection for handle in self._handles()], seconds)
 
     def drain(self) -> bool:
-        """Take everything that was announced; whether it concerns more than names.
+        """Take everything that was announced. Returns whether any of it concerns more than names.
 
-        Raises the error of a connection that has ended, after everything that was announced before. A change
-        of cmap that cannot be decoded costs the names only.
+        Raises the error of a connection that has ended, after taking everything that was announced before. A
+        change in cmap that cannot be decoded costs only the names.
         """
         if self._drains:
-            # A signal handler raised in here last time, perhaps just after an announcement was taken.
+            # Last time, a signal handler raised in here, perhaps just after an announcement was taken.
             raise Library("an exception interrupted the reading of announcements: connect again")
         self._drains = True
         before = self._announced
@@ -244,7 +244,7 @@ class Follower:
     def _take_quorum_nodelist(self, event: QuorumNodelistNotification) -> None:
         self._announced += 1
         self._set_members(event.ring_id, event.members, event.joined, event.left)
-        if self._votequorum is not None:  # else there is no provider, and no quorum to wait for
+        if self._votequorum is not None:  # otherwise there is no provider, and no quorum to wait for
             self._synchronising.add(Quorum)
 
     def _take_quorum(self, event: QuorumV1Notification) -> None:
@@ -279,7 +279,7 @@ class Follower:
 
     def _take_answer(self, event: NodelistNotification | QuorumNotification) -> None:
         if event.context != self._number:
-            return  # to a question that was cancelled
+            return  # the answer to a cancelled question
         if isinstance(event, NodelistNotification):
             self._told_nodelist = event
         else:
@@ -288,10 +288,11 @@ class Follower:
     # --- what is asked ---
 
     async def read(self) -> ClusterStatus:
-        """The status now. Nothing waits to be drained when it returns, and it was asked for after the call.
+        """The current status, asked for after this call began. When it returns, nothing waits to be drained.
 
-        Waits while nodes synchronise. May be cancelled, and called again. Raises `TryAgain` when the daemon
-        cannot answer or its answers did not agree for a second; other errors mean that it is lost.
+        Waits while nodes synchronise. It may be cancelled and called again. Raises `TryAgain` when the daemon
+        cannot answer, or when its answers have not agreed for a second. Any other error means that the daemon
+        is lost.
         """
         self.disagreed = False
         for _ in range(_ATTEMPTS):
@@ -308,7 +309,7 @@ class Follower:
         raise TryAgain("the daemon's answers did not agree, as the cluster is changing: try again")
 
     async def _ask(self) -> ClusterStatus | None:
-        """Ask for everything once; None where the answers do not speak of one moment."""
+        """Ask for everything once; None if the answers do not describe one moment."""
         members = self._members
         quorate = await self._quorum.getquorate() if self._quorum else None
         if self._votequorum is None:
@@ -317,10 +318,10 @@ class Follower:
         own, infos, again = await self._ask_votequorum(self._votequorum, members)
         if own is None or own != again:
             return None
-        # This node is also among the members: asked about in between, it may have changed and changed back.
+        # This node is also among the members: in between, it may have changed and changed back.
         if any(info is not None and info.node_id == own.node_id and info != own for info in infos):
             return None
-        # Of several that change, one may have changed after its answer, and another one before its own.
+        # If several nodes change, one may have changed after its answer and another before its own.
         if self._others_changed(own, infos) and await self._getinfo_all(self._votequorum, members) != infos:
             return None
         if self.drain() or not self._agree(own, infos, own.quorate if quorate is None else quorate):
@@ -329,7 +330,7 @@ class Follower:
         return self._status(own, infos)
 
     def _agree(self, own: NodeInfo, infos: Sequence[NodeInfo | None], quorate: bool) -> bool:
-        """Whether everything that was announced and answered speaks of the same membership and quorum."""
+        """Whether all announcements and answers describe the same membership and quorum."""
         told_nodelist, told_quorum = self._told_nodelist, self._told_quorum
         if told_nodelist is None or told_quorum is None or told_nodelist.ring_id != self._ring_id:
             return False
@@ -337,8 +338,9 @@ class Follower:
             return False
         if not told_quorum.quorate == own.quorate == self._quorate == quorate:
             return False
-        # When a device withdraws its vote, corosync counts its votes at once, and decides about quorum when
-        # its own message about that has gone round. Only these two flags let fewer votes be quorate.
+        # When a device withdraws its vote, corosync counts the votes at once, but decides about quorum only
+        # after its own message about it has gone round the ring. Only these two flags let fewer votes be
+        # quorate.
         fewer_suffice = InfoFlags.AUTO_TIE_BREAKER | InfoFlags.QDEVICE_MASTER_WINS
         enough = own.total_votes >= own.quorum or any(info and info.flags & fewer_suffice for info in infos)
         return enough or not own.quorate
@@ -346,7 +348,7 @@ class Follower:
     async def _ask_votequorum(
         self, votequorum: Votequorum, members: Sequence[int]
     ) -> tuple[NodeInfo | None, list[NodeInfo | None], NodeInfo | None]:
-        """This node's info, each member's (None where votequorum does not know it), and this node's again."""
+        """This node's info, each member's (None if votequorum does not know it), and this node's again."""
         self._number = next(self._numbers)
         self._told_nodelist = self._told_quorum = None
         own, *others, again = await self._getinfo_all(votequorum, [0, *members, 0], self._number)
@@ -355,7 +357,7 @@ class Follower:
     async def _getinfo_all(
         self, votequorum: Votequorum, node_ids: Sequence[int], number: int | None = None
     ) -> list[NodeInfo | None]:
-        """The info of each node, None where votequorum does not know it."""
+        """The info of each node, None if votequorum does not know it."""
         answers = await votequorum.getinfo_all(node_ids, context=number)
         infos: list[NodeInfo | None] = []
         for answer in answers:
@@ -365,11 +367,12 @@ class Follower:
         return infos
 
     def _others_changed(self, own: NodeInfo, infos: Sequence[NodeInfo | None]) -> bool:
-        """Whether one of several other nodes is new, or has changed as corosync does not announce it."""
+        """Whether one of several other nodes is new, or has changed in a way that corosync does not
+        announce."""
         others = [info for info in infos if info is not None and info.node_id != own.node_id]
         known = [self._infos.get(info.node_id) for info in others]
-        # An operator's new expected votes reach all nodes at once, and are announced. A node that starts, or
-        # has been told by a reload, has its own.
+        # New expected votes that an operator sets reach all nodes at once, and are announced. A node that has
+        # just started, or has reloaded its configuration, has its own.
         announced = all(info.node_expected_votes == self._expected_votes for info in others)
         return len(others) > 1 and any(
             before is None
@@ -399,7 +402,7 @@ class Follower:
         )
 
     def _margin_of(self, own: NodeInfo | None, infos: Sequence[NodeInfo | None]) -> Margin | None:
-        """Which further failures the partition survives; worked out again only when something has changed."""
+        """Which further failures the partition survives; computed again only when something has changed."""
         if self._margin[0] != (own, infos):
             self._margin = ((own, infos), self._new_margin(own, infos))
         return self._margin[1]
@@ -415,7 +418,7 @@ class Follower:
     # --- changes ---
 
     def _compare(self, own: NodeInfo, infos: Sequence[NodeInfo | None]) -> None:
-        """Record what has changed without having been announced."""
+        """Record changes that were not announced."""
         for info in infos:
             if info is not None:
                 self._compare_node(info, self._infos.get(info.node_id))
@@ -439,7 +442,7 @@ class Follower:
         self._change(types.MembershipChanged(ring_id, members, joined, left))
 
     def _set_quorate(self, quorate: bool) -> None:
-        # corosync announces each membership's quorum, whether it changed or not.
+        # corosync announces quorum with each membership, whether it changed or not.
         if quorate != self._quorate:
             self._quorate = quorate
             self._change(types.QuorumChanged(quorate))
@@ -455,7 +458,8 @@ class Follower:
 
 
 def _addresses(address: Address) -> dict[str, Address]:
-    """Where the services are. An address that does not lead to all of them is votequorum's."""
+    """The addresses of the services. An address that does not lead to all of them is taken as
+    votequorum's."""
     try:
         return {service: sibling(address, service) for service in KNOWN_SERVICES}
     except InvalidParam:
@@ -463,19 +467,20 @@ def _addresses(address: Address) -> dict[str, Address]:
 
 
 def _tie_breaker(found: Mapping[str, Value]) -> TieBreaker | tuple[int, ...] | None:
-    """Which node breaks ties. A reload of corosync.conf may change the list in cmap, not the one in force."""
+    """Which node breaks ties. A reload of corosync.conf may change the list in cmap, but not the list in
+    force."""
     try:
         breaker = TieBreaker(int(found[_TIE_BREAKER]))
         if breaker is not TieBreaker.LIST:
             return breaker
         listed = parse_tie_breaker(True, str(found.get(_TIE_BREAKER_NODE, "")))
-    except (KeyError, ValueError, OverflowError):  # no number, infinite, or of thousands of digits
+    except (KeyError, ValueError, OverflowError):  # not a number, infinite, or thousands of digits
         return None
     return None if isinstance(listed, TieBreaker) else listed
 
 
 def _device_and_votes(info: NodeInfo) -> tuple[int, InfoFlags]:
-    """What corosync changes without an announcement."""
+    """The parts of a node's info that change without an announcement."""
     return info.node_votes, info.flags & DEVICE_FLAGS
 
 
@@ -490,11 +495,11 @@ async def cluster_status(
     """Connect, read the status of the cluster as this node knows it, and disconnect.
 
     `address` is None for corosync on this machine. An address with "{service}" in it, or one that ends with
-    the name of a service, leads to all services of a daemon; any other is votequorum's alone. `server_uids`
-    are the users whose server is believed; see `votequorum_ipc.ipc.connect`. Names are those of the node
-    list; no name server is asked. Waits while nodes synchronise, so put a deadline around it.
+    the name of a service, leads to all services of a daemon; any other leads to votequorum alone.
+    `server_uids` are the users whose server is trusted; see `votequorum_ipc.ipc.connect`. Names come from the
+    node list; no name server is asked. Waits while nodes synchronise, so put a deadline around it.
 
-    Raises `Library` when no daemon is there or it ends meanwhile, `Access` when this user may not ask,
+    Raises `Library` when no daemon is there or it ends meanwhile, `Access` when this user may not connect,
     `Security` when another user's program answers in corosync's place, `TryAgain` when the daemon cannot
     answer.
     """

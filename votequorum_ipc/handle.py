@@ -1,8 +1,8 @@
-"""What all clients have in common: calls, events, dispatch and the end of a handle.
+"""The common part of all clients: calls, events, dispatch and finalizing a handle.
 
 Strategy: a handle is a connection plus two tables, one that turns an event's id into a value and one that
-explains an error in the words of the call. Events are decoded when they are consumed, whether by `events`,
-which is the Pythonic way, or by `dispatch` and callbacks, as in C; both take from the same queue.
+explains an error in the words of the call. Events are decoded when they are consumed: by `events`, the
+Pythonic way, or by `dispatch` and callbacks, as in C. Both take from the same queue.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from .wire import Layout, message_id, reply_error
 EventT = TypeVar("EventT")
 
 Callback = Callable[[Any], Awaitable[None] | None]
-"""A plain or an async function of one event."""
+"""A plain or async function that takes one event."""
 
 Hints = Mapping[tuple[str, CsErrorCode], str]
-"""What an error means for a call, with the request's fields in braces."""
+"""What an error of a call means, with the request's fields in braces."""
 
 
 class Handle(Generic[EventT]):
-    """An initialized handle: an async context manager whose end is `finalize`."""
+    """An initialized handle: an async context manager that calls `finalize` at its end."""
 
     STARTS_EVENTS: ClassVar[str | None] = None
-    """The call without which no event comes."""
+    """The call that must come before any event."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if not args and not kwargs:
@@ -62,7 +62,7 @@ class Handle(Generic[EventT]):
     ) -> None:
         """Not public: use `initialize`."""
         self.context: Any = None
-        """Whatever the program wants to keep with this handle; the library does not look at it."""
+        """For the program's own use; the library ignores it."""
         self._connection = connection
         self._decoders = decoders
         self._callbacks = callbacks
@@ -81,7 +81,7 @@ class Handle(Generic[EventT]):
         Raises `BadHandle` the second time, as in C; leaving an `async with` block afterwards does not.
         """
         if self._finalized:
-            raise BadHandle("this handle was finalized already")
+            raise BadHandle("this handle has already been finalized")
         self._connection.check_thread()
         self._finalized = True
         await self._connection.aclose()
@@ -104,12 +104,12 @@ class Handle(Generic[EventT]):
     # --- events ---
 
     def events(self) -> AsyncIterator[EventT]:
-        """The events in order, from `trackstart` on: `async for event in handle.events()`.
+        """The events since `trackstart`, in order: `async for event in handle.events()`.
 
         Never ends by itself. Raises `BadOperation` if `trackstart` was not called, since it would wait for
-        ever; `Library` when the daemon is gone, after everything that it delivered before; `BadHandle` when
+        ever; `Library` when the daemon is gone, after every event that it delivered before; `BadHandle` when
         the handle is finalized; `MessageError` for an event that cannot be decoded, which is then skipped;
-        `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` was queued here, which has ended the
+        `QueueFull` when the events queued here exceeded `votequorum_ipc.ipc.EVENT_LIMIT`, which ends the
         connection.
 
         Events are fetched while a task of this process waits on this handle, for an event or an answer.
@@ -122,17 +122,18 @@ class Handle(Generic[EventT]):
         return self._decode_event(await self._connection.next_event())
 
     def next_event_nowait(self) -> EventT | None:
-        """The next event if one is here, else None. Raises as `events` does."""
+        """The next event if one has arrived, else None. Raises as `events` does."""
         raw = self._connection.next_event_nowait()
         return None if raw is None else self._decode_event(raw)
 
     async def dispatch(self, flags: DispatchFlags) -> None:
         """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
 
-        `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
-        counts, and is dropped. Returns when another task finalizes the handle while this one waits. Raises
-        `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a callback finalized the
-        handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and what a callback raises.
+        `flags` says how many events to dispatch, and whether to wait: see `DispatchFlags`. An event without a
+        callback counts, and is dropped. Returns when another task finalizes the handle while this one waits.
+        Raises `TryAgain` for ONE_NONBLOCKING when no event has arrived, `BadHandle` when a callback finalized
+        the handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and whatever a callback
+        raises.
         """
         try:
             flags = DispatchFlags(flags)
@@ -159,7 +160,7 @@ class Handle(Generic[EventT]):
                 if finalized_before or not self._finalized:
                     raise
                 return None
-        # Before an event is taken: a cancelled call must not take one with it.
+        # Before an event is taken: a cancelled call must not lose one.
         await checkpoint()
         return self._connection.next_event_nowait()
 
@@ -176,15 +177,15 @@ class Handle(Generic[EventT]):
         id_ = message_id(raw)
         decode = self._decoders.get(id_)
         if decode is None:
-            raise MessageError(f"{id_} is no event of this service", field="event.id")
+            raise MessageError(f"{id_} is not an event of this service", field="event.id")
         return decode(raw)
 
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, like that of `votequorum_fd_get`.
 
         For other event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is also
-        readable when the daemon is gone, and may be readable once more right after an event was taken. Read
-        nothing from it. Raises `BadHandle` when the handle was finalized.
+        readable when the daemon is gone, and may be readable once more right after an event was taken. Do not
+        read from it. Raises `BadHandle` when the handle was finalized.
         """
         return self._connection.fileno()
 
@@ -201,7 +202,8 @@ class Handle(Generic[EventT]):
         undo: Undo | None = None,
         **fields: Any,
     ) -> Any:
-        """One request and the decoded response to it. Raises the `CsError` that the daemon answered with."""
+        """Send one request and return its decoded response. Raises the `CsError` that the daemon answered
+        with."""
         raw = await self._connection.request(
             request.encode(**fields),
             response_size=response_size or response.fixed_size,
@@ -218,9 +220,9 @@ class Handle(Generic[EventT]):
         *,
         response_size: int | None = None,
     ) -> list[Any]:
-        """The same request for each of several sets of fields, sent together.
+        """Send the same request with several sets of fields, all together.
 
-        Gives a decoded response for each, or, in its place, the `CsError` that `_call` would have raised.
+        Returns a decoded response for each, or in its place the `CsError` that `_call` would have raised.
         """
         answers = await self._connection.request_all(
             [request.encode(**fields) for fields in each],

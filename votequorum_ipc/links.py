@@ -1,8 +1,8 @@
 """This node's links to other nodes, what corosync has counted on them, and how they change.
 
-Strategy: links come from cfg, their statistics from cmap. Each key is asked for by its name: looking for
-names would take a question for each. corosync announces no change of a link, so `LinkWatcher` asks and
-compares. A link that went down and came back between two questions is noticed by its count.
+Strategy: links come from cfg, their statistics from cmap. Keys are asked for by name, because listing names
+would take one request for each. corosync does not announce changes of a link, so `LinkWatcher` asks and
+compares. A link that went down and came back in between is noticed by its count.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HandleT = TypeVar("HandleT", bound=Handle[Any])
 T = TypeVar("T")
 
 _SCHEDULING_MISSES: Final = 10
-"""corosync keeps as many."""
+"""The number that corosync keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class Statistics:
     """corosync's statistics."""
 
     totem: TotemStatistics | None
-    """None where the daemon has none, as the embedded one."""
+    """None if the daemon has none, as the embedded daemon."""
     scheduling_misses: tuple[SchedulingMiss, ...]
-    """The last ones, the newest first."""
+    """The latest ones, newest first."""
 
 
 class Reconnecting(Generic[HandleT]):
-    """A connection that is made when it is needed, and again after it failed."""
+    """A connection that is made when it is needed, and made again after a failure."""
 
     def __init__(self, connect: Callable[[], Awaitable[HandleT]]) -> None:
         self._connect = connect
@@ -70,15 +70,15 @@ class Reconnecting(Generic[HandleT]):
 
 
 async def read_links(cfg: Cfg, nodes: Sequence[ConfiguredNode]) -> tuple[Link, ...]:
-    """The links to every node but this one. Raises `CsError` when no node's can be told."""
+    """The links to every other node. Raises `CsError` if no node's links can be read."""
     if not nodes:
-        raise NotExist("the node list is not known, so there is no telling which links there are")
+        raise NotExist("the node list is unknown, so the links are unknown too")
     own = await cfg.local_get()
     links: list[Link] = []
     refused: CsError | None = None
     others = [node.node_id for node in nodes if node.node_id != own]
     for status in await cfg.node_status_get_all(others):
-        if isinstance(status, FailedOperation):  # it is not in the daemon's configuration any more
+        if isinstance(status, FailedOperation):  # it is no longer in the daemon's configuration
             refused = status
         elif isinstance(status, CsError):
             raise status
@@ -129,7 +129,7 @@ def _fields(found: dict[str, Value], prefix: str, kind: type[FieldsT]) -> Fields
 
 
 class LinkWatcher:
-    """Asks for this node's links again and again, and says what has changed."""
+    """Polls this node's links and reports what has changed."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class LinkWatcher:
         *,
         server_uids: Collection[int] | None = None,
     ) -> None:
-        """`address` leads to all services. Raises `InvalidParam` for one that leads to votequorum only."""
+        """`address` leads to all services. Raises `InvalidParam` for one that leads only to votequorum."""
         cfg, cmap = sibling(address, "cfg"), sibling(address, "cmap")
         self._cfg = Reconnecting(lambda: Cfg.initialize(address=cfg, server_uids=server_uids))
         self._stats = Reconnecting(
@@ -148,9 +148,10 @@ class LinkWatcher:
     async def read(
         self, nodes: Sequence[ConfiguredNode]
     ) -> tuple[tuple[Link, ...] | None, Statistics | None]:
-        """The links to the nodes of the node list, and what corosync has counted; None where it does not say.
+        """The links to the nodes of the node list, and their statistics; None if corosync does not report
+        them.
 
-        It tells of links with the transport knet only.
+        It reports links only with the transport knet.
         """
         links: tuple[Link, ...] | None = None
         statistics: Statistics | None = None
@@ -164,10 +165,11 @@ class LinkWatcher:
         return links, statistics
 
     async def changes(self, nodes: Sequence[ConfiguredNode]) -> list[LinkChanged]:
-        """What has changed since the last call; at the first one, the links that are not connected.
+        """What has changed since the last call; at the first call, the links that are not connected.
 
-        `nodes` are those of the node list. Raises `CsError` where the daemon does not tell; the next call
-        then compares with the last answer. A restarted daemon has counted nothing, and its links begin down.
+        `nodes` are those of the node list. Raises `CsError` if the daemon does not answer; the next call then
+        compares with the last answer. After a restart the daemon's counts begin at 0 and its links begin
+        down.
         """
         links = await self._ask(nodes)
         _, links = await self._stats.ask(lambda stats: read_statistics(stats, links))
@@ -179,13 +181,13 @@ class LinkWatcher:
 
     async def aclose(self) -> None:
         """End the connections."""
-        async with contextlib.AsyncExitStack() as stack:  # both, even if cancelled
+        async with contextlib.AsyncExitStack() as stack:  # close both, even if cancelled
             stack.push_async_callback(self._stats.aclose)
             stack.push_async_callback(self._cfg.aclose)
 
 
 def link_changes(before: Iterable[Link], now: Iterable[Link]) -> list[LinkChanged]:
-    """What has changed between two answers; of a link that is new, whether it is not connected."""
+    """What has changed between two answers; a new link is reported if it is not connected."""
     known = {(link.node_id, link.number): link for link in before}
     return [
         LinkChanged(link.node_id, link.number, link.status.connected, times)
@@ -195,7 +197,7 @@ def link_changes(before: Iterable[Link], now: Iterable[Link]) -> list[LinkChange
 
 
 def _times_down(before: Link | None, now: Link) -> int | None:
-    """How often a link went down between two answers; None where there is nothing to say of it."""
+    """How often a link went down between two answers; None if there is nothing to report."""
     if before is None:
         return None if now.status.connected else 0
     counts = [link.statistics.down_count if link.statistics else 0 for link in (before, now)]

@@ -1,17 +1,17 @@
 """Which further failures a running partition survives: a `Margin`, from what `getinfo` says of its members.
 
-Strategy: votequorum's decision, asked about the future. After a failure a partition stays quorate if the
-votes that are left reach its quorum, if it is the half with the node that breaks ties, or if a master-wins
-device votes for it. No search is needed, because a worst set of each size is known: the nodes with the most
-votes, and of those with equal votes the one that breaks ties. Where a device votes for some members only, a
-worst set may also begin with all of these. Without two_node, what survives a worst set survives every set of
-that size, and whatever contains a fatal set is fatal, so the smallest fatal size is found by halving.
+Strategy: apply votequorum's decision to the future. After a failure a partition stays quorate if the
+remaining votes reach its quorum, if it is the half with the node that breaks ties, or if a master-wins device
+votes for it. No search is needed, because a worst set of each size is known: the nodes with the most votes,
+and among equals the one that breaks ties first. If a device votes for only some members, a worst set may also
+begin with all of these. Without two_node, a partition that survives a worst set survives every set of that
+size, and every set that contains a fatal set is fatal, so a binary search finds the smallest fatal size.
 
-The failures happen at the same moment. A device is taken to go on voting for the members that it votes for
+All failures happen at the same moment. A device is assumed to keep voting for the members that it votes for
 now. With last_man_standing, a partition survives more once its window has passed.
 
-The rules are here once more, apart from `cluster.votes`, so that a program that only follows quorum does not
-load the model. Tests hold the two equal. Source: `are_we_quorate` in exec/votequorum.c of corosync 3.1.7.
+These rules repeat those of `cluster.votes`, so that a program that only follows quorum does not load the
+model. Tests hold the two equal. Source: `are_we_quorate` in exec/votequorum.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def margin(
 ) -> Margin:
     """The margin of the partition of node `local`.
 
-    `infos` has what `getinfo` answered for each member, by node id, `local` among them. `tie_breaker` tells
-    which node breaks ties, or lists the nodes to ask in turn; it only counts where `getinfo` has the flag.
+    `infos` has `getinfo`'s answer for each member by node id, including `local`. `tie_breaker` says which
+    node breaks ties, or lists the nodes in order of preference; it counts only where `getinfo` has the flag.
     """
     if not infos[local].quorate:
         return Margin(False)
@@ -52,7 +52,7 @@ def margin(
 
 
 class _Partition:
-    """A quorate partition, and what its decision depends on."""
+    """A quorate partition, and everything its decision depends on."""
 
     def __init__(
         self, infos: Mapping[int, NodeInfo], own: NodeInfo, tie_breaker: TieBreaker | tuple[int, ...]
@@ -66,7 +66,7 @@ class _Partition:
         self.two_node = InfoFlags.TWONODE in own.flags
 
     def worst_first(self) -> list[int]:
-        """The members, those first whose loss does most harm, as far as votes and ties go."""
+        """The members in the order of the harm that their loss does to votes and ties, worst first."""
         votes = self._votes
         return sorted(votes, key=lambda nodeid: (-votes[nodeid], nodeid != self._breaker, -nodeid))
 
@@ -79,13 +79,13 @@ class _Partition:
         return None
 
     def survives(self, lost: Collection[int]) -> bool:
-        """Whether some member stays quorate when these fail at the same moment."""
+        """Whether some member stays quorate when these nodes fail at the same moment."""
         if len(lost) == len(self._votes):
             return False
         return self._decides(lost, self._voted_for.difference(lost), self._masters.difference(lost))
 
     def survives_without_device(self) -> bool | None:
-        """Whether quorum survives the loss of the device; None where it votes for nobody here."""
+        """Whether quorum survives the loss of the device; None if it votes for no member."""
         return self._decides((), frozenset(), frozenset()) if self._voted_for else None
 
     def _decides(self, lost: Collection[int], voted_for: frozenset[int], masters: frozenset[int]) -> bool:

@@ -1,8 +1,8 @@
 """The node list of corosync's configuration, as cmap has it: which node has which name and address.
 
 Strategy: the keys are kept as they are reported, and the table of nodes is made from them when it is needed.
-A reload of corosync.conf that takes a node out moves those behind it up by one place, so that a name's key
-can change its node. Source: cmap_keys(7).
+A reload of corosync.conf that removes a node moves the later ones up by one place, so a name's key may then
+belong to another node. Source: cmap_keys(7).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Nodelist:
         self._keys: dict[str, Value] = {}
         self._changed = False
         self.nodes: dict[int, tuple[str, str]] = {}
-        """A node's id: its name and its first address, empty where there is none."""
+        """Each node's name and first address by node id, empty if it has none."""
 
     @property
     def keys(self) -> dict[str, Value]:
@@ -38,7 +38,7 @@ class Nodelist:
         self.nodes = self._table()
 
     def change(self, key: str, value: Value | None) -> None:
-        """Take in a key's new value; None where the key was deleted."""
+        """Record a key's new value; None if the key was deleted."""
         self._changed = True
         if value is None:
             self._keys.pop(key, None)
@@ -46,7 +46,7 @@ class Nodelist:
             self._keys[key] = value
 
     def renamed(self) -> Iterator[tuple[int, str]]:
-        """Bring `nodes` up to date; each node whose name is another one now, and that name."""
+        """Bring `nodes` up to date; yields each node whose name has changed, and the new name."""
         if self._changed:
             self._changed = False
             before, self.nodes = self.nodes, self._table()
@@ -55,7 +55,7 @@ class Nodelist:
                     yield node_id, name
 
     def local_node_id(self) -> int:
-        """The id of this node; 0 where the node list does not tell."""
+        """The id of this node; 0 if the node list does not say."""
         position = self._keys.get("nodelist.local_node_pos")
         node_id = self._keys.get(f"nodelist.node.{position}.nodeid") if isinstance(position, int) else None
         return node_id if isinstance(node_id, int) else 0

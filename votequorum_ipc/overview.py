@@ -1,9 +1,9 @@
-"""What an operator asks of a node, read as one value: quorum, links, statistics, each service separately.
+"""What an operator wants to know of a node, as one value: quorum, links, statistics, each service separately.
 
 Strategy: an `Observer` holds one connection to each service and asks them in turn, quorum first. Each service
-has its share of the time. One that fails or does not answer costs what it knows and nothing else: the
-`Overview` has its error in place of its part. A connection that failed is made anew at the next question. One
-that was only slow is kept, because a cancelled call leaves it usable.
+has its share of the time. If one fails or does not answer, only its part is missing: the `Overview` has the
+error instead. A connection that failed is made again at the next question. One that was only slow is kept,
+because a cancelled call leaves it usable.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ SOURCES: Final = ("quorum", "cfg", "stats")
 """What can fail on its own: quorum (with votequorum and the node list), cfg, and cmap's statistics."""
 
 ANSWER_SECONDS: Final = 5.0
-"""How long a question may take, by default."""
+"""How long a question may take by default, in seconds."""
 
 _SHARES: Final = {"quorum": 0.5, "cfg": 0.5, "stats": 0.7}
-"""Which part of the time that is left each service may take."""
+"""Which part of the remaining time each service may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What one node knew, asked for service by service within moments. Each part is None where unknown."""
+    """What one node knew, asked service by service within moments. Each part is None if unknown."""
 
     view: QuorumView
     links: tuple[Link, ...] | None
-    """This node's links to every other configured node; None where cfg could not tell."""
+    """This node's links to every other configured node; None if cfg gave no answer."""
     statistics: Statistics | None
     errors: dict[str, CsError]
-    """For each of `SOURCES` that failed, why."""
+    """The error of each of `SOURCES` that failed."""
     seconds: dict[str, float]
-    """How long each of `SOURCES` took."""
+    """How long each of `SOURCES` took, in seconds."""
 
     @property
     def status(self) -> ClusterStatus | None:
@@ -62,7 +62,7 @@ class Overview:
 
 
 class Observer:
-    """Asks a node's services again and again; an async context manager. Only one task may ask at a time."""
+    """Polls a node's services; an async context manager. Only one task may ask at a time."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class Observer:
     ) -> None:
         """`seconds` is how long all services together may take; `address` leads to all of them.
 
-        Raises `InvalidParam` for an address that leads to one service only.
+        Raises `InvalidParam` for an address that leads to only one service.
         """
-        from .watch import watch_quorum  # which `status` does without
+        from .watch import watch_quorum  # `status` does without names
 
         cfg, cmap = sibling(address, "cfg"), sibling(address, "cmap")
         self._seconds = seconds
@@ -89,7 +89,7 @@ class Observer:
             lambda: Cmap.initialize(map="stats", address=cmap, server_uids=server_uids)
         )
         self._configured: tuple[ConfiguredNode, ...] = ()
-        """The node list as last known: links are told also while quorum is not."""
+        """The node list as last known: links are read even while quorum is unknown."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,9 +104,10 @@ class Observer:
                 stack.push_async_callback(part.aclose)
 
     async def read(self, view: QuorumView | None = None) -> Overview:
-        """Ask every service, for `seconds` in all. A service's failure is in the overview, never raised.
+        """Ask every service, for at most `seconds` in all. A service's failure is recorded in the overview,
+        never raised.
 
-        With a `view` from the caller's own watcher, quorum is not asked again.
+        With a `view` from the caller's own watcher, quorum is not asked for again.
         """
         asking = _Asking(current_time() + self._seconds)
         if view is None:
@@ -127,7 +128,7 @@ class Observer:
 
 
 class _Asking:
-    """One question to all services: what is left of its time, and what became of it."""
+    """One question to all services: its remaining time, and its results."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -163,7 +164,7 @@ class Moment:
 
     status: ClusterStatus
     links: tuple[Link, ...] | None
-    """This node's links to every other configured node; None where they are unknown."""
+    """This node's links to every other configured node; None if they are unknown."""
     statistics: Statistics | None
 
 
@@ -175,8 +176,8 @@ async def read_moment(
 ) -> Moment:
     """Connect, read the status and the links, and disconnect.
 
-    Arguments and errors are those of `cluster_status`. Links never keep the status from being told: they are
-    None where they do not come within `link_seconds`, or `address` leads to votequorum only.
+    Arguments and errors are those of `cluster_status`. Links never delay the status for long: they are None
+    if they do not come within `link_seconds`, or if `address` leads only to votequorum.
     """
     links: LinkWatcher | None = None
     with contextlib.suppress(InvalidParam):
@@ -201,4 +202,4 @@ async def read_moment(
 
 
 _MOMENT_ATTEMPTS: Final = 5
-"""How often status and links are read until the membership stays the same meanwhile."""
+"""How often to read status and links until the membership stays the same in between."""

@@ -1,4 +1,4 @@
-"""The quorum service: is this partition quorate, who is in it, and who joined or left. Any provider will do.
+"""The quorum service: is this partition quorate, who is in it, who joined or left. Works with any provider.
 
 Strategy: as in `votequorum`, a method for each call of the C library. A handle speaks model 0, whose one
 notification has a ring sequence and the members, or model 1 (corosync 3.1.0 and newer), which adds full ring

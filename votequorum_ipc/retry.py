@@ -1,4 +1,4 @@
-"""Trying again, for callers who ask for it. Nothing else in this library hides `TryAgain`.
+"""Retries, for callers who ask for them. Nothing else in this library hides `TryAgain`.
 
 Strategy: pauses double from one attempt to the next, up to a limit. Each is shortened at random by up to a
 half, so that nodes which were refused at the same moment do not all return at the same moment.
@@ -29,7 +29,7 @@ class Backoff:
         """The length of the next pause."""
         full = min(self._next, self._most)
         self._next = full * 2
-        from random import uniform  # which imports a lot, for programs that never pause
+        from random import uniform  # imports a lot, which programs that never pause do not need
 
         return full * uniform(0.5, 1)
 
@@ -49,7 +49,7 @@ async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) 
             return await call(*args)
         except TryAgain as error:
             if too_late:
-                # Most likely meant as seconds from now.
+                # most likely meant as seconds from now
                 raise TryAgain(f"{error}; not tried again: {_NOT_A_TIME.format(deadline)}") from error
             pause = backoff.pause()
             if current_time() + pause > deadline:

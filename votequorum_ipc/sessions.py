@@ -1,11 +1,11 @@
-"""A command that runs again and again, each time in a session that ends as a whole.
+"""Runs a command repeatedly, each time in a session that ends as a whole.
 
-Strategy: each run has its own session, so that it can be killed with its children, also with those in other
-process groups, which /proc leads to. It gets SIGTERM when it is late or no longer wanted. A moment later all
-that is left of the session gets SIGKILL, even after a command that ended in time. The command's process is
-reaped only after that, since until then no other process can have its number. A command that survives even
-SIGKILL (because it hangs in a dead file system, say) is not started again before it is gone. Children that
-made their own sessions escape; a service manager's control group catches those.
+Strategy: each run has its own session, so that it can be killed together with its children, including those
+in other process groups, which are found through /proc. It gets SIGTERM when it is late or no longer wanted. A
+moment later everything left of the session gets SIGKILL, even if the command ended in time. The command's
+process is reaped only after that, because until then no other process can get its pid. A command that
+survives even SIGKILL (because it hangs in a dead file system, say) is not started again until it is gone.
+Children that start their own sessions escape; a service manager's control group catches those.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Outcome:
 
 
 class SessionCommand:
-    """A command, run once at a time. Raises `ValueError` for an empty or malformed text."""
+    """A command that runs at most once at a time. Raises `ValueError` for an empty or malformed text."""
 
     def __init__(self, text: str, *, shell: bool = False) -> None:
-        """`text` is split into words as a shell does, or given to /bin/sh if `shell`."""
+        """`text` is split into words as a shell does, or passed to /bin/sh if `shell`."""
         self.text = text
         self._argv: Sequence[str] = ["/bin/sh", "-c", text] if shell else shlex.split(text)
         if not self._argv or not text.strip():
             raise ValueError("an empty command")
         self._unreaped: Callable[[], bool] | None = None
-        """Whether a run that could not be killed has ended by now."""
+        """Returns whether a run that could not be killed has ended by now."""
 
     async def run(
         self,
@@ -64,7 +64,7 @@ class SessionCommand:
         When this returns, or is cancelled, the command has ended, unless it cannot be killed.
         """
         if self._unreaped is not None and not self._unreaped():
-            return self._failed("the last run could not be killed, and has not ended yet")
+            return self._failed("the last run could not be killed and has not ended yet")
         self._unreaped = None
         try:
             process = await trio.lowlevel.open_process(
@@ -100,13 +100,13 @@ class _Running:
     """A process that leads a session, from its start until it is reaped."""
 
     def __init__(self, process: trio.Process) -> None:
-        """Raises OSError when there is no descriptor left to watch it with."""
+        """Raises OSError when no descriptor is left to watch it with."""
         self._process = process
         self._pidfd = os.pidfd_open(process.pid)
 
     @property
     def returncode(self) -> int:
-        """Once `end` or `reap` was true."""
+        """Valid once `end` or `reap` has returned true."""
         assert self._process.returncode is not None
         return self._process.returncode
 
@@ -115,7 +115,7 @@ class _Running:
         await trio.lowlevel.wait_readable(self._pidfd)
 
     async def end(self) -> bool:
-        """Kill what is left of the session; whether the process is gone."""
+        """Kill what is left of the session. Returns whether the process is gone."""
         with trio.CancelScope(shield=True):
             if not await self._exits_within(0):
                 self._signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ class _Running:
         return self.reap()
 
     def reap(self) -> bool:
-        """Reap the process if it has exited; whether it has."""
+        """Reap the process if it has exited. Returns whether it has."""
         if self._process.returncode is None:
             return False
         os.close(self._pidfd)
@@ -141,7 +141,7 @@ class _Running:
 
 
 async def _kill(process: trio.Process) -> bool:
-    """Kill a session at once, and reap the process that leads it; whether it is gone."""
+    """Kill a session at once and reap its leader. Returns whether the leader is gone."""
     _signal_session(process, signal.SIGKILL)
     with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE):
         await process.wait()
@@ -162,7 +162,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _other_groups(session: int) -> set[int]:
-    """The process groups of a session, without its leader's; none where /proc does not show them."""
+    """The process groups of a session except its leader's; empty if /proc does not show them."""
     groups = set()
     with contextlib.suppress(OSError):
         for process in [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]:

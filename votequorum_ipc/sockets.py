@@ -1,8 +1,8 @@
 """Where libqb binds the socket of a service: the server half binds it, the client half connects to it.
 
 libqb binds each service to an abstract socket of that name, padded with NULs to the whole of `sun_path` (the
-padding is part of the name). If a certain file exists, it binds to a path instead, in a directory that is
-chosen when libqb is built: `/var/run` by default, `/tmp` in Debian 12. Sources: libqb's lib/ipc_setup.c and
+padding is part of the name). If a certain file exists, it binds to a path instead, in a directory chosen when
+libqb is built: `/var/run` by default, `/tmp` in Debian 12. Sources: libqb's lib/ipc_setup.c and
 lib/ipc_socket.c.
 """
 
@@ -15,7 +15,8 @@ from typing import Final
 from .errors import InvalidParam
 
 KNOWN_SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
-"""corosync's services that are spoken here, in the order in which an address is searched for one."""
+"""The corosync services that this package speaks, in the order in which an address is searched for their
+names."""
 
 SUN_PATH_LENGTH: Final = 108
 """sizeof(sockaddr_un.sun_path) on Linux."""
@@ -25,7 +26,7 @@ SOCKET_DIRECTORIES: Final = ("/var/run", "/tmp")
 
 
 def abstract(name: str) -> bytes:
-    """The socket address of an abstract name as libqb writes it: a NUL, the name, NULs up to 108 bytes.
+    """The socket address of an abstract name as libqb writes it: a NUL, the name, then NULs up to 108 bytes.
 
     Raises `InvalidParam` for a name that is empty, too long or has a NUL.
     """
@@ -57,7 +58,7 @@ def _filesystem_socket(service: str) -> str:
 
 
 def _mode(path: str) -> int:
-    """What is at a path (`st_mode`); 0 where nothing is."""
+    """The `st_mode` of a path; 0 if nothing is there."""
     # Importing pathlib would take a tenth of the time that it takes to import the library.
     try:
         return os.stat(path).st_mode  # noqa: PTH116

@@ -1,7 +1,7 @@
 """The votequorum service: ask for votes and quorum, change them, follow them, and be a quorum device.
 
 Strategy: each call of the C library is a method of the same name that encodes one request and decodes one
-response. What the C library checks before it sends, a device's name, is checked here too. Sources:
+response. The C library checks a device's name before it sends it, and so does this module. Sources:
 corosync's include/corosync/votequorum.h and the man pages votequorum_*(3).
 """
 
@@ -41,12 +41,12 @@ _NO_PROVIDER = (
     "(provider: corosync_votequorum) and restart it"
 )
 _NO_DEVICE = "no quorum device is registered on this node: call qdevice_register first"
-_OTHER_DEVICE = "the device registered on this node has another name than {name!r}: getinfo tells which"
-_NO_NODE = "no node {nodeid} is known here: votequorum-ipc status shows those that are members"
+_OTHER_DEVICE = "the device registered on this node is not called {name!r}: getinfo tells its name"
+_NO_NODE = "this node does not know a node {nodeid}: votequorum-ipc status lists the members"
 _MAY_NOT = (
     "corosync's configuration leaves no room for a quorum device: the line 'configuration error' in its log "
     "says why. two_node rules a device out; so do last_man_standing, auto_tie_breaker and allow_downscale "
-    "where they were on when corosync started, and votes of the device that are missing or too many"
+    "if they were on when corosync started, and missing or too many votes for the device"
 )
 _NEWER_DAEMON = "this daemon does not know the call; extra info is newer than corosync 3.1.10"
 
@@ -60,8 +60,8 @@ _HINTS: Final = {
     (
         "setvotes",
         CsErrorCode.INVALID_PARAM,
-    ): "{votes} votes for node {nodeid} would lose quorum: have more present first",
-    ("trackstart", CsErrorCode.EXIST): "this handle tracks already; the current state was sent again",
+    ): "{votes} votes for node {nodeid} would lose quorum: bring up more nodes first",
+    ("trackstart", CsErrorCode.EXIST): "this handle already tracks; the current state was sent again",
     ("trackstop", CsErrorCode.NOT_EXIST): "this handle does not track",
     ("qdevice_register", CsErrorCode.ACCESS): _MAY_NOT,
     (
@@ -95,7 +95,7 @@ _MAX_UINT32: Final = 0xFFFFFFFF
 
 _flags: Final = functools.lru_cache(maxsize=64)(InfoFlags)
 _STATES: Final = {int(state): state for state in NodeState}
-"""Several times faster than calling the enumeration, which matters in lists of hundreds of nodes."""
+"""Several times faster than calling the enumeration, which matters for lists of hundreds of nodes."""
 
 _EXTRA_INFO_RESPONSE_SIZE: Final = (
     wire.QDEVICE_GET_EXTRA_INFO_RESPONSE.least_size + QDEVICE_EXTRA_INFO_MAXSIZE
@@ -131,9 +131,9 @@ class Votequorum(Handle[VotequorumEvent]):
     ) -> Votequorum:
         """Connect to the service (votequorum_initialize(3)).
 
-        The callbacks, plain or async functions of one event, are what `dispatch` calls. `address` is None
-        for corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
-        users whose server is believed. Raises `Library` when it is not running, or runs without votequorum,
+        `dispatch` calls the callbacks, which are plain or async functions of one event. `address` is None for
+        corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
+        users whose server is trusted. Raises `Library` when it is not running, or runs without votequorum,
         `Access` when this user may not use it, `Security` when another user's program answers in its place,
         `TryAgain` while it starts.
         """
@@ -152,9 +152,9 @@ class Votequorum(Handle[VotequorumEvent]):
         return cls(connection, EVENT_DECODERS, callbacks, _HINTS)
 
     async def getinfo(self, nodeid: int = 0) -> NodeInfo:
-        """What is known of a node, and of the cluster as this node sees it (votequorum_getinfo(3)).
+        """What this node knows about a node and about the cluster (votequorum_getinfo(3)).
 
-        `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never had as a member.
+        `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never seen as a member.
         """
         return _node_info(await self._call(wire.GETINFO, wire.GETINFO_RESPONSE, nodeid=nodeid))
 
@@ -164,7 +164,7 @@ class Votequorum(Handle[VotequorumEvent]):
         """`getinfo` for several nodes, sent together. An error is returned in its node's place.
 
         With a `context`, votequorum also repeats its state, as for `trackstart` with CURRENT, in two events
-        that have this context. It does so after the answer about the first node.
+        that have this context. It does so after its answer for the first node.
         """
         requests: list[tuple[Layout, dict[str, int]]] = [(wire.GETINFO, {"nodeid": node}) for node in nodeids]
         if context is not None:
@@ -199,10 +199,10 @@ class Votequorum(Handle[VotequorumEvent]):
         await self._status(wire.SETVOTES, nodeid=nodeid, votes=votes)
 
     async def trackstart(self, context: int = 0, flags: TrackFlags = TrackFlags.CHANGES) -> None:
-        """Have events sent (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
+        """Ask for events (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
 
-        With CURRENT or CHANGES the current state is sent first: a node list, then a quorum notification.
-        Raises `Exist` if this handle already tracks; the current state is sent anyway.
+        With CURRENT or CHANGES the daemon first sends the current state: a node list, then a quorum
+        notification. Raises `Exist` if this handle already tracks; the current state is sent anyway.
         """
         if isinstance(context, TrackFlags):
             raise InvalidParam(f"the context comes first: trackstart(flags=TrackFlags.{context.name})")
@@ -210,7 +210,8 @@ class Votequorum(Handle[VotequorumEvent]):
         await self._status(wire.TRACKSTART, context=context, track_flags=flags)
 
     async def trackstop(self) -> None:
-        """Have no more events sent (votequorum_trackstop(3)). Raises `NotExist` if it does not track."""
+        """Ask for no more events (votequorum_trackstop(3)). Raises `NotExist` if this handle does not
+        track."""
         await self._status(wire.TRACKSTOP)
 
     # --- being a quorum device ---
@@ -218,23 +219,24 @@ class Votequorum(Handle[VotequorumEvent]):
     async def qdevice_register(self, name: str) -> None:
         """Become this node's quorum device (votequorum_qdevice_register(3)); answered by the whole cluster.
 
-        `name` has 1 to 254 bytes in UTF-8, else `InvalidParam`. The same name again is fine. Raises
-        `Exist` when a device with another name is registered here or elsewhere in the cluster, `Access` when
-        the configuration allows none, `TryAgain` while another registration is under way.
+        `name` has 1 to 254 bytes in UTF-8, else `InvalidParam`. Registering the same name again is fine.
+        Raises `Exist` when a device with another name is registered here or elsewhere in the cluster,
+        `Access` when the configuration does not allow a device, `TryAgain` while another registration is
+        under way.
         """
         await self._status(wire.QDEVICE_REGISTER, deferred=True, name=_device_name(name))
 
     async def qdevice_unregister(self, name: str) -> None:
         """Withdraw the device and its vote (votequorum_qdevice_unregister(3)).
 
-        Raises `NotExist` when none is registered, `InvalidParam` when it has another name.
+        Raises `NotExist` when no device is registered, `InvalidParam` when it has another name.
         """
         await self._status(wire.QDEVICE_UNREGISTER, name=_device_name(name))
 
     async def qdevice_update(self, oldname: str, newname: str) -> None:
         """Rename the device (votequorum_qdevice_update(3)).
 
-        Raises `NotExist` when none is registered, `InvalidParam` when it is not called `oldname`.
+        Raises `NotExist` when no device is registered, `InvalidParam` when it is not called `oldname`.
         """
         await self._status(
             wire.QDEVICE_UPDATE,
@@ -243,13 +245,14 @@ class Votequorum(Handle[VotequorumEvent]):
         )
 
     async def qdevice_poll(self, name: str, cast_vote: bool | int, ring_id: RingId) -> None:
-        """Show that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
+        """Report that the device is alive, and whether it votes (votequorum_qdevice_poll(3)).
 
         `cast_vote` is a uint32, as in C; the device votes unless it is 0. Other numbers raise `InvalidParam`.
-        To be repeated within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout
-        (30 s) after a membership change, else the vote is lost. `ring_id` is the one of the last
+        Repeat this within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout (30
+        s) after a membership change, or the vote is lost. `ring_id` is that of the last
         `NodelistNotification`; an older one raises `MessageError`. Raises `NotExist` when no device is
-        registered, `InvalidParam` when it has another name, `Access` when the configuration allows none.
+        registered, `InvalidParam` when it has another name, `Access` when the configuration does not allow a
+        device.
         """
         await self._status(
             wire.QDEVICE_POLL,
@@ -261,21 +264,21 @@ class Votequorum(Handle[VotequorumEvent]):
     async def qdevice_master_wins(self, name: str, allow: bool) -> None:
         """Let the partition with the device's vote win (votequorum_qdevice_master_wins(3)).
 
-        Raises as `qdevice_poll` does, but knows no ring id.
+        Raises what `qdevice_poll` does, except for the ring id's error.
         """
         await self._status(wire.QDEVICE_MASTER_WINS, name=_device_name(name), allow=int(allow))
 
     async def qdevice_set_extra_info(self, data: bytes) -> None:
-        """Publish up to 4096 bytes about this node's device. Newer than corosync 3.1.10.
+        """Publish up to 4096 bytes about this node's device. Needs a corosync newer than 3.1.10.
 
-        Raises `InvalidParam` for more, and on a daemon that does not know the call.
+        Raises `InvalidParam` for more bytes, and on a daemon that does not know the call.
         """
         if len(data) > QDEVICE_EXTRA_INFO_MAXSIZE:
             raise InvalidParam(f"extra info has at most {QDEVICE_EXTRA_INFO_MAXSIZE} bytes, not {len(data)}")
         await self._status(wire.QDEVICE_SET_EXTRA_INFO, extra_info=data)
 
     async def qdevice_get_extra_info(self, nodeid: int) -> bytes:
-        """What a node's device published. Newer than corosync 3.1.10.
+        """What a node's device has published. Needs a corosync newer than 3.1.10.
 
         Raises `InvalidParam` on a daemon that does not know the call.
         """
@@ -307,14 +310,14 @@ def _node_info(answer: Any) -> NodeInfo:
 
 
 def _as_int32(number: int, what: str) -> int:
-    """A uint32 of the C library as the int32 that it becomes in the message (`int cast_vote`)."""
+    """A uint32 of the C API as the int32 that the message has (`int cast_vote`)."""
     if not 0 <= number <= _MAX_UINT32:
         raise InvalidParam(f"{what} is 0 to {_MAX_UINT32}, not {number}")
     return number - _MAX_UINT32 - 1 if number > _MAX_INT32 else int(number)
 
 
 async def _quorum_listens(address: Address, server_uids: Collection[int] | None) -> bool:
-    """Whether the daemon is there, though its votequorum is not."""
+    """Whether the daemon runs without votequorum."""
     try:
         where = sibling(address, "quorum")
         async with await connect("quorum", address=where, server_uids=server_uids):
@@ -325,7 +328,7 @@ async def _quorum_listens(address: Address, server_uids: Collection[int] | None)
 
 def _device_name(name: str) -> str:
     if not isinstance(name, str):
-        raise InvalidParam(f"a quorum device is named by a str, not by {name!r}")
+        raise InvalidParam(f"a quorum device's name is a str, not {name!r}")
     size = len(encode_text(name, "name"))
     if not 0 < size < QDEVICE_MAX_NAME_LEN or "\0" in name:
         raise InvalidParam(
@@ -365,4 +368,4 @@ EVENT_DECODERS: Final[dict[int, Callable[[bytes], VotequorumEvent]]] = {
     wire.EXPECTEDVOTES_NOTIFICATION.id: _expectedvotes_notification,
     wire.QDEVICE_EXTRA_INFO_NOTIFICATION.id: _extra_info_notification,
 }
-"""An event's id: what turns its bytes into a value."""
+"""For each event's id, the function that decodes it."""

@@ -1,10 +1,10 @@
-"""Quorum for as long as a program runs: `async with watch_quorum() as watcher`.
+"""Follows quorum for as long as a program runs: `async with watch_quorum() as watcher`.
 
 Strategy: nothing runs between calls. A call takes what the daemon has reported since the last one, and asks
 the daemon for its current state (`follow`). When the daemon is lost, the state is unknown at once. The next
-call looks for the daemon again, with growing pauses, and follows it from the state that it has then.
+call looks for the daemon again, with growing pauses, and follows it from the state it then finds.
 
-"Not quorate" is what a daemon says; "unknown" means that no daemon says anything. They differ.
+"Not quorate" is a daemon's answer; "unknown" means that no daemon answers.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from .retry import Backoff
 from .types import Change, ClusterStatus, Connected, Lost, QuorumState, QuorumType, QuorumView
 
 CHANGE_LIMIT: Final = 10_000
-"""Changes that one view holds at most. Of more, the oldest are dropped and counted."""
+"""The most changes that one view holds. If there are more, the oldest are dropped and counted."""
 
 PATIENCE: Final = 40.0
-"""Seconds for which a daemon may leave a question unanswered, by default. After a membership change corosync
-answers nothing while it waits for a quorum device: by default up to 30 s (quorum.device.sync_timeout)."""
+"""How many seconds a daemon may take to answer, by default. After a membership change corosync does not
+answer while it waits for a quorum device: by default up to 30 s (quorum.device.sync_timeout)."""
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
-"""Seconds until a daemon that is not there is looked for again."""
+"""Seconds until the next look for a daemon that is not there."""
 
 _BUSY_PAUSE: Final = 0.1
-"""Seconds until a daemon that could not answer is asked again."""
+"""Seconds until the next question to a daemon that could not answer."""
 
 _NO_PROVIDER: Final = (
-    "corosync runs without a quorum provider, and then always calls itself quorate: name one in the quorum "
-    "section of corosync.conf (provider: corosync_votequorum) and restart it"
+    "corosync runs without a quorum provider and therefore always calls itself quorate: name one in the "
+    "quorum section of corosync.conf (provider: corosync_votequorum) and restart it"
 )
 
 
 class QuorumWatcher(AsyncIterator[QuorumView]):
-    """Gives views of quorum: `async for view in watcher`, or `await watcher.current()`.
+    """Yields views of quorum: `async for view in watcher`, or `await watcher.current()`.
 
-    Made by `watch_quorum`; an async context manager. Raises `Busy` when another task is asking already, and
+    Made by `watch_quorum`; an async context manager. Raises `Busy` when another task is already asking, and
     `BadHandle` after the block. Cancelling a call loses no change.
     """
 
@@ -64,11 +64,11 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
         self._require_provider = require_provider
         self._follower: Follower | None = None
         self._ended: Follower | None = None
-        """One that has lost its daemon and is not closed yet, because that may take a moment."""
+        """A follower that has lost its daemon and is not closed yet, because that may take a moment."""
         self._connected: bool | None = None
         """None before the first answer or failure."""
         self._error: CsError | None = None
-        """Why the last question was not answered."""
+        """Why the last question got no answer."""
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._look_again_at = -math.inf
         self._changes: collections.deque[Change] = collections.deque()
@@ -87,9 +87,9 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
         return self
 
     async def __anext__(self) -> QuorumView:
-        """Wait for the next view: the first at once, then one whenever there is a change.
+        """Wait for the next view: the first at once, then one after each change.
 
-        Raises as the class says. A failure of the daemon is a view.
+        Raises what the class says. A failure of the daemon is a view, not an error.
         """
         with self._asking():
             while True:
@@ -99,12 +99,12 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
                     return self._taken(view)
 
     async def current(self) -> QuorumView:
-        """A view now. Asks the daemon, or tries once to connect, for at most `patience` seconds."""
+        """The current view. Asks the daemon, or tries once to connect, for at most `patience` seconds."""
         with self._asking():
             return self._taken(self._view(await self._status()))
 
     async def aclose(self) -> None:
-        """End the connections. A task that asks meanwhile gets `BadHandle`."""
+        """End the connections. A task that is asking gets `BadHandle`."""
         self._closed = True
         followers, self._follower, self._ended = (self._follower, self._ended), None, None
         async with contextlib.AsyncExitStack() as stack:
@@ -150,7 +150,7 @@ class QuorumWatcher(AsyncIterator[QuorumView]):
                 f"the daemon has not answered for {self._patience:g} s: is it stopped, or waiting for other "
                 "nodes or a quorum device?"
             )
-            # Answers that never agreed may be the follower's fault. A fresh one starts from the state now.
+            # Answers that never agreed may be the follower's fault. A new one starts from the current state.
             if self._follower is None or self._follower.disagreed:
                 self._lose(error)
         except CsError as failure:
@@ -225,7 +225,7 @@ def watch_quorum(
     require_provider: bool = True,
     server_uids: Collection[int] | None = None,
 ) -> QuorumWatcher:
-    """Watch quorum for as long as the block, through the daemon's restarts.
+    """Watch quorum during the block, through restarts of the daemon.
 
     ```python
     async with watch_quorum() as watcher:
@@ -234,18 +234,18 @@ def watch_quorum(
                 await stop_services()
     ```
 
-    A view's `state` is that of the moment in which the view is returned, as the daemon told it after the
-    question; `view.changes` is everything reported since the view before. Nothing runs in between, so a
-    program that holds a view for a while asks again, `await watcher.current()`, before it acts on it.
+    A view's `state` is current when the view is returned: the daemon was asked after the call. `view.changes`
+    is everything reported since the previous view. Nothing runs in between, so a program that has held a view
+    for a while asks again, with `await watcher.current()`, before it acts.
 
-    `address` is where the services are: None for corosync on this machine, or one with "{service}" in it; see
-    `votequorum_ipc.ipc.connect`, also for `server_uids`, the users whose server is believed: with another one
-    the state is UNKNOWN. `patience` is for how many seconds the daemon may leave a question
-    unanswered before the state is UNKNOWN, and after how many without an announcement `async for` asks for
-    what is not announced. Choose more than quorum.device.sync_timeout where there is a quorum device: while
-    nodes synchronise, corosync answers nothing. None waits for ever.
+    `address` is where the services are: None for corosync on this machine, or an address with "{service}" in
+    it; see `votequorum_ipc.ipc.connect`. That also describes `server_uids`, the users whose server is
+    trusted; with any other server the state is UNKNOWN. `patience`, in seconds, has two uses: if the daemon
+    takes longer to answer, the state is UNKNOWN; and after that long without an announcement, `async for`
+    asks for what corosync does not announce. With a quorum device, choose more than
+    quorum.device.sync_timeout, because corosync does not answer while nodes synchronise. None waits for ever.
 
-    Without a quorum provider a daemon calls itself quorate always: the state is UNKNOWN then, unless
+    A daemon without a quorum provider always calls itself quorate; the state is then UNKNOWN, unless
     `require_provider` is False. Raises `InvalidParam` for an invalid address or patience.
     """
     locate("votequorum", address)

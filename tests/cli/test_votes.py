@@ -64,7 +64,7 @@ def test_a_stopped_daemon_is_not_waited_for_without_an_end(
             ["setvotes", "99", "1"],
             "NAME_NOT_FOUND",
             17,
-            "no node 99 is known here: votequorum-ipc status shows",
+            "this node does not know a node 99: votequorum-ipc status lists",
         ),
         (
             ["setvotes", "nod1", "1"],
@@ -72,7 +72,7 @@ def test_a_stopped_daemon_is_not_waited_for_without_an_end(
             17,
             "no node is called 'nod1': the node list has 1 (node1)",
         ),
-        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum: have more"),
+        (["setvotes", "1", "0"], "INVALID_PARAM", 7, "0 votes for node 1 would lose quorum: bring up more"),
     ],
 )
 def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(

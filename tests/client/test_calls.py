@@ -353,7 +353,7 @@ async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length
                 assert await ours.get("test.growing") == values[times]
             assert theirs.set("test.growing", values[0]) == CS_OK
             growing = values[1:]
-            with pytest.raises(TryAgain, match=r"the value of 'test\.growing' was longer each time"):
+            with pytest.raises(TryAgain, match=r"the value of 'test\.growing' had grown each time"):
                 await ours.get("test.growing")
 
 

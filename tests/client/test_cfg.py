@@ -95,7 +95,7 @@ async def test_a_reload_takes_the_file_and_a_bad_one_is_refused(start_daemon: St
             await cfg.reload_config()
         # As corosync-cfgtool, in the same situation.
         assert node.run(["corosync-cfgtool", "-R"]).returncode != 0
-        assert "the daemon refuses corosync.conf" in str(refused.value)
+        assert "the daemon rejects corosync.conf" in str(refused.value)
         await cfg.reopen_log_files()
 
 
@@ -173,7 +173,7 @@ async def test_an_immediate_shutdown_does_not_ask(start_daemon: StartDaemon) -> 
 async def test_a_member_is_killed_and_its_log_has_the_reason(start_cluster: StartCluster) -> None:
     pair = start_cluster(Config(nodes=(Node(1), Node(2))))
     async with await connected(pair[1]) as cfg:
-        with pytest.raises(NotExist, match="node 99 is no member"):
+        with pytest.raises(NotExist, match="node 99 is not a member"):
             await cfg.kill_node(99, "nobody")
         with pytest.raises(InvalidParam, match="at most 255 bytes"):
             await cfg.kill_node(2, "x" * 256)

@@ -96,7 +96,7 @@ async def test_integers_are_adjusted_and_wrap_as_in_c(shm_daemon: Daemon) -> Non
         await cmap.delete("example.key")
         with pytest.raises(NotExist):
             await cmap.inc("example.key")
-        with pytest.raises(InvalidParam, match="is no integer"):
+        with pytest.raises(InvalidParam, match="is not an integer"):
             await cmap.inc("quorum.provider")
 
 
@@ -155,7 +155,7 @@ async def test_the_maps_are_apart_and_the_statistics_can_only_be_cleared(shm_dae
             change = await stats.next_event()
             assert change.change is TrackType.ADD
             assert change.key.startswith("stats.ipcs.service0.")
-    with pytest.raises(InvalidParam, match="'cmap' or 'stats'"):
+    with pytest.raises(InvalidParam, match="'cmap' and 'stats'"):
         await Cmap.initialize(map="other")  # type: ignore[arg-type]
 
 

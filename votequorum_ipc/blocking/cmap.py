@@ -31,7 +31,7 @@ class Cmap(Handle[KeyChange]):
         """Connect to one of the service's maps (cmap_initialize(3), cmap_initialize_map(3)).
 
         `notify` is what `dispatch` calls after `track_add`. Other arguments and errors are
-        `Votequorum.initialize`'s; `NotExist` too, where the daemon has no such map.
+        `Votequorum.initialize`'s; also `NotExist` if the daemon has no such map.
         """
         return cls(
             call(
@@ -43,7 +43,8 @@ class Cmap(Handle[KeyChange]):
     def get(self, key: str, *, timeout: float | None = None) -> Value:
         """The value of a key (cmap_get(3)).
 
-        Raises `NotExist` when there is none, `TryAgain` for one that grows faster than it can be read.
+        Raises `NotExist` when there is no such key, `TryAgain` for a value that grows faster than it can be
+        read.
         """
         return call(self._handle.get(key), timeout)
 
@@ -54,12 +55,14 @@ class Cmap(Handle[KeyChange]):
     def keys(self, prefix: str = "", *, timeout: float | None = None) -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
 
-        Raises `MessageError` for more than `KEYS_MAX`, or for a name that begins otherwise.
+        Raises `MessageError` for more than `KEYS_MAX` keys, or for a name without that prefix.
         """
         return call(self._handle.keys(prefix), timeout)
 
     def items(self, prefix: str = "", *, timeout: float | None = None) -> dict[str, Value]:
-        """All keys that begin with `prefix`, with their values. A key deleted meanwhile is left out."""
+        """All keys that begin with `prefix`, with their values. A key that is deleted meanwhile is left
+        out.
+        """
         return call(self._handle.items(prefix), timeout)
 
     def get_all(self, keys: Sequence[str], *, timeout: float | None = None) -> dict[str, Value]:
@@ -73,24 +76,26 @@ class Cmap(Handle[KeyChange]):
     def set(
         self, key: str, value: Value, kind: ValueType | None = None, *, timeout: float | None = None
     ) -> None:
-        """Give a key a value, and have it exist (cmap_set(3) and its kin).
+        """Set a key, creating it if needed (cmap_set(3) and its variants).
 
         `kind` can be left out for text (STRING) and bytes (BINARY). Raises `InvalidParam` for a number
         without a type, a value that its type cannot hold, or one of more than `VALUE_MAXLEN` bytes, `Access`
-        for a key that cannot be changed while corosync runs, `NameTooLong` for a name that no key has. The
-        statistics have nothing to set but `stats.clear.*`.
+        for a key that cannot be changed while corosync runs, `NameTooLong` for an invalid name. In the
+        statistics only `stats.clear.*` can be set.
         """
         call(self._handle.set(key, value, kind), timeout)
 
     def delete(self, key: str, *, timeout: float | None = None) -> None:
-        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is none, `Access` as `set` does."""
+        """Delete a key (cmap_delete(3)). Raises `NotExist` when there is no such key, `Access` as `set`
+        does.
+        """
         call(self._handle.delete(key), timeout)
 
     def adjust_int(self, key: str, step: int, *, timeout: float | None = None) -> None:
         """Add an int32 to an integer, which wraps around as in C (cmap_inc(3) with another step).
 
-        Raises `NotExist` when there is no such key, `InvalidParam` for one that is no integer or a step that
-        is no int32, `Access` as `set` does.
+        Raises `NotExist` when there is no such key, `InvalidParam` when its value is not an integer or the
+        step is not an int32, `Access` as `set` does.
         """
         call(self._handle.adjust_int(key, step), timeout)
 
@@ -99,16 +104,16 @@ class Cmap(Handle[KeyChange]):
         call(self._handle.inc(key), timeout)
 
     def dec(self, key: str, *, timeout: float | None = None) -> None:
-        """Take 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
+        """Subtract 1 from an integer (cmap_dec(3)). Raises as `adjust_int` does."""
         call(self._handle.dec(key), timeout)
 
     def track_add(self, key: str, changes: TrackType, *, timeout: float | None = None) -> int:
         """Have a `KeyChange` sent for each change of a key, or of all keys with a prefix (cmap_track_add(3)).
 
-        Gives the number that the events carry and `track_delete` takes. Cancelled, it leaves nothing in the
-        daemon, but an event of that number may have come before. Raises `InvalidParam` for changes that are
-        none, `NotSupported` for a prefix of the statistics unless `changes` has ADD and DELETE: of those only
-        that keys come and go is told.
+        Returns the number that the events carry and `track_delete` takes. If cancelled, it leaves nothing in
+        the daemon, but an event with that number may have come before. Raises `InvalidParam` for invalid
+        `changes`, and `NotSupported` for a prefix of the statistics unless `changes` includes ADD and
+        DELETE: for those corosync reports only that keys come and go.
         """
         return call(self._handle.track_add(key, changes), timeout)
 

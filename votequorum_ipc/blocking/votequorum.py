@@ -42,9 +42,9 @@ class Votequorum(Handle[VotequorumEvent]):
     ) -> Votequorum:
         """Connect to the service (votequorum_initialize(3)).
 
-        The callbacks, functions of one event, are what `dispatch` calls. `address` is None
-        for corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
-        users whose server is believed. Raises `Library` when it is not running, or runs without votequorum,
+        `dispatch` calls the callbacks, which are functions of one event. `address` is None for
+        corosync on this machine; see `votequorum_ipc.ipc.connect` for others, and for `server_uids`, the
+        users whose server is trusted. Raises `Library` when it is not running, or runs without votequorum,
         `Access` when this user may not use it, `Security` when another user's program answers in its place,
         `TryAgain` while it starts.
         """
@@ -63,9 +63,9 @@ class Votequorum(Handle[VotequorumEvent]):
         )
 
     def getinfo(self, nodeid: int = 0, *, timeout: float | None = None) -> NodeInfo:
-        """What is known of a node, and of the cluster as this node sees it (votequorum_getinfo(3)).
+        """What this node knows about a node and about the cluster (votequorum_getinfo(3)).
 
-        `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never had as a member.
+        `nodeid` 0 is this node. Raises `NotExist` for a node that this daemon has never seen as a member.
         """
         return call(self._handle.getinfo(nodeid), timeout)
 
@@ -75,7 +75,7 @@ class Votequorum(Handle[VotequorumEvent]):
         """`getinfo` for several nodes, sent together. An error is returned in its node's place.
 
         With a `context`, votequorum also repeats its state, as for `trackstart` with CURRENT, in two events
-        that have this context. It does so after the answer about the first node.
+        that have this context. It does so after its answer for the first node.
         """
         return call(self._handle.getinfo_all(nodeids, context=context), timeout)
 
@@ -96,69 +96,73 @@ class Votequorum(Handle[VotequorumEvent]):
     def trackstart(
         self, context: int = 0, flags: TrackFlags = TrackFlags.CHANGES, *, timeout: float | None = None
     ) -> None:
-        """Have events sent (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
+        """Ask for events (votequorum_trackstart(3)); `context`, a uint64, comes back in each of them.
 
-        With CURRENT or CHANGES the current state is sent first: a node list, then a quorum notification.
-        Raises `Exist` if this handle already tracks; the current state is sent anyway.
+        With CURRENT or CHANGES the daemon first sends the current state: a node list, then a quorum
+        notification. Raises `Exist` if this handle already tracks; the current state is sent anyway.
         """
         call(self._handle.trackstart(context, flags), timeout)
 
     def trackstop(self, *, timeout: float | None = None) -> None:
-        """Have no more events sent (votequorum_trackstop(3)). Raises `NotExist` if it does not track."""
+        """Ask for no more events (votequorum_trackstop(3)). Raises `NotExist` if this handle does not
+        track.
+        """
         call(self._handle.trackstop(), timeout)
 
     def qdevice_register(self, name: str, *, timeout: float | None = None) -> None:
         """Become this node's quorum device (votequorum_qdevice_register(3)); answered by the whole cluster.
 
-        `name` has 1 to 254 bytes in UTF-8, else `InvalidParam`. The same name again is fine. Raises
-        `Exist` when a device with another name is registered here or elsewhere in the cluster, `Access` when
-        the configuration allows none, `TryAgain` while another registration is under way.
+        `name` has 1 to 254 bytes in UTF-8, else `InvalidParam`. Registering the same name again is fine.
+        Raises `Exist` when a device with another name is registered here or elsewhere in the cluster,
+        `Access` when the configuration does not allow a device, `TryAgain` while another registration is
+        under way.
         """
         call(self._handle.qdevice_register(name), timeout)
 
     def qdevice_unregister(self, name: str, *, timeout: float | None = None) -> None:
         """Withdraw the device and its vote (votequorum_qdevice_unregister(3)).
 
-        Raises `NotExist` when none is registered, `InvalidParam` when it has another name.
+        Raises `NotExist` when no device is registered, `InvalidParam` when it has another name.
         """
         call(self._handle.qdevice_unregister(name), timeout)
 
     def qdevice_update(self, oldname: str, newname: str, *, timeout: float | None = None) -> None:
         """Rename the device (votequorum_qdevice_update(3)).
 
-        Raises `NotExist` when none is registered, `InvalidParam` when it is not called `oldname`.
+        Raises `NotExist` when no device is registered, `InvalidParam` when it is not called `oldname`.
         """
         call(self._handle.qdevice_update(oldname, newname), timeout)
 
     def qdevice_poll(
         self, name: str, cast_vote: bool | int, ring_id: RingId, *, timeout: float | None = None
     ) -> None:
-        """Show that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
+        """Report that the device is alive, and whether it votes (votequorum_qdevice_poll(3)).
 
         `cast_vote` is a uint32, as in C; the device votes unless it is 0. Other numbers raise `InvalidParam`.
-        To be repeated within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout
-        (30 s) after a membership change, else the vote is lost. `ring_id` is the one of the last
+        Repeat this within quorum.device.timeout (10 s by default), and within quorum.device.sync_timeout (30
+        s) after a membership change, or the vote is lost. `ring_id` is that of the last
         `NodelistNotification`; an older one raises `MessageError`. Raises `NotExist` when no device is
-        registered, `InvalidParam` when it has another name, `Access` when the configuration allows none.
+        registered, `InvalidParam` when it has another name, `Access` when the configuration does not allow a
+        device.
         """
         call(self._handle.qdevice_poll(name, cast_vote, ring_id), timeout)
 
     def qdevice_master_wins(self, name: str, allow: bool, *, timeout: float | None = None) -> None:
         """Let the partition with the device's vote win (votequorum_qdevice_master_wins(3)).
 
-        Raises as `qdevice_poll` does, but knows no ring id.
+        Raises what `qdevice_poll` does, except for the ring id's error.
         """
         call(self._handle.qdevice_master_wins(name, allow), timeout)
 
     def qdevice_set_extra_info(self, data: bytes, *, timeout: float | None = None) -> None:
-        """Publish up to 4096 bytes about this node's device. Newer than corosync 3.1.10.
+        """Publish up to 4096 bytes about this node's device. Needs a corosync newer than 3.1.10.
 
-        Raises `InvalidParam` for more, and on a daemon that does not know the call.
+        Raises `InvalidParam` for more bytes, and on a daemon that does not know the call.
         """
         call(self._handle.qdevice_set_extra_info(data), timeout)
 
     def qdevice_get_extra_info(self, nodeid: int, *, timeout: float | None = None) -> bytes:
-        """What a node's device published. Newer than corosync 3.1.10.
+        """What a node's device has published. Needs a corosync newer than 3.1.10.
 
         Raises `InvalidParam` on a daemon that does not know the call.
         """

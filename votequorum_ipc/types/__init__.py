@@ -1,9 +1,9 @@
 """The values that calls take and give: enumerations, flags and frozen dataclasses, with the C API's names.
 
-Import them from here. Nothing in this package knows bytes or sockets.
+Import them from here. Nothing in this package deals with bytes or sockets.
 
-Strategy: making a dataclass takes 0.4 ms, and no program needs all of them. So the values are in modules by
-what they belong to, and each module is imported when one of its names is first used.
+Strategy: defining a dataclass takes 0.4 ms, and no program needs all of them. So the values are grouped into
+modules by topic, and each module is imported when one of its names is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What cfg tells of links and nodes, and of a shutdown that is asked for."""
+"""What cfg reports about links, nodes and requested shutdowns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class ShutdownFlags(enum.IntEnum):
     """How `Cfg.try_shutdown` asks (COROSYNC_CFG_SHUTDOWN_FLAG_* in cfg.h)."""
 
     REQUEST = 0
-    """Those who track are asked; any of them can refuse."""
+    """The clients that track shutdowns are asked; any of them can refuse."""
     REGARDLESS = 1
-    """Those who track are asked, and may take their time, but cannot refuse."""
+    """The clients that track shutdowns are asked and given time to answer, but cannot refuse."""
     IMMEDIATE = 2
-    """Nobody is asked."""
+    """No client is asked."""
 
 
 class LinkStatus(NamedTuple):
@@ -24,11 +24,11 @@ class LinkStatus(NamedTuple):
     enabled: bool
     """It is configured."""
     connected: bool
-    """Data goes over it."""
+    """It carries data."""
     dynconnected: bool
-    """It was activated by the other side's dynamic address."""
+    """It was activated by the other side, whose address is dynamic."""
     mtu: int
-    """Bytes that a packet may have, as found out by knet; 0 where that is not known."""
+    """The largest packet in bytes, as knet has measured it; 0 if unknown."""
     src_ipaddr: str
     dst_ipaddr: str
 
@@ -39,18 +39,18 @@ class NodeStatus(NamedTuple):
     version: int
     nodeid: int
     reachable: bool
-    """Some link to it is connected."""
+    """At least one link to it is connected."""
     remote: bool
     external: bool
     onwire_min: int
     onwire_max: int
     onwire_ver: int
     link_status: tuple[LinkStatus, ...]
-    """Eight of them; the index is the link's number. Those that are not configured are not `enabled`."""
+    """Always eight; the index is the link's number. Links that are not configured are not `enabled`."""
 
 
 class RingStatus(NamedTuple):
-    """One of this node's links in words (`corosync_cfg_ring_status_get`)."""
+    """One of this node's links as text (`corosync_cfg_ring_status_get`)."""
 
     interface_name: str
     """Such as "LINK ID 0 udp\\n\\taddr\\t= 192.0.2.1"."""
@@ -63,7 +63,7 @@ class ShutdownNotification:
     """cfg: a client asks to shut this node down; answer with `Cfg.replyto_shutdown` (message 10)."""
 
     flags: int
-    """Which of `ShutdownFlags` was asked with."""
+    """Which of `ShutdownFlags` the request had."""
     timed_out: bool
-    """The shutdown is called off, since not everybody answered in time: there is nothing to answer. corosync
-    says so only to those who have asked for a shutdown themselves before."""
+    """The shutdown was called off because not every client answered in time; no answer is needed. corosync
+    tells this only to clients that have asked for a shutdown themselves."""

@@ -1,7 +1,7 @@
 """The enumerations and flags of calls and events, with the C API's names.
 
-An enumeration keeps a number that it has no name for, because a newer daemon may send one (and corosync 3.1.7
-does send a node state of 0 for a quorum device).
+An enumeration accepts numbers without a name, because a newer daemon may send one (and corosync 3.1.7 does
+send a node state of 0 for a quorum device).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class NodeState(enum.IntEnum):
         return member
 
     def __reduce_ex__(self, protocol: object) -> tuple[type[NodeState], tuple[int]]:
-        # By value: some releases of Python 3.11 look a member up by its name, which only known states have.
+        # By value: some releases of Python 3.11 look members up by name, and only known states have one.
         return NodeState, (int(self),)
 
 
 class OpenFlag(enum.IntFlag):
-    """Flags that keep bits without a name, and do not remember them.
+    """Flags that keep unknown bits without caching them.
 
-    `enum` keeps every combination that it has ever seen. Known bits bound their number. Unknown bits do not:
-    the other end chooses among 4 billion combinations, and each would take 400 bytes.
+    `enum` caches every combination that it has ever seen. With known bits their number is bounded. With
+    unknown bits the other end could choose among 4 billion combinations, each of which would take 400 bytes.
     """
 
     @classmethod

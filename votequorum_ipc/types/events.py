@@ -11,8 +11,8 @@ from .nodes import Node, RingId
 class QuorumNotification:
     """votequorum: the cluster gained or lost quorum, or a membership change ended (message 3).
 
-    `context` is what `trackstart` was given. `nodes` are all nodes ever seen, with their states, and the
-    quorum device of this node if one is registered.
+    `context` is the one given to `trackstart`. `nodes` has every node ever seen, with its state, and this
+    node's quorum device if one is registered.
     """
 
     context: int
@@ -22,9 +22,9 @@ class QuorumNotification:
 
 @dataclass(frozen=True, slots=True)
 class NodelistNotification:
-    """votequorum: a new membership, while the cluster still synchronises (message 5).
+    """votequorum: a new membership; the cluster is still synchronising (message 5).
 
-    `ring_id` is the one that `qdevice_poll` accepts from now on.
+    `qdevice_poll` accepts only this `ring_id` from now on.
     """
 
     context: int
@@ -69,9 +69,9 @@ class QuorumV1Notification:
 
 @dataclass(frozen=True, slots=True)
 class QuorumNodelistNotification:
-    """quorum, model 1: a new membership, and who joined and left by it (message 7).
+    """quorum, model 1: a new membership, and the nodes that joined and left (message 7).
 
-    The one that `trackstart` sends for the current state has empty `joined` and `left`.
+    In the event that `trackstart` sends for the current state, `joined` and `left` are empty.
     """
 
     ring_id: RingId

@@ -40,7 +40,7 @@ class TrackType(OpenFlag):
     MODIFY = 2
     ADD = 4
     PREFIX = 8
-    """All keys that begin with the name, not the one key."""
+    """All keys that begin with the name, instead of one key."""
 
 
 ALL_TRACK_TYPES: Final = TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | TrackType.PREFIX
@@ -49,10 +49,11 @@ ALL_TRACK_TYPES: Final = TrackType.DELETE | TrackType.MODIFY | TrackType.ADD | T
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """A key was added, modified or deleted; `old` or `new` is None where there was or is no value."""
+    """A key was added, modified or deleted; `old` is None if there was no value, `new` if there is none
+    now."""
 
     track: int
-    """The number that `track_add` gave."""
+    """The number that `track_add` returned."""
     key: str
     change: TrackType
     old: Value | None

@@ -1,4 +1,4 @@
-"""What votequorum says of a node, the identity of a membership, and the sizes that corosync limits."""
+"""votequorum's information about a node, the identity of a membership, and corosync's size limits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from .enumerations import InfoFlags, NodeState
 
 
 class RingId(NamedTuple):
-    """One membership of the cluster: the node that leads it, and a sequence that grows with each one.
+    """One membership of the cluster: the node that leads it, and a sequence number that grows with each
+    membership.
 
-    `nodeid` is a uint32, `seq` a uint64. As text it reads as corosync prints it, both in hexadecimal: "1.a4".
+    `nodeid` is a uint32, `seq` a uint64. Its text is what corosync prints, both numbers in hexadecimal:
+    "1.a4".
     """
 
     nodeid: int
@@ -28,23 +30,23 @@ class Node(NamedTuple):
 
 
 TransportName = Literal["shm", "socket"]
-"""The ways to move messages, as `system.qb_ipc_type` in corosync.conf calls them."""
+"""The transports, as `system.qb_ipc_type` in corosync.conf calls them."""
 
 PROCESSOR_COUNT_MAX = 384
-"""Nodes of a cluster at most (coroapi.h)."""
+"""The most nodes of a cluster (coroapi.h)."""
 
 QDEVICE_NODEID = 0
 """The node id under which a quorum device appears (VOTEQUORUM_QDEVICE_NODEID)."""
 
 QDEVICE_MAX_NAME_LEN = 255
-"""Bytes of a device's name with its NUL, so that a name has 1 to 254 (VOTEQUORUM_QDEVICE_MAX_NAME_LEN)."""
+"""The most bytes of a device's name with its NUL: a name has 1 to 254 (VOTEQUORUM_QDEVICE_MAX_NAME_LEN)."""
 
 QDEVICE_EXTRA_INFO_MAXSIZE = 4096
-"""Bytes of extra info at most (VOTEQUORUM_QDEVICE_EXTRA_NODEINFO_MAXSIZE, newer than corosync 3.1.10)."""
+"""The most bytes of extra info (VOTEQUORUM_QDEVICE_EXTRA_NODEINFO_MAXSIZE, newer than corosync 3.1.10)."""
 
 
 class NodeInfo(NamedTuple):
-    """What `Votequorum.getinfo` knows of a node, and of the cluster (`struct votequorum_info`)."""
+    """What `Votequorum.getinfo` reports about a node and the cluster (`struct votequorum_info`)."""
 
     node_id: int
     node_state: NodeState

@@ -1,4 +1,4 @@
-"""Links, and what corosync has counted since it started: what `Observer` reads."""
+"""Links, and corosync's statistics since its start: what `Observer` reads."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .cfg import LinkStatus
 
 
 class LinkStatistics(NamedTuple):
-    """What corosync has counted on one link; the names are those of the keys stats.knet.nodeN.linkN.*.
+    """corosync's statistics of one link; the names are those of the keys stats.knet.nodeN.linkN.*.
 
     Times are in microseconds. Everything but `connected` and `mtu` counts from the daemon's start.
     """
 
     latency_ave: int
-    """Round trip of knet's heartbeat, averaged; 0 before the first one."""
+    """Average round-trip time of knet's heartbeat; 0 before the first one."""
     latency_max: int
     down_count: int
-    """How often it was down. A remote link begins down, so this is 1 for one that never failed."""
+    """How often it has been down. A link to another node begins down, so this is 1 if it has never failed."""
     up_count: int
     tx_ping_packets: int
     """Heartbeats sent."""
     rx_pong_packets: int
-    """Heartbeats answered. Those sent and not answered are lost, or still under way."""
+    """Heartbeats answered. Those sent and not answered are lost or still on their way."""
     tx_total_errors: int
 
     @property
     def lost_pings(self) -> int:
-        """Heartbeats without an answer; the last one may still be under way."""
+        """Heartbeats without an answer; the last one may still be on its way."""
         return max(self.tx_ping_packets - self.rx_pong_packets, 0)
 
 
@@ -41,7 +41,7 @@ class Link:
     number: int
     status: LinkStatus
     statistics: LinkStatistics | None
-    """None where corosync's statistics cannot be read."""
+    """None if corosync's statistics cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class LinkChanged:
     connected: bool
     """Whether it is connected now."""
     times_down: int
-    """How often it went down since the last look; 0 where it was down at the first one, or came up."""
+    """How often it went down since the last look; 0 if it was down at the first look, or came up."""
 
 
 class TotemStatistics(NamedTuple):
-    """What totem has counted since the daemon's start; the names are those of the keys stats.srp.*."""
+    """totem's statistics since the daemon's start; the names are those of the keys stats.srp.*."""
 
     operational_token_lost: int
     gather_token_lost: int
@@ -66,14 +66,14 @@ class TotemStatistics(NamedTuple):
     recovery_token_lost: int
     consensus_timeouts: int
     mcast_retx: int
-    """Messages sent again."""
+    """Messages that were retransmitted."""
     rx_msg_dropped: int
     mtt_rx_token: int
     """Mean time between two tokens, in milliseconds."""
     continuous_gather: int
     """Attempts to form a membership since the last success."""
     firewall_enabled_or_nic_failure: int
-    """1 when enough failed that corosync suspects the network."""
+    """1 when so many have failed that corosync suspects the network."""
 
     @property
     def token_losses(self) -> int:
@@ -87,9 +87,9 @@ class TotemStatistics(NamedTuple):
 
 
 class SchedulingMiss(NamedTuple):
-    """corosync was not scheduled in time (stats.schedmiss.N.*, of which corosync keeps the last ten)."""
+    """corosync was not scheduled in time (stats.schedmiss.N.*; corosync keeps the last ten)."""
 
     timestamp: int
     """Milliseconds since the Epoch."""
     delay: float
-    """For how many milliseconds it did not run."""
+    """How many milliseconds it did not run."""

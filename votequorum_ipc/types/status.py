@@ -26,8 +26,8 @@ _LEADING_NUMBERS: Final = re.compile(r"\s*(?:[0-9]+\s+)*(?:[0-9]+)?")
 def parse_tie_breaker(enabled: bool, node: str | None) -> TieBreaker | tuple[int, ...]:
     """What `auto_tie_breaker` and `auto_tie_breaker_node` of corosync.conf mean together.
 
-    A list ends at the first word that is not a positive number. A text without any turns the tie breaker off,
-    as in votequorum.
+    A list ends at the first word that is not a positive number. A text without any such number turns the tie
+    breaker off, as in votequorum.
     """
     if not enabled:
         return TieBreaker.NONE
@@ -49,13 +49,13 @@ class Member:
 
     node_id: int
     name: str
-    """From the node list in cmap; empty where that has none."""
+    """From the node list in cmap; empty if that has none."""
     local: bool
     """Whether this is the node that was asked."""
     info: NodeInfo | None
-    """What votequorum knows of it; None without votequorum, or where it knows nothing of the node."""
+    """What votequorum knows about it; None without votequorum, or if votequorum does not know the node."""
     address: str = ""
-    """The first address in the node list, as the configuration has it; empty where that has none."""
+    """The first address in the node list, as configured; empty if that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +64,39 @@ class Device:
 
     name: str
     votes: int
-    """What it may contribute."""
+    """The votes that it can cast."""
     casts_vote: bool
     """Whether its votes count on this node now."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredNode:
-    """A node of the node list in cmap, whether it is a member or not."""
+    """A node of the node list in cmap, whether or not it is a member."""
 
     node_id: int
     name: str
-    """Empty where the node list has none."""
+    """Empty if the node list has none."""
     address: str
-    """The first address; empty where the node list has none."""
+    """The first address; empty if the node list has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Margin:
     """Which further failures a partition survives, if they happen at the same moment.
 
-    As text it reads "survives the loss of any one node; not of 1 and 2 together". A partition without quorum
-    has nothing to lose: `quorate` is False and the other fields have their defaults.
+    Its text is, for example, "survives the loss of any one node; not of 1 and 2 together". For a partition
+    without quorum, `quorate` is False and the other fields have their defaults.
     """
 
     quorate: bool
     nodes: int = 0
-    """The partition stays quorate when this many nodes fail, whichever nodes they are."""
+    """The partition stays quorate when any set of this many nodes fails."""
     fatal: tuple[int, ...] = ()
-    """A smallest set of nodes whose failure ends quorum."""
+    """One of the smallest sets of nodes whose failure ends quorum."""
     alone: tuple[int, ...] = ()
-    """Each of these nodes ends quorum if it fails, even if nothing else does."""
+    """The failure of any one of these nodes ends quorum."""
     device: bool | None = None
-    """Whether quorum survives the loss of the quorum device; None where no device votes here."""
+    """Whether quorum survives the loss of the quorum device; None if no device votes here."""
 
     def __str__(self) -> str:
         if not self.quorate:
@@ -121,25 +121,25 @@ def _listed(nodeids: tuple[int, ...], word: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """What one node knows of its partition of the cluster, all of it at one moment."""
+    """What one node knows about its partition of the cluster, all at one moment."""
 
     quorum_type: QuorumType
-    """FREE on a daemon without a quorum provider, which always calls itself quorate."""
+    """FREE for a daemon without a quorum provider, which always calls itself quorate."""
     provider: str | None
-    """Its name, such as "corosync_votequorum"; None without a provider, or where cmap cannot be reached."""
+    """Its name, such as "corosync_votequorum"; None without a provider, or if cmap cannot be reached."""
     node_id: int
-    """The node that was asked; 0 where neither votequorum nor cmap could tell."""
+    """The node that was asked; 0 if neither votequorum nor cmap could say."""
     ring_id: RingId
     quorate: bool
-    """What the daemon says. Every source agrees: the quorum service, votequorum and its QUORATE flag."""
+    """The daemon's answer. All sources agree: the quorum service, votequorum and its QUORATE flag."""
     members: tuple[Member, ...]
     """In corosync's order."""
     info: NodeInfo | None
     """votequorum's figures as this node has them; None without votequorum."""
     configured: tuple[ConfiguredNode, ...] = ()
-    """The node list of this node's configuration, by node id; empty where cmap cannot be reached."""
+    """The node list of this node's configuration, by node id; empty if cmap cannot be reached."""
     margin: Margin | None = None
-    """Which further failures this partition survives; None where that is not known."""
+    """Which further failures this partition survives; None if unknown."""
 
     @property
     def missing(self) -> tuple[ConfiguredNode, ...]:

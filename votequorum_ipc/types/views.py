@@ -1,4 +1,4 @@
-"""Quorum as it is followed: the kinds of change, and the views that `watch_quorum` gives."""
+"""The kinds of change, and the views that `watch_quorum` yields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .status import ClusterStatus, Margin, Member
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The daemon was found and has told its state. What happened before is not known."""
+    """The daemon was found and has reported its state. What happened before is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Lost:
     """The connection to the daemon ended, or there was no daemon to connect to."""
 
     error: CsError
-    """`Library` where it stopped, died or is not running, `Access` where this user may not ask, and so on."""
+    """`Library` if it stopped, died or is not running, `Access` if this user may not connect, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ExpectedVotesChanged:
 
 @dataclass(frozen=True, slots=True)
 class VotesChanged:
-    """The votes present changed, or the number that quorum takes, or the cluster's flags."""
+    """The votes present, the votes needed for quorum, or the cluster's flags changed."""
 
     info: NodeInfo
     """All figures after the change, as this node has them."""
@@ -76,7 +76,7 @@ class DeviceChanged:
 
 @dataclass(frozen=True, slots=True)
 class NameChanged:
-    """The node list in cmap gives a node another name, as after a reload of corosync.conf."""
+    """A node has another name in cmap's node list, as after a reload of corosync.conf."""
 
     node_id: int
     name: str
@@ -93,16 +93,16 @@ Change = (
     | DeviceChanged
     | NameChanged
 )
-"""What `QuorumView.changes` has."""
+"""An item of `QuorumView.changes`."""
 
 
 class QuorumState(enum.Enum):
     """Whether this node's partition has quorum. Only `QUORATE` is true.
 
-    Fence other nodes, take over what they ran, and write to shared storage while `QUORATE`, and only then.
-    Stop what needs quorum on `NOT_QUORATE`: the others may have quorum. On `UNKNOWN` fence no node, and do
-    not go on for long: the other nodes miss this one as soon as its corosync is gone, and may be about to
-    fence it. Wait for the daemon's restart no longer than they would need for that.
+    Fence other nodes, take over what they ran, and write to shared storage while `QUORATE`, and only then. On
+    `NOT_QUORATE`, stop whatever needs quorum: the other nodes may have quorum. On `UNKNOWN`, fence no node,
+    and do not go on for long: the other nodes notice as soon as this node's corosync is gone, and may be
+    about to fence this node. Do not wait longer for the daemon's restart than they need for that.
     """
 
     QUORATE = "quorate"
@@ -115,21 +115,21 @@ class QuorumState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class QuorumView:
-    """Quorum as one node knew it at the moment when the view was returned, and what led there.
+    """Quorum as one node knew it when the view was returned, and the changes that led there.
 
-    A view does not change afterwards. To know the state later, ask for another view.
+    A view never changes. To know the state later, ask for another view.
     """
 
     state: QuorumState
     since: float
-    """When that state was first noticed, in seconds on the clock of the event loop (trio's, asyncio's, or
+    """When this state was first noticed, in seconds on the event loop's clock (trio's, asyncio's, or
     `time.monotonic`)."""
     status: ClusterStatus | None
     """Everything known at that moment; None while the state is UNKNOWN."""
     changes: tuple[Change, ...]
-    """Everything reported since the view before this one, in order."""
+    """Everything reported since the previous view, in order."""
     dropped: int
-    """How many changes came before those in `changes` and were dropped because too many had gathered."""
+    """How many changes before those in `changes` were dropped because too many had gathered."""
     error: CsError | None
     """Why the state is UNKNOWN; else None."""
 

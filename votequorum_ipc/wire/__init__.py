@@ -1,4 +1,4 @@
-"""Every message that is spoken, declared once in construct; bytes to values and back, and no I/O.
+"""Every message, declared once in construct: bytes to values and back, without I/O.
 
 `fields` has the field types, `derive` compiles declarations, `layout` is what a message is, and each service
 has a module: `setup` (libqb's own), `votequorum`, `quorum`, `cmap` and `cfg`. `SERVICES` names them all.
@@ -12,7 +12,7 @@ from .layout import Kind, Layout, message_id, reply_error
 
 if TYPE_CHECKING:
     SERVICES: dict[str, tuple[Layout, ...]]
-    """Each service's messages; "setup" is what every connection begins with."""
+    """Each service's messages; "setup" has those with which every connection begins."""
 
 __all__ = ["SERVICES", "Kind", "Layout", "message_id", "reply_error"]
 

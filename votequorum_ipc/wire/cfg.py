@@ -20,7 +20,7 @@ MAX_HOST_LEN = 256
 """CFG_MAX_HOST_LEN."""
 
 NODE_STATUS_V1 = 1
-"""CFG_NODE_STATUS_V1, the one version there is."""
+"""CFG_NODE_STATUS_V1, the only version."""
 
 MAX_INTERFACES = 16
 """CFG_MAX_INTERFACES."""
@@ -102,7 +102,7 @@ RINGSTATUSGET_RESPONSE = response(
     c.Padding(4),
     "interfaces" / RestOfMessage(most=INTERFACES.sizeof()),
 )
-"""`interfaces` is `INTERFACES`, of which the first `interface_count` count."""
+"""`interfaces` is `INTERFACES`; only the first `interface_count` are valid."""
 
 RINGREENABLE_RESPONSE = response("ringreenable", 1, "res_lib_cfg_ringreenable")
 
@@ -115,7 +115,7 @@ KILLNODE_RESPONSE = response("killnode", 8, "res_lib_cfg_killnode")
 TRYSHUTDOWN_RESPONSE = response("tryshutdown", 9, "res_lib_cfg_tryshutdown")
 
 TESTSHUTDOWN = event("testshutdown", 10, "res_lib_cfg_testshutdown", "flags" / c.Int32un, c.Padding(4))
-"""The header's `error` is CS_ERR_TIMEOUT when the shutdown was called off for want of answers."""
+"""The header's `error` is CS_ERR_TIMEOUT when the shutdown was called off because answers were missing."""
 
 GET_NODE_ADDRS_RESPONSE = response(
     "get_node_addrs",
@@ -176,10 +176,10 @@ NODESTATUSGET_ERROR = response(
     "version" / c.Int32un,
     c.Padding(4),
 )
-"""What a nodestatusget that failed is answered with; same id, shorter.
+"""The answer to a nodestatusget that failed: the same id, but shorter.
 
-Not among `MESSAGES`, which are what a conversation can be decoded to: it comes with an error only, and then
-corosync leaves everything behind the header as it was on its stack. So it says what to send, and no more.
+It is not among `MESSAGES`, the messages that are decoded: it comes only with an error, and then everything
+after the header is whatever was on corosync's stack. So this declaration serves only for sending.
 """
 
 MESSAGES = (

@@ -18,7 +18,7 @@ from .layout import event, request, response
 _KEY = MarName()
 
 MAX_VALUE_LEN = 16 * 1024
-"""ICMAP_MAX_VALUE_LEN of icmap.c: bytes of a value at most."""
+"""ICMAP_MAX_VALUE_LEN of icmap.c: the most bytes of a value."""
 
 SET = request(
     "set",
@@ -34,7 +34,7 @@ SET = request(
 DELETE = request("delete", 1, "req_lib_cmap_delete", "key_name" / _KEY)
 
 GET = request("get", 2, "req_lib_cmap_get", "key_name" / _KEY, "value_len" / c.Int64un)
-"""`value_len` is the room the caller has; 0 asks for type and length alone."""
+"""`value_len` is the caller's room for the value; 0 asks only for type and length."""
 
 ADJUST_INT = request(
     "adjust_int",
@@ -197,7 +197,7 @@ def decode_value(type_: int, raw: bytes) -> Value:
 
 
 def encode_value(kind: ValueType, value: Value) -> bytes:
-    """The bytes of a cmap value, as `decode_value` reads them; a string has its NUL.
+    """The bytes of a cmap value, as `decode_value` reads them; a string includes its NUL.
 
     Raises `InvalidParam` for a value that the type cannot hold.
     """
@@ -208,4 +208,4 @@ def encode_value(kind: ValueType, value: Value) -> bytes:
             return encode_text(value, "cmap value") + b"\0"
         return NUMBERS[kind].pack(value)
     except (KeyError, struct.error) as error:
-        raise InvalidParam(f"{value!r} is no cmap value of type {kind.name}") from error
+        raise InvalidParam(f"{value!r} is not a cmap value of type {kind.name}") from error

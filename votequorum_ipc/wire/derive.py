@@ -1,8 +1,8 @@
 """Compiles a message's declaration into its `decode` and `encode`.
 
-Strategy: a declaration is cut in two: the fields of fixed size, which become one `struct.Struct`, and behind
-them the counted ones, with at most some padding at the end. From both, a few lines of Python are written and
-compiled, with every name and number taken from the declaration. For the quorum event of votequorum:
+Strategy: a declaration is cut in two: the fields of fixed size, which become one `struct.Struct`, and after
+them the counted ones, with at most some padding at the end. From both, a few lines of Python are generated
+and compiled, with every name and number taken from the declaration. For the quorum event of votequorum:
 
     def decode(data):
         if len(data) < 48: raise short(data)
@@ -13,8 +13,8 @@ compiled, with every name and number taken from the declaration. For the quorum 
         if node_list_entries > 386: raise too_many_node_list(node_list_entries)
         return new(record, (error, quorate, context, read_node_list(data, 48, node_list_entries)))
 
-What a value looks like is not decided here: `read_...` and `write_...` are those of the field types. They are
-compiled because construct's interpreter takes some twenty times longer. A property test holds the two equal.
+The field types decide what a value looks like: `read_...` and `write_...` are theirs. Declarations are
+compiled because construct's interpreter takes about twenty times longer. A property test holds the two equal.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from .fields import CountedField, CountOf, FixedField, bare, part_names, struct_
 
 
 class _Shape:
-    """A declaration, cut into what has a fixed size and what is counted."""
+    """A declaration, cut into its fields of fixed size and its counted fields."""
 
     def __init__(self, title: str, declaration: c.Struct) -> None:
         self.title = title
         self.fixed: list[tuple[str | None, c.Construct]] = []
         self.counted: dict[str, CountedField] = {}
         self.trailing = 0
-        """Bytes of padding behind the last counted field."""
+        """Bytes of padding after the last counted field."""
         for field in declaration.subcons:
             if isinstance(bare(field), CountedField):
                 self.counted[field.name] = bare(field)
@@ -64,7 +64,7 @@ class _Shape:
 
 
 def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> Callable[[bytes], Any]:
-    """A function from bytes to a `record`. It raises `MessageError` for what is not this message."""
+    """A function from bytes to a `record`. It raises `MessageError` for anything but this message."""
     shape = _Shape(title, declaration)
     scope: dict[str, Any] = {
         "record": record,
@@ -143,7 +143,7 @@ def _compile(lines: list[str], title: str, scope: dict[str, Any]) -> Callable[..
     return function
 
 
-# --- Errors: what is wrong is worked out only once something is ------------------------------------------
+# --- Errors: details are worked out only after something has gone wrong ---------------------------------
 
 
 def _errors(shape: _Shape, id_: int) -> dict[str, Callable[..., MessageError]]:
@@ -151,10 +151,10 @@ def _errors(shape: _Shape, id_: int) -> dict[str, Callable[..., MessageError]]:
     counts = [field.count_field for field in shape.counted.values() if field.count_field]
 
     def short(data: bytes) -> MessageError:
-        return MessageError(f"{len(data)} bytes, but it takes {shape.least_size}", field=size_field)
+        return MessageError(f"{len(data)} bytes, but it needs {shape.least_size}", field=size_field)
 
     def wrong_size(data: bytes, size: int) -> MessageError:
-        return MessageError(f"says {size}, but {len(data)} bytes are there", field=size_field)
+        return MessageError(f"says {size}, but the message has {len(data)} bytes", field=size_field)
 
     def wrong_id(id_there: int) -> MessageError:
         return MessageError(f"{id_there} instead of {id_}", field=shape.where("id"))
@@ -163,7 +163,7 @@ def _errors(shape: _Shape, id_: int) -> dict[str, Callable[..., MessageError]]:
         if not counts:
             return MessageError(f"{size} instead of {shape.least_size}", field=size_field)
         said = ", ".join(f"{count} {values[count]}" for count in counts)
-        return MessageError(f"{said} do not make up a size of {size}", field=shape.where("/".join(counts)))
+        return MessageError(f"{said} do not match a size of {size}", field=shape.where("/".join(counts)))
 
     return {"short": short, "wrong_size": wrong_size, "wrong_id": wrong_id, "wrong_count": wrong_count}
 

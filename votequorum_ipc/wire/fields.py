@@ -1,13 +1,13 @@
 """The field types of messages. Each says once how it is declared, read, written and described.
 
-Strategy: a field type is a construct class. Its `subcon` declares the bytes. `reader` gives the function that
-turns what the struct module unpacked from those bytes into a value, `writer` the function that does the
-opposite, and `description` is the type as the specification prints it. construct calls the same two functions
-when it interprets a declaration as `derive` does when it compiles one, so a field type is implemented once
-for both.
+Strategy: a field type is a construct class. Its `subcon` declares the bytes. `reader` returns the function
+that makes a value of what the struct module unpacked from those bytes, `writer` returns the function that
+does the opposite, and `description` is the type as the specification prints it. construct calls these two
+functions when it interprets a declaration, and `derive` when it compiles one, so a field type is implemented
+once for both.
 
 There are two kinds. A `FixedField` always has the same size. A `CountedField` holds as many items as another
-field says, and never more than the declaration allows: a count costs memory only once it is known to be
+field says, and never more than the declaration allows: no memory is spent on a count before it is known to be
 possible. Integers and padding are construct's own.
 """
 
@@ -28,7 +28,7 @@ _INTEGERS = {
 }  # fmt: skip
 
 
-# --- What every declaration tells -----------------------------------------------------------------------
+# --- Properties of declarations -------------------------------------------------------------------------
 
 
 def bare(subcon: c.Construct) -> c.Construct:
@@ -42,7 +42,7 @@ def names(declaration: c.Struct) -> list[str]:
 
 
 def fixed_size(subcon: c.Construct) -> int | None:
-    """How many bytes a declaration takes; None where that depends on a count."""
+    """How many bytes a declaration takes; None if that depends on a count."""
     try:
         return int(subcon.sizeof())
     except c.SizeofError:
@@ -64,7 +64,7 @@ def struct_format(subcon: c.Construct) -> str:
 
 
 def part_names(subcon: c.Construct) -> list[str]:
-    """What the struct module unpacks a declaration to: its named fields, or [""] where it is a single
+    """The parts that the struct module unpacks a declaration to: its named fields, or [""] for a single
     value."""
     inner = subcon.subcon if isinstance(subcon, FixedField) else subcon
     return names(inner) if isinstance(inner, c.Struct) else [""]
@@ -88,7 +88,7 @@ def description(subcon: c.Construct) -> str:
 
 
 class FixedField(c.Adapter):  # type: ignore[misc]
-    """A field whose value is made of what the struct module unpacks from `subcon`."""
+    """A field whose value is made from the parts that the struct module unpacks from `subcon`."""
 
     description: str
 
@@ -119,7 +119,7 @@ class FixedField(c.Adapter):  # type: ignore[misc]
 
 
 class CharArray(FixedField):
-    """`char name[length]`: text that a NUL ends within the array. Bytes behind the NUL are ignored."""
+    """`char name[length]`: text that a NUL ends within the array. Bytes after the NUL are ignored."""
 
     def __init__(self, length: int) -> None:
         super().__init__(c.Bytes(length))
@@ -145,9 +145,9 @@ class CharArray(FixedField):
 class MarName(FixedField):
     """`mar_name_t` (corosync/mar_gen.h): uint16 length @0, 256 bytes @8; 264 bytes.
 
-    For C on both sides a NUL ends the text, also where the length counts further. The daemon only checks that
-    the length is not 0. The C library's cmap_iter_next uses it, so a text that a length cuts short is short
-    here too.
+    In the C code of both sides a NUL ends the text, even if the length says more. The daemon checks only that
+    the length is not 0. The C library's cmap_iter_next uses the length, so a text that the length cuts short
+    is cut short here too.
     """
 
     LENGTH = 256
@@ -188,12 +188,12 @@ class Tupled(FixedField):
         return record
 
     def writer(self, where: str) -> Callable[[Any], tuple[Any, ...]]:
-        # Whole, so that one item too many is an error, as one too few is.
+        # The whole item, so that one value too many is an error, just as one too few.
         return tuple
 
 
 class CountOf(c.Rebuild):  # type: ignore[misc]
-    """An integer that counts the items, or the bytes, of the later field `of`. It is never a value by
+    """An integer that counts the items or bytes of the later field `of`. It does not appear as a value
     itself."""
 
     def __init__(self, integer: c.FormatField, of: str) -> None:
@@ -209,10 +209,10 @@ RING_ID = Tupled(RingId, c.Struct("nodeid" / c.Int32un, c.Padding(4), "seq" / c.
 
 
 class CountedField(c.Construct):  # type: ignore[misc]
-    """A field of a varying number of items of `width` bytes, at most `most` of them."""
+    """A field with a varying number of items of `width` bytes, at most `most` of them."""
 
     count_field: str | None = None
-    """The field that counts the items; None where they reach to the message's end."""
+    """The field that counts the items; None if they reach to the end of the message."""
     most: int
     width: int = 1
     description: str
@@ -226,11 +226,11 @@ class CountedField(c.Construct):  # type: ignore[misc]
         raise NotImplementedError
 
     def too_many(self, count: int, where: str) -> MessageError:
-        """The error for a count that no corosync sends."""
+        """The error for a count that corosync never sends."""
         return MessageError(f"{count}, where corosync has at most {self.most}", field=where)
 
     def check(self, items: Any, where: str) -> None:
-        """Raise `InvalidParam` for a value that no corosync takes."""
+        """Raise `InvalidParam` for a value that corosync never accepts."""
         if len(items) > self.most:
             raise InvalidParam(f"{where}: at most {self.most}, but this has {len(items)}")
 
@@ -262,7 +262,8 @@ class ListOf(CountedField, c.Array):  # type: ignore[misc]
         if not isinstance(self.subcon, Tupled):
             return lambda data, start, count: struct.unpack_from(f"={count}{letters}", data, start)
         items = struct.Struct("=" + letters)
-        # Plain tuples, which equal the declared named ones. Naming hundreds takes longer than all the rest.
+        # Plain tuples, which equal the named tuples. Making hundreds of named ones takes longer than all the
+        # rest.
         return lambda data, start, count: tuple(items.iter_unpack(data[start : start + count * width]))
 
     def writer(self, where: str) -> Callable[[Any], bytes]:
@@ -328,8 +329,7 @@ def _bytes_writer(field: CountedField, where: str) -> Callable[[Any], bytes]:
 
 
 def encode_text(text: str, where: str) -> bytes:
-    """The bytes of a text. Raises `InvalidParam` for what UTF-8 cannot write, such as half a surrogate
-    pair."""
+    """The bytes of a text. Raises `InvalidParam` if UTF-8 cannot encode it, such as half a surrogate pair."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

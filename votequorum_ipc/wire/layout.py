@@ -1,12 +1,12 @@
-"""A message is declared once, in construct; everything else about it is derived from that declaration.
+"""Each message is declared once, in construct; everything else about it is derived from that declaration.
 
 Strategy: `Layout` holds a construct `Struct` that reads like the C header it mirrors, paddings included.
-`fields` has the field types. `decode` and `encode` are compiled from the declaration by `derive` when a
-message is first used, so an import does not pay for messages that a program never sees. Nobody writes an
-offset down: the specification's tables are printed from the same declaration.
+`fields` has the field types. `derive` compiles `decode` and `encode` from the declaration when a message is
+first used, so an import does not pay for messages that a program never sees. No offset is written by hand:
+the specification's tables are printed from the same declaration.
 
-Trust: `size` is compared with the bytes that are there before anything else, and each count with `size` and
-with its limit before it is believed. Whatever is wrong is a `MessageError` that names the field.
+Trust: before anything else, `size` is compared with the number of bytes received. Each count is compared with
+`size` and with its limit before it is used. Anything wrong raises a `MessageError` that names the field.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .fields import CountOf, bare, fixed_size, names, struct_format
 
 
 class Kind(enum.Enum):
-    """Which way a message goes, and so which header it has."""
+    """Which way a message goes, which decides its header."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -45,14 +45,14 @@ CS_OK = 1
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """One message: what the specification says of it, and how its bytes are read and written.
+    """One message: what the specification says about it, and how its bytes are read and written.
 
-    `decode(data)` gives a named tuple of the fields, without `id`, `size` and the counts. `encode(**fields)`
-    gives bytes with zero padding. A response's `error` is CS_OK by default.
+    `decode(data)` returns a named tuple of the fields, without `id`, `size` and the counts.
+    `encode(**fields)` returns bytes with zero padding. A response's `error` is CS_OK by default.
     """
 
     name: str
-    """As the C API calls it, such as "getinfo"."""
+    """The C API's name, such as "getinfo"."""
     kind: Kind
     id: int
     c_name: str
@@ -60,14 +60,14 @@ class Layout:
     construct: c.Struct
     """The one authority for this message's layout, header included."""
     since: str = ""
-    """The corosync release that brought it, where it was not always there."""
+    """The corosync release that introduced it, unless it has always been there."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.kind.value}"
 
     @functools.cached_property
     def record(self) -> Any:
-        """The named tuple that `decode` gives."""
+        """The named tuple that `decode` returns."""
         counts = {field.name for field in self.construct.subcons if isinstance(bare(field), CountOf)}
         kept = [name for name in names(self.construct) if name not in {"id", "size"} | counts]
         return namedtuple("_".join((self.name, self.kind.value)).replace(" ", "_"), kept)
@@ -86,8 +86,8 @@ class Layout:
     def decode(self) -> Callable[[bytes], Any]:
         """Bytes to a named tuple.
 
-        Raises `MessageError` for anything that is not this message to the last byte. A response with an
-        error has noise behind its header: look at `reply_error` first.
+        Raises `MessageError` for anything that is not exactly this message, to the last byte. A response with
+        an error has noise after its header: look at `reply_error` first.
         """
         return derive_decode(str(self), self.construct, self.id, self.record)
 
@@ -103,9 +103,9 @@ _unpack_response_header = _RESPONSE_HEADER_STRUCT.unpack_from
 
 
 def reply_error(data: bytes) -> int:
-    """The `cs_error_t` of a response or event of any kind; `MessageError` when it is no response at all.
+    """The `cs_error_t` of any response or event. Raises `MessageError` if the bytes cannot be one.
 
-    It counts before the id: what the daemon did not accept is answered with a bare header of id 0.
+    Look at it before the id: the daemon answers a request that it rejects with a bare header of id 0.
     """
     try:
         _, size, error = _unpack_response_header(data)
@@ -115,7 +115,7 @@ def reply_error(data: bytes) -> int:
             f"{len(data)} bytes cannot hold a header of {needed}", field="response.size"
         ) from None
     if size != len(data):
-        raise MessageError(f"says {size}, but {len(data)} bytes are there", field="response.size")
+        raise MessageError(f"says {size}, but the message has {len(data)} bytes", field="response.size")
     code: int = error
     return code
 
@@ -124,7 +124,7 @@ _MESSAGE_ID_STRUCT = struct.Struct("=" + struct_format(REQUEST_HEADER[0]))
 
 
 def message_id(data: bytes) -> int:
-    """The id of a message of any kind; `MessageError` when there is not even an id."""
+    """The id of any message. Raises `MessageError` if it is too short to have one."""
     if len(data) < _MESSAGE_ID_STRUCT.size:
         raise MessageError(f"{len(data)} bytes cannot hold an id", field="message.id")
     return int(_MESSAGE_ID_STRUCT.unpack_from(data)[0])

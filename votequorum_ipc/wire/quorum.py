@@ -1,7 +1,7 @@
 """Every message of the `quorum` service. Source: corosync's include/corosync/ipc_quorum.h.
 
-The lists of its events begin before the C struct's padded end, and `size` counts that padding as well: it
-stands behind the last list.
+The lists of its events begin before the C struct's padded end. `size` counts that padding too; it comes after
+the last list.
 """
 
 from __future__ import annotations

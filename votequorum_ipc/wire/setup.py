@@ -1,4 +1,4 @@
-"""How a connection is set up, and what its shared memory looks like: libqb's own layouts.
+"""libqb's own layouts: the messages that set a connection up, and its shared memory.
 
 Sources: libqb's lib/ipc_int.h (connection request and response), lib/ringbuffer_int.h (the header of a ring),
 lib/ringbuffer.c (chunks), lib/ipc_socket.c (the control block). Sizes are those of 64-bit Linux.
@@ -46,7 +46,8 @@ CONNECTION_RESPONSE = response(
     "response" / CharArray(PATH_MAX),
     "event" / CharArray(PATH_MAX),
 )
-"""The answer. `error` is 0 or a negative errno here, not a `cs_error_t`; `connection` means nothing to us."""
+"""The answer. Here `error` is 0 or a negative errno, not a `cs_error_t`; `connection` means nothing to a
+client."""
 
 UCRED = c.Struct("pid" / c.Int32sn, "uid" / c.Int32un, "gid" / c.Int32un)
 """`struct ucred` of unix(7), which the kernel attaches to both setup messages."""
@@ -54,10 +55,10 @@ UCRED = c.Struct("pid" / c.Int32sn, "uid" / c.Int32un, "gid" / c.Int32un)
 UCRED_SIZE = int(UCRED.sizeof())
 
 DISCONNECT = -3
-"""QB_IPC_MSG_DISCONNECT: a request of this id ends the connection."""
+"""QB_IPC_MSG_DISCONNECT: a request with this id ends the connection."""
 
 REFUSAL = response("refusal", 0, "qb_ipc_response_header")
-"""The answer of every service to a request that it does not understand."""
+"""Every service's answer to a request that it does not understand."""
 
 RING_HEADER = c.Struct(
     "write_pt" / c.Int32un,
@@ -70,13 +71,13 @@ RING_HEADER = c.Struct(
     "flow_control" / c.Int32sn,
     c.Padding(8),
 )
-"""`struct qb_ringbuffer_shared_s` and its user data, the file behind `<stem>-header`.
+"""`struct qb_ringbuffer_shared_s` and its user data: the content of the file `<stem>-header`.
 
-The pointers count 4-byte words. `flow_control` is the user data, which matters in the request ring only.
+The pointers count 4-byte words. `flow_control` is the user data; it matters only in the request ring.
 """
 
 CHUNK_HEADER = c.Struct("size" / c.Int32un, "magic" / c.Int32un)
-"""Two words before a chunk's data: its length in bytes, and which state it is in."""
+"""Two words before a chunk's data: its length in bytes, and its state."""
 
 CHUNK_ALLOCATED = 0xA110CED0
 CHUNK_COMMITTED = 0xA1A1A1A1
@@ -85,7 +86,7 @@ CHUNK_RECLAIMED = 0xD0D0D0D0
 _CONTROL = c.Struct("sent" / c.Int32sn, "flow_control" / c.Int32sn)
 
 CONTROL_BLOCK = c.Struct("request" / _CONTROL, "response" / _CONTROL, "event" / _CONTROL)
-"""The control file of the socket transport: three times `struct ipc_us_control`, 24 bytes."""
+"""The control file of the socket transport: three `struct ipc_us_control`, 24 bytes in all."""
 
 CONTROL_BLOCK_SIZE = int(CONTROL_BLOCK.sizeof())
 

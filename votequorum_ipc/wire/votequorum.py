@@ -17,7 +17,7 @@ from .layout import event, request, response
 _NAME = CharArray(QDEVICE_MAX_NAME_LEN)
 _NEWER = "after 3.1.10"
 _MOST_NODES = PROCESSOR_COUNT_MAX + 2
-"""What votequorum.c keeps room for: all nodes ever seen, the quorum device among them."""
+"""votequorum.c's room for nodes: all nodes ever seen, including the quorum device."""
 
 
 class NodeEntry(NamedTuple):
