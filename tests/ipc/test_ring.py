@@ -148,7 +148,7 @@ def test_a_semaphore_raised_without_a_chunk_ends_in_an_error_and_not_in_an_old_m
     assert writer.write(b"message")
     assert reader.read() == b"message"
     writer._semaphore.post()
-    with pytest.raises(MessageError, match="it announces a chunk, and the ring is empty"):
+    with pytest.raises(MessageError, match="it announces a chunk, but the ring is empty"):
         reader.read()
 
 

@@ -1,7 +1,7 @@
 """libqb's ring buffer in shared memory, the semaphore that counts its chunks, and the files behind both.
 
 No sockets, no waiting. From the top down: `buffer` has the ring's rules, `semaphore` its counts, `memory` the
-two ways to access a shared file, `files` how such a file is opened, made and removed, and `platform` where
+two ways to access a shared file; `files` opens, creates and removes such files, and `platform` knows where
 these layouts are valid.
 """
 

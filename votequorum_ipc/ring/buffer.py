@@ -1,21 +1,21 @@
 """libqb's ring buffer.
 
-Strategy: a ring is two files, `<stem>-header` and `<stem>-data`. One process writes chunks, one reads them;
-the writer owns `write_pt`, the reader `read_pt`, both counted in 4-byte words. The semaphore publishes a
-chunk and counts those that wait; the other end takes that count for its queue's length.
+Strategy: a ring is two files, `<stem>-header` and `<stem>-data`. One process writes chunks, another reads
+them; the writer owns `write_pt`, the reader owns `read_pt`, and both count 4-byte words. The semaphore
+publishes a chunk and counts the chunks that wait; the other end uses that count as its queue's length.
 
-Trust: the other end can write anything into the ring at any time, and cut its files. Sizes are taken from
-the files once and kept in our own memory; every pointer, length and magic is checked each time it is read.
-How the files are touched depends on who is at the other end; see `memory` and `semaphore`. A ring that is
-opened as `trusted` is mapped, and asks for its files' lengths only when told (`check_length`); what is cut
-between that and a touch is fatal. A ring that is not trusted survives everything.
+Trust: the other end can write anything into the ring at any time, and can truncate its files. Sizes are read
+from the files once and kept in our own memory; every pointer, length and magic is checked each time it is
+read. How the files are touched depends on who is at the other end; see `memory` and `semaphore`. A ring that
+is opened as `trusted` is mapped, and checks its files' lengths only in `check_length`; truncating a file
+between that check and an access is fatal. A ring that is not trusted survives everything.
 
 Order: raising and lowering the semaphore are the barriers between the two ends. But the reader's last step,
-the store of `read_pt`, comes after both. It gives the chunk's place to the writer, so the copy must be
-complete. A processor such as aarch64 may make that store visible before the loads of the copy; see
-`_finish_loads`. libqb's reader also clears the chunk's size and marks it reclaimed. Nothing ever looks at
-that: a writer decides by the pointers alone, and a reader here by the pointers too, before it looks at the
-magic. So these two stores, which would need the same order, are left out.
+the store of `read_pt`, comes after both. It gives the chunk's space back to the writer, so the copy must be
+complete by then. A processor such as aarch64 may make that store visible before the loads of the copy; see
+`_finish_loads`. libqb's reader also clears the chunk's size and marks it reclaimed. Nothing ever reads these:
+a writer decides by the pointers alone, and a reader here checks the pointers before it looks at the magic. So
+these two stores, which would need the same order, are left out.
 
 Sources: libqb's lib/ringbuffer.c and lib/ringbuffer_int.h; `protocol_specs/libqb-ipc.md`.
 """
@@ -40,7 +40,8 @@ _HEADER_SIZE: Final = int(CHUNK_HEADER.sizeof())
 _HEADER_WORDS: Final = _HEADER_SIZE // WORD
 _CHUNK: Final = struct.Struct("=II")
 _MARGIN: Final = (_HEADER_WORDS + 1) * WORD
-"""Bytes that must be free beyond a chunk's data: its header, and a word for data of odd size."""
+"""Bytes that must be free beyond a chunk's data: its header, and a word to round the data up to whole
+words."""
 
 _HEADER_FILE_SIZE: Final = int(RING_HEADER.sizeof())
 _POINTERS: Final = offset_of(RING_HEADER, "write_pt")
@@ -61,14 +62,14 @@ def ring_words(max_msg_size: int) -> int:
 
 
 def chunk_words(size: int) -> int:
-    """Words that a chunk of `size` bytes takes in a ring, its header included."""
+    """Words that a chunk of `size` bytes takes in a ring, including its header."""
     return _HEADER_WORDS + -(-size // WORD)
 
 
 class Ring:
     """One ring, opened or created. Either write to it or read from it, never both.
 
-    `write` and `read` do not wait: they say that there is no room, or nothing to read. Each method raises
+    `write` and `read` do not wait: they report that there is no room or nothing to read. Each method raises
     `MessageError` for a broken ring.
     """
 
@@ -97,10 +98,10 @@ class Ring:
 
     @classmethod
     def open(cls, stem: str, max_msg_size: int, *, trusted: bool = False) -> Ring:
-        """Open the ring that the other end made, and count ourselves in.
+        """Open a ring that the other end has created, and add this process to its reference count.
 
-        `stem` is a path such as "/dev/shm/qb-1-2-3-abcdef/qb-request-votequorum". `trusted` says that the
-        other end is root's. Raises `Library` when a file is missing, `Access` when it may not be opened,
+        `stem` is a path such as "/dev/shm/qb-1-2-3-abcdef/qb-request-votequorum". `trusted` says that root
+        runs the other end. Raises `Library` when a file is missing, `Access` when it may not be opened,
         `MessageError` if this is not a ring of that size.
         """
         check_platform()
@@ -126,9 +127,9 @@ class Ring:
 
     @classmethod
     def create(cls, stem: str, max_msg_size: int) -> Ring:
-        """Make both files, mode 0600, as a server does, for a client that is not trusted.
+        """Create both files, mode 0600, as a server does for a client that is not trusted.
 
-        Raises `CsError` for what the system refuses.
+        Raises `CsError` if the system refuses.
         """
         check_platform()
         paths = (stem + "-header", stem + "-data")
@@ -165,7 +166,7 @@ class Ring:
         free = count - used - 1 if used else count
         if free * WORD < size + _MARGIN:
             return False
-        # The semaphore publishes all of this at once, so the order of these stores does not matter, and
+        # The semaphore publishes all of this at once. So the order of these stores does not matter, and
         # libqb's "allocated" mark, which no reader can see, is left out.
         chunk = _CHUNK.pack(size, CHUNK_COMMITTED) + message
         start = write_pt * WORD
@@ -179,7 +180,7 @@ class Ring:
         return True
 
     def publish(self, count: int) -> None:
-        """Let the reader see that many more chunks."""
+        """Let the reader see `count` more chunks."""
         for _ in range(count):
             self._semaphore.post()
 
@@ -194,7 +195,7 @@ class Ring:
         # Never 0: a writer keeps two words between the pointers of a full ring free.
         used = (write_pt - read_pt) % count
         if not used:
-            raise MessageError("it announces a chunk, and the ring is empty", field="ring header.posted_sem")
+            raise MessageError("it announces a chunk, but the ring is empty", field="ring header.posted_sem")
         start = read_pt * WORD
         if read_pt + 1 < count:
             size, magic = self._data.load_two(start)
@@ -204,26 +205,26 @@ class Ring:
             raise MessageError(f"{magic:#x} instead of {CHUNK_COMMITTED:#x}", field="chunk.magic")
         taken = chunk_words(size)
         if size > self.max_msg_size or taken > used:
-            raise MessageError(f"{size} bytes, where {used} words are in use", field="chunk.size")
+            raise MessageError(f"{size} bytes, but only {used} words are in use", field="chunk.size")
         message = self._circular((read_pt + _HEADER_WORDS) % count * WORD, size)
         self._finish_loads()
         self._header.store(_READ_PT, (read_pt + taken) % count)
         return message
 
     def _circular(self, start: int, size: int) -> bytes:
-        """A copy of bytes of the ring, which may go on at its beginning."""
+        """A copy of bytes of the ring, which may wrap around to its beginning."""
         room = self._size - start
         if size <= room:
             return self._data.read(start, size)
         return self._data.read(start, room) + self._data.read(0, size - room)
 
     def _finish_loads(self) -> None:
-        """Have all loads so far done before any store that follows.
+        """Complete all earlier loads before any later store.
 
-        Releasing a lock stores with release, which waits for the loads before it. Taking it loads with
-        acquire, which later stores wait for. And aarch64 keeps an acquire behind an earlier release.
-        Python's locks are the C library's semaphores, or (3.13) its own atomics. This takes 0.1 us; x86
-        would not need it.
+        Releasing a lock is a store-release, which waits for the loads before it. Taking a lock is a
+        load-acquire, which later stores wait for. And aarch64 keeps a load-acquire after an earlier
+        store-release. Python's locks are the C library's semaphores, or (3.13) its own atomics. This takes
+        0.1 us; x86 does not need it.
         """
         self._loads.release()
         self._loads.acquire()
@@ -233,15 +234,16 @@ class Ring:
         return MessageError(f"beyond the ring's {self.words} words", field=f"ring header.{field}")
 
     def check_length(self) -> None:
-        """Raises `MessageError` when a file behind a trusted ring was cut, so that a touch could be fatal."""
+        """Raises `MessageError` if a file of a trusted ring was truncated, so that an access could be
+        fatal."""
         self._header.check_length()
         self._data.check_length()
 
     def queued(self) -> int:
-        """How many chunks wait to be read, as the semaphore says."""
+        """How many chunks wait to be read, according to the semaphore."""
         return self._semaphore.value()
 
-    # --- what both ends tell each other besides chunks ---
+    # --- what both ends share besides chunks ---
 
     @property
     def ref_count(self) -> int:
@@ -250,13 +252,13 @@ class Ring:
 
     @ref_count.setter
     def ref_count(self, value: int) -> None:
-        # Not atomic. Both ends change it only as they come and go, and an update that is lost between them
-        # costs nothing: it is compared with 2, and both are leaving.
+        # Not atomic. Each end changes it only when it opens or closes the ring, and a lost update does no
+        # harm: the count is compared only with 2, and both ends are leaving.
         self._header.store(_REF_COUNT, value & 0xFFFFFFFF)
 
     @property
     def flow_control(self) -> int:
-        """Of the request ring: 0 send, 1 try again later, 2 sent requests wait (qb/qbipcs.h)."""
+        """For the request ring: 0 send, 1 try again later, 2 requests are accepted but wait (qb/qbipcs.h)."""
         return self._header.load(_FLOW_CONTROL)
 
     @flow_control.setter
@@ -264,10 +266,11 @@ class Ring:
         self._header.store(_FLOW_CONTROL, value & 0xFFFFFFFF)
 
     def close(self, *, count_out: bool = True) -> None:
-        """Count ourselves out and unmap the ring. The server that made the files removes them; see `unlink`.
+        """Leave the reference count and unmap the ring. The server, which created the files, removes them;
+        see `unlink`.
 
-        `count_out` False leaves the shared memory untouched. So does a file that was cut,
-        or whose length the kernel does not tell.
+        With `count_out` False the shared memory is left untouched, and also if a file was truncated or the
+        kernel does not tell its length.
         """
         if self.closed:
             return

@@ -1,8 +1,9 @@
-"""Files of shared memory: made by a server, opened by a client on the server's word, removed by either.
+"""Shared-memory files: created by a server, opened by a client where the server says, removed by either.
 
-Strategy: a path that the other end names is used only if it lies below /dev/shm and no directory on the way
-is a link. Each directory is opened in its parent without following links. So nothing elsewhere is ever opened
-or removed, and the way cannot change in between. /dev/shm itself may be a link, since it is the system's.
+Strategy: a path from the other end is used only if it lies below /dev/shm and none of its directories is a
+link. Each directory is opened relative to its parent without following links. So nothing elsewhere is ever
+opened or removed, and the path cannot change in between. /dev/shm itself may be a link, since it belongs to
+the system.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ SHM_DIRECTORY: Final = "/dev/shm/"
 
 _STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ELSEWHERE: Final = {errno.ELOOP, errno.ENOTDIR}
-"""What opening a link fails with when it is not to be followed."""
+"""The errors of opening a link that must not be followed."""
 
 
 def checked_path(path: str, field: str) -> str:
-    """The path, if it is a plain one below /dev/shm. Raises `MessageError`, naming the field, otherwise."""
+    """Returns the path if it is a plain path below /dev/shm. Otherwise raises `MessageError`, naming the
+    field."""
     if not path.startswith(SHM_DIRECTORY) or os.path.normpath(path) != path:
         raise MessageError(f"{path!r} is not below {SHM_DIRECTORY}", field=field)
     return path
 
 
 class SharedFileMissing(Library):
-    """There is no such file in this process's /dev/shm."""
+    """This process's /dev/shm does not have the file."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"the daemon's shared memory is gone: {path}")
@@ -44,8 +46,8 @@ def open_shared_file(path: str, size: int) -> Iterator[int]:
     """A descriptor, for the block, on a shared file of exactly `size` bytes that the other end named.
 
     Raises `SharedFileMissing`, a `Library`, when it is missing, `Access` when it may not be opened,
-    `TryAgain` when a process holds a lease on it, `MessageError` when it is elsewhere or not a plain file of
-    that size.
+    `TryAgain` when a process holds a lease on it, `MessageError` when it is not below /dev/shm or not a
+    regular file of that size.
     """
     descriptor = _opened(path)
     try:
@@ -66,15 +68,15 @@ def _opened(path: str) -> int:
     except FileNotFoundError:
         raise SharedFileMissing(path) from None
     except OSError as error:
-        advice = ". Mount /dev/shm so that it can be written to" if error.errno == errno.EROFS else ""
+        advice = ". Mount /dev/shm writable" if error.errno == errno.EROFS else ""
         raise error_from_errno(error.errno or 0, f"cannot open {path}: {error.strerror}{advice}") from error
 
 
 @contextlib.contextmanager
 def _directory_of(path: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of the directory that a path below /dev/shm ends in, and the name there.
+    """A descriptor of the directory of a path below /dev/shm, and the name in that directory.
 
-    Raises `MessageError` for a path that leads elsewhere, OSError as open(2) does.
+    Raises `MessageError` for a path that leads elsewhere, and OSError as open(2) does.
     """
     *steps, name = checked_path(path, "shared file")[len(SHM_DIRECTORY) :].split("/")
     descriptor = os.open(SHM_DIRECTORY, _STEP)
@@ -87,7 +89,7 @@ def _directory_of(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _descend(directory: int, step: str, path: str) -> int:
-    """Open a directory in a directory, and close the latter."""
+    """Open a directory in its parent, and close the parent."""
     try:
         descriptor = os.open(step, _STEP | os.O_NOFOLLOW, dir_fd=directory)
     except OSError as error:
@@ -101,9 +103,10 @@ def _descend(directory: int, step: str, path: str) -> int:
 
 
 def remove_shared(*paths: str) -> None:
-    """Remove files and the directory that they are in, unless they lead elsewhere or the system refuses.
+    """Remove files and their directory, unless they lead elsewhere or the system refuses.
 
-    One that cannot be removed does not keep the others. A directory in which anything is left stays.
+    A file that cannot be removed does not stop the removal of the others. A directory that is not empty
+    stays.
     """
     for path in paths:
         remove_shared_file(path)
@@ -119,10 +122,10 @@ def remove_shared_file(path: str) -> None:
 
 
 def create_shared_file(path: str, size: int) -> int:
-    """A descriptor on a new file of shared memory, zeroed, mode 0600, with its pages reserved."""
+    """A descriptor of a new shared-memory file: zeroed, mode 0600, its pages reserved."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        # Without this a full /dev/shm would show as a SIGBUS at the first store.
+        # Without this, a full /dev/shm would cause a SIGBUS at the first store.
         os.posix_fallocate(descriptor, 0, size)
     except BaseException:
         os.close(descriptor)

@@ -1,12 +1,12 @@
 """The two ways to access a shared file: through a mapping, or through system calls.
 
-Strategy: a mapping is fast, but a file that is cut under it turns a touch into a SIGBUS, which Python cannot
-catch. `MappedMemory` is therefore for files whose other end is root's: root can end this process anyway.
-`GuardedMemory` is for all others. It reads and writes with pread and pwrite, where a cut file gives short
-answers, and maps the file only to have an address for the kernel's futex calls, which report EFAULT. No
-instruction of ours touches a mapping there, so nothing that the other end does to a file can kill us.
+Strategy: a mapping is fast, but when its file is truncated, an access raises SIGBUS, which Python cannot
+catch. `MappedMemory` is therefore only for files of a server that root runs: root can kill this process
+anyway. `GuardedMemory` is for all others. It uses pread and pwrite, which merely return less when a file was
+truncated, and maps the file only to have an address for the kernel's futex calls, which report EFAULT. No
+instruction of ours accesses that mapping, so nothing that the other end does to a file can kill this process.
 
-A pread or pwrite costs 0.6 to 0.8 us, a touch 0.04 us.
+A pread or pwrite takes 0.6 to 0.8 us, an access to a mapping 0.04 us.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _TWO: Final = struct.Struct("=II")
 
 
 class Memory(Protocol):
-    """One shared file. Numbers are unsigned words, places and sizes are in bytes.
+    """One shared file. Numbers are unsigned words; places (offsets) and sizes are in bytes.
 
-    Each method raises `MessageError` where it finds the file cut.
+    Each method raises `MessageError` if it finds the file truncated.
     """
 
     def load(self, place: int) -> int:
         """The word at this place."""
 
     def load_two(self, place: int) -> tuple[int, int]:
-        """The two words from this place on."""
+        """The two words that begin at this place."""
 
     def store(self, place: int, value: int) -> None:
         """Set a word."""
 
     def read(self, place: int, size: int) -> bytes:
-        """A copy of that many bytes."""
+        """A copy of `size` bytes."""
 
     def write(self, place: int, data: bytes) -> None:
         """Overwrite the bytes from this place on."""
 
     def check_length(self) -> None:
-        """Raises `MessageError` when the file was cut."""
+        """Raises `MessageError` if the file was truncated."""
 
     def address(self, place: int) -> int:
         """The address of this place for system calls, valid until `close`."""
@@ -59,7 +59,7 @@ class MappedMemory:
     """See `Memory`."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        """Map the file. The descriptor stays the caller's."""
+        """Map the file. The descriptor remains the caller's."""
         self._mapping = map_shared(descriptor, size)
         self._pin = _Pin(self._mapping)
         self._view = memoryview(self._mapping)
@@ -105,7 +105,7 @@ class GuardedMemory:
     """See `Memory`."""
 
     def __init__(self, descriptor: int, size: int, *, has_counts: bool) -> None:
-        """Takes a copy of the descriptor. `has_counts` says that `address` will be asked for."""
+        """Duplicates the descriptor. `has_counts` says that `address` will be needed."""
         self._least = _least_length(size)
         self._descriptor = os.dup(descriptor)
         self._mapping: mmap.mmap | None = None
@@ -135,7 +135,7 @@ class GuardedMemory:
         return data
 
     def write(self, place: int, data: bytes) -> None:
-        # Writing would make a cut file longer again, and the other end would get a message of zeros.
+        # Writing would make a truncated file longer again, and the other end would get a message of zeros.
         self.check_length()
         self._pwrite(place, data)
 
@@ -143,9 +143,9 @@ class GuardedMemory:
         try:
             os.pwrite(self._descriptor, data, place)
         except OSError as error:
-            # With a whole file that cannot happen, as its pages are there.
+            # This cannot happen with a complete file, because its pages are reserved.
             raise MessageError(
-                f"it cannot be written any more: {error.strerror}", field="shared file"
+                f"it can no longer be written: {error.strerror}", field="shared file"
             ) from error
 
     def check_length(self) -> None:
@@ -165,13 +165,13 @@ class GuardedMemory:
 
 
 def _least_length(size: int) -> int:
-    """How long a file must be for all of its pages to be there. libqb's client cuts the header of a ring that
-    has no user data to 8248 bytes."""
+    """How long a file must be for all of its pages to exist. libqb's client truncates the header of a ring
+    that has no user data to 8248 bytes."""
     return (size - 1) // mmap.PAGESIZE * mmap.PAGESIZE + 1
 
 
 class _Pin:
-    """The address of a mapping; the mapping cannot go before `release`."""
+    """The address of a mapping; the mapping stays until `release`."""
 
     def __init__(self, mapping: mmap.mmap) -> None:
         self._export: ctypes.Array[ctypes.c_char] | None = (ctypes.c_char * 1).from_buffer(mapping)
@@ -182,13 +182,13 @@ class _Pin:
 
 
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
-    """Map a shared file, readable and writable. Raises `CsError` for what the system refuses."""
+    """Map a shared file, readable and writable. Raises `CsError` if the system refuses."""
     try:
         return mmap.mmap(descriptor, size)
     except OSError as error:
         raise error_from_errno(error.errno or 0, f"cannot map shared memory: {error.strerror}") from error
     except ValueError as error:
-        raise MessageError(f"cut to less than {size} bytes meanwhile", field="shared file") from error
+        raise MessageError(f"truncated to less than {size} bytes meanwhile", field="shared file") from error
 
 
 def _cut(length: int) -> MessageError:

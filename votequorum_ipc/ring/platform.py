@@ -1,4 +1,4 @@
-"""Where this package's layouts of shared memory are valid."""
+"""The platforms on which this package's layouts of shared memory are valid."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FUTEX_NUMBERS: Final = {
 def check_platform() -> None:
     """Raises `NotSupported` where libqb's setup messages and shared memory have another layout."""
     if sys.platform != "linux":
-        raise NotSupported(f"corosync's IPC is known for Linux only, and this is {sys.platform}")
+        raise NotSupported(f"corosync's IPC is known only on Linux, and this is {sys.platform}")
     machine = os.uname().machine
     bits = struct.calcsize("P") * 8
     if bits != 64:
         raise NotSupported(
-            f"corosync's IPC is known for 64-bit processes only, and this Python has {bits} bits (on "
+            f"corosync's IPC is known only for 64-bit processes, and this Python has {bits} bits (on "
             f"{machine}). qb_ipc_type does not change that: run a 64-bit Python and a 64-bit corosync"
         )
     if machine not in _FUTEX_NUMBERS:
@@ -37,5 +37,5 @@ def check_platform() -> None:
 
 
 def futex_number() -> int:
-    """The number of the system call futex on this machine. `check_platform` comes first."""
+    """The number of the system call futex on this machine. Call `check_platform` first."""
     return _FUTEX_NUMBERS[os.uname().machine]

@@ -1,15 +1,14 @@
-"""Counts in shared memory that both ends change: a ring's semaphore, the socket transport's counters.
+"""Counts in shared memory that both ends change: a ring's semaphore, and the socket transport's counters.
 
-Strategy: a count must be raised and lowered atomically. Where the other end is trusted, the C library's
-`sem_post` and `sem_trywait` do it in 0.14 us each. Where it is not, they cannot be used: glibc aborts the
-process, or waits for ever, if it finds noise in the words after the value, and touching a cut file is a
-SIGBUS. There the kernel does it: `futex(FUTEX_WAKE_OP)` adds to the value and wakes a waiter in one call,
-looks at no other word, and answers EFAULT on a cut file, for 1.0 us. Lowering adds -1 after a look at the
-value, and needs no compare-and-swap: only the reader lowers, and each count has one reader.
+Strategy: a count must be raised and lowered atomically. With a trusted other end, the C library's `sem_post`
+and `sem_trywait` do it in 0.14 us each. With any other they cannot be used: glibc aborts the process, or
+waits for ever, if it finds noise in the words after the value, and accessing a truncated file raises SIGBUS.
+There the kernel does it: `futex(FUTEX_WAKE_OP)` adds to the value and wakes a waiter in one call, looks at no
+other word, and reports EFAULT for a truncated file, in 1.0 us. Lowering checks the value and then adds -1. It
+needs no compare-and-swap, because only the reader lowers, and each count has one reader.
 
-The kernel's way also works on counts that are not a `sem_t` (`lower`). And it wakes a waiter that uses
-another C library than ours: musl's `sem_post` raises the count of a glibc semaphore, but does not wake the
-waiter.
+The kernel's way also works on counts that are not a `sem_t` (`lower`). And it also wakes a waiter with a
+different C library: musl's `sem_post` raises the count of a glibc semaphore, but does not wake its waiter.
 
 A futex operation is a full memory barrier, in the kernel's code of every architecture.
 
@@ -31,10 +30,10 @@ from .platform import futex_number
 
 _FUTEX_WAKE_OP: Final = 5
 _FUTEX_OP_ADD: Final = 1 << 28
-"""linux/futex.h. Beside the operation there are 12 bits for what to add, a comparison, and what to compare
-with; if the latter two are 0, they ask whether the old value was 0."""
+"""From linux/futex.h. Besides the operation there are 12 bits for the number to add, a comparison, and the
+number to compare with; if the last two are 0, the kernel compares the old value with 0."""
 
-# PyDLL keeps the interpreter lock: the calls take less time than giving it up and taking it back.
+# PyDLL keeps the interpreter lock: the calls take less time than releasing it and taking it again.
 _libc = ctypes.PyDLL(None)
 _libc.sem_init.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint]
 _libc.sem_getvalue.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)]
@@ -46,10 +45,11 @@ _VALUE_PATTERN: Final = 0x01020304
 
 
 def _place_of_value() -> int:
-    """Where in a `sem_t` the value is: in the first word, or with glibc on a big endian in the second."""
+    """The offset of the value in a `sem_t`: the first word, or with glibc on a big-endian machine the
+    second."""
     semaphore = ctypes.create_string_buffer(SEM_T_SIZE)
     _libc.sem_init(semaphore, 1, _VALUE_PATTERN)
-    # 32-bit C libraries shift the value; there `check_platform` refuses everything.
+    # 32-bit C libraries shift the value, but `check_platform` refuses those.
     return max(semaphore.raw.find(struct.pack("=I", _VALUE_PATTERN)), 0)
 
 
@@ -60,18 +60,18 @@ class Semaphore(Protocol):
     """A process-shared `sem_t`."""
 
     def post(self) -> None:
-        """Raise it by one and wake a waiter. Raises `MessageError` when that cannot be done."""
+        """Raise the count by one and wake a waiter. Raises `MessageError` if that is impossible."""
 
     def try_wait(self) -> bool:
-        """Lower it by one if it is above 0. False when it is 0."""
+        """Lower the count by one if it is above 0. Returns False if it is 0."""
 
     def value(self) -> int:
-        """What it stands at."""
+        """The current count."""
 
 
 class TrustedSemaphore:
-    """See `Semaphore`. The C library's operations, on a mapping that the other end neither cuts nor
-    spoils."""
+    """See `Semaphore`. The C library's operations, on a mapping that the other end neither truncates nor
+    corrupts."""
 
     def __init__(self, memory: Memory, place: int) -> None:
         self._address = memory.address(place)
@@ -114,31 +114,31 @@ class GuardedSemaphore:
 
 
 def create_semaphore(memory: Memory, place: int) -> None:
-    """Set up a semaphore at 0, shared between processes, as this process's C library has it."""
+    """Initialise a semaphore at 0, shared between processes, as this process's C library does."""
     semaphore = ctypes.create_string_buffer(SEM_T_SIZE)
     _libc.sem_init(semaphore, 1, 0)
     memory.write(place, semaphore.raw)
 
 
 def lower(memory: Memory, place: int) -> Callable[[], None]:
-    """A function that takes one off the int32 at this place, which the other end raises.
+    """A function that subtracts one from the int32 at this place, which the other end raises.
 
-    It may fall below 0 for a moment, when we have received what the other end has not counted yet. It raises
-    `MessageError` where the file was cut.
+    The int32 may fall below 0 for a moment, when we have received a message that the other end has not
+    counted yet. The function raises `MessageError` if the file was truncated.
     """
     return _adding(memory, place, -1)
 
 
 def _adding(memory: Memory, place: int, amount: int) -> Callable[[], None]:
     address = memory.address(place)
-    # Made once: turning Python's numbers into C's takes as long as the call. A waiter that is woken though
-    # there is nothing for it waits again.
+    # Converted once: turning Python's numbers into C's takes as long as the call. A waiter that is woken for
+    # nothing waits again.
     arguments = (
         futex_number(),
         address,
         _FUTEX_WAKE_OP,
         1,  # wake one waiter
-        0,  # and one more if the value was 0, as the operation's comparison says: there is no other
+        0,  # one more if the value was 0, as the operation's comparison says: there is no other
         address,
         _FUTEX_OP_ADD | (amount & 0xFFF) << 12,
     )
