@@ -65,6 +65,7 @@ def _start_another(nodes: Cluster) -> None:
 def _restart(nodes: Cluster) -> None:
     nodes[ATTACKED].discard()
     nodes[ATTACKED].start()
+    limit_memory(nodes[ATTACKED].pid)
 
 
 HAPPENINGS: Final[dict[str, Callable[[Cluster], None]]] = {
@@ -98,6 +99,7 @@ class TwoClients:
             self._probe()
         except CorosyncFailed:
             self._nodes.restart()
+            limit_memory(self._nodes[ATTACKED].pid)
             raise
 
     def _attack(self, steps: Sequence[Step]) -> None:
