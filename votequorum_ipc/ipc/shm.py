@@ -26,6 +26,10 @@ from .transport import EDGES, ENDED, hang_up
 
 _RING_MAPPED_BY_BOTH: Final = 2
 
+_BEING_FREED: Final = 1
+"""What TIOCOUTQ counts for a byte that was read, until the kernel has freed it: `sock_wfree` keeps one unit
+while it wakes the sender. Of a byte that is unread it counts the whole buffer, some hundred."""
+
 _MAX_UNANSWERED: Final = 128
 """Far below the 277 one-byte messages that Linux's default socket buffer takes: the server waits for the byte
 of each request that it finds in the ring, so a byte must never be held back."""
@@ -125,11 +129,12 @@ class ShmTransport:
 
     def answered_later(self) -> bool:
         try:
-            unread = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+            (unread,) = struct.unpack("=i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
         except OSError:
             # Where the kernel does not say, a response is looked for now and then.
             return True
-        return bool(struct.unpack("=i", unread)[0] == 0)
+        # The edge of a byte that is being freed has come already: to wait for it would be to wait for ever.
+        return bool(unread <= _BEING_FREED)
 
     def hang_up(self) -> None:
         hang_up(self._socket)
