@@ -71,7 +71,7 @@ async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daem
         mortal.kill()
         events = [type(await handle.next_event()) for _ in range(2)]
         assert events == [NodelistNotification, QuorumNotification]
-        with pytest.raises(Library, match="corosync was stopped, or died"):
+        with pytest.raises(Library, match="corosync was stopped or died"):
             await handle.next_event()
 
 

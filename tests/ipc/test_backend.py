@@ -321,7 +321,7 @@ def test_the_blocking_runner_refuses_what_only_a_loop_can_bring() -> None:
     async def wrong() -> None:
         await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="only an event loop can bring"):
+    with pytest.raises(RuntimeError, match="only an event loop can provide"):
         blocking_backend.run_blocking(wrong())
 
 

@@ -487,7 +487,7 @@ def test_an_exception_out_of_a_signal_handler_ends_the_connection_and_goes_on() 
     it.wire.failure = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         it.receive()
-    assert "KeyboardInterrupt was raised while a message was on its way" in str(call.error)
+    assert "KeyboardInterrupt was raised while a message was being sent or received" in str(call.error)
     assert (it.wire.failures, it.wire.hung_up) == (1, 1)
 
 

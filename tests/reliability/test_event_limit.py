@@ -70,7 +70,7 @@ async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_w
                 ExpectedVotesNotification(7, votes) for votes in range(MANY_VOTES + 2, MANY_VOTES + 53)
             ]
             for call in (handle.next_event, handle.getinfo):
-                with pytest.raises(QueueFull, match="track anew"):
+                with pytest.raises(QueueFull, match="track again"):
                     await call()
             assert (await busy.getinfo()).node_id == 1
 

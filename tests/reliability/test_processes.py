@@ -123,7 +123,7 @@ async def test_a_child_forked_in_mid_call_disturbs_neither_the_call_nor_who_wait
             for _ in range(50):
                 nursery.start_soon(note, handle.getinfo)
             await trio.testing.wait_all_tasks_blocked()
-            in_child(lambda: in_thread(lambda: refused(handle, "of which this is a fork")))
+            in_child(lambda: in_thread(lambda: refused(handle, "not to this fork")))
         await eventually_async(lambda: len(answers) == 50)
         await handle.trackstart()
     assert answers == ["NodeInfo"] * 50 + ["NodelistNotification"]

@@ -8,8 +8,8 @@ with Votequorum.initialize() as vq:
 ```
 
 Strategy: the classes here hold those of `votequorum_ipc` and run their coroutines to the end in the calling
-thread (`ipc.blocking_backend`). Neither trio nor asyncio is imported. The modules `votequorum`, `quorum`,
-`cmap` and `cfg` are written by `tools/blocking_source.py`, and each is imported when it is first used.
+thread (`ipc.blocking_backend`). Neither trio nor asyncio is imported. `tools/blocking_source.py` generates
+the modules `votequorum`, `quorum`, `cmap` and `cfg`; each is imported when it is first used.
 
 Values and errors are those of `votequorum_ipc`.
 """

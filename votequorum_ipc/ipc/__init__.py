@@ -1,8 +1,8 @@
 """libqb's client half by itself: `await connect(service)`, then `request` and `next_event`.
 
-Any libqb service will do; messages are bytes here, headers included. `handshake` sets a connection up, `shm`
-and `datagram` are the two transports behind the one interface in `transport`, `connection` shares one among
-tasks, and `backend` is what all of them need of trio, asyncio, or a program without an event loop.
+It works with any libqb service; messages are bytes, headers included. `handshake` sets up a connection, `shm`
+and `datagram` are the two transports behind the interface in `transport`, `connection` shares a connection
+among tasks, and `backend` has what all of them need from trio, asyncio, or a program without an event loop.
 """
 
 from __future__ import annotations

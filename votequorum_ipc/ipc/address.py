@@ -1,4 +1,4 @@
-"""The addresses that callers write, and how one service's address leads to the others of the same daemon.
+"""Addresses as callers write them, and how one service's address leads to the same daemon's other services.
 
 Strategy: an address is text with at most one placeholder. `sockets.locate` turns it into a socket address.
 """
@@ -14,20 +14,20 @@ from ..sockets import KNOWN_SERVICES, abstract, locate
 __all__ = ["KNOWN_SERVICES", "Address", "abstract", "locate", "sibling"]
 
 Address = str | os.PathLike[str] | socket.socket | None
-"""`None`: where corosync is. "@name": that abstract socket. A path: that socket in the file system. A
+"""`None`: corosync's own sockets. "@name": that abstract socket. A path: that socket in the file system. A
 connected stream socket: itself. In a text, "{service}" stands for the name of the service."""
 
 
 def sibling(address: Address, service: str) -> Address:
     """The address of another service of the same daemon.
 
-    An address with "{service}" in it serves for all of them. One that ends with the name of a service, such
-    as "@sim-votequorum", leads to its siblings by that name. Raises `InvalidParam` for any other.
+    An address with "{service}" in it works for all of them. In one that ends with the name of a service, such
+    as "@sim-votequorum", that name is replaced. Raises `InvalidParam` for any other.
     """
     if address is None:
         return None
     if isinstance(address, socket.socket):
-        raise InvalidParam("a connected socket leads to one service only")
+        raise InvalidParam("a connected socket leads to only one service")
     text = os.fspath(address)
     if "{service}" in text:
         return text

@@ -1,11 +1,11 @@
-"""Waiting under asyncio, and under loops that keep its rules, such as uvloop.
+"""Waiting under asyncio, and under compatible loops such as uvloop.
 
 Strategy: a parked task waits for a future. The task that drives a connection waits for the connection's epoll
 descriptor, which stays registered with the loop from one wait to the next. An edge while no task waits
-removes the registration. asyncio cancels by throwing CancelledError once, and does so even to a task that was
-woken and has not run yet. So nothing here assumes that a wait that was satisfied also returns.
+removes the registration. asyncio cancels by throwing CancelledError once, even into a task that was woken and
+has not run yet. So nothing here assumes that a satisfied wait also returns.
 
-In a shielded scope, a cancelled wait is repeated, and CancelledError is raised at the end of the scope.
+In a shielded scope, a cancelled wait is repeated, and CancelledError is raised when the scope ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Scope:
         self.shield = shield
         self.expired = False
         self.put_off: asyncio.CancelledError | None = None
-        """With `shield`: the cancellation to raise at the end."""
+        """With `shield`: the cancellation to raise when the scope ends."""
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
 
@@ -41,7 +41,7 @@ class _Scope:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError(
-                "asyncio can cancel a task only, and this runs outside one: await it in a task"
+                "asyncio can only cancel tasks, and this runs outside of one: await it in a task"
             )
         self._task = task
         self.cancelling = task.cancelling()
@@ -53,7 +53,7 @@ class _Scope:
         return self
 
     def cancelling_now(self) -> int:
-        """How many cancellations its task has been sent and not taken back."""
+        """How many cancellations have been requested of its task and not taken back."""
         return self._task.cancelling()
 
     def _expire(self) -> None:
@@ -146,7 +146,7 @@ class _Edges:
 
     def _on_edge(self) -> None:
         if self._edge is None:
-            # An epoll descriptor stays readable until it is looked at, which the next driver does.
+            # An epoll descriptor stays readable until someone looks, which the next driver does.
             self._leave()
         else:
             _set(self._edge)
@@ -195,13 +195,13 @@ class AsyncioBackend:
     @types.coroutine
     def give_way(self) -> Generator[None, None, None]:
         try:
-            yield  # which is what asyncio.sleep(0) comes to
+            yield  # what asyncio.sleep(0) amounts to
         except asyncio.CancelledError as error:
             if not _put_off(error):
                 raise
 
     async def checkpoint_if_cancelled(self) -> None:
-        # asyncio throws a cancellation at the next wait, and no sooner.
+        # asyncio delivers a cancellation at the next wait, not before.
         asyncio.get_running_loop()
 
     def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
@@ -237,7 +237,7 @@ class AsyncioBackend:
         def again() -> asyncio.Future[None]:
             future = waiter.task = asyncio.get_running_loop().create_future()
             if waiter not in parking:
-                # Woken in the same moment as it was cancelled.
+                # It was woken and cancelled at the same moment.
                 _set(future)
             return future
 
@@ -262,7 +262,7 @@ class AsyncioBackend:
             async with asyncio.TaskGroup() as group:
                 tasks += [group.create_task(wait(connection)) for connection in connections]
                 if any(task.done() for task in tasks):
-                    # An eager task was done before the others existed.
+                    # An eager task finished before the others existed.
                     for task in tasks:
                         task.cancel()
 

@@ -1,9 +1,9 @@
-"""What the library needs of an event loop, and nothing more; and which of the three is running.
+"""Everything the library needs from an event loop, and which of the three ways to wait is in use.
 
 Strategy: everything above this package is written once, with `await`, and waits only through the functions
 here. Each asks which backend is running: trio, asyncio, or the blocking runner, which drives a coroutine in
 the calling thread. A connection asks once, when it is made, and keeps the answer. Neither trio nor asyncio is
-imported here: one of them runs only if the program has imported it.
+imported here: a loop can run only if the program has imported it.
 """
 
 from __future__ import annotations
@@ -41,41 +41,41 @@ class Scope(Protocol):
 
 
 class HasDescriptor(Protocol):
-    """A socket, or anything else to wait for."""
+    """A socket, or anything else with a descriptor to wait for."""
 
     def fileno(self) -> int:
         """The descriptor."""
 
 
 class Edges(Protocol):
-    """One connection's epoll descriptor, for the one task that drives the connection."""
+    """One connection's epoll descriptor, for the task that drives the connection."""
 
     async def wait(self, seconds: float | None) -> None:
-        """Return after an edge, an `interrupt`, or `seconds`. May also return without a reason."""
+        """Return after an edge, an `interrupt`, or `seconds`. Spurious returns are allowed."""
 
     def interrupt(self) -> None:
-        """Let the task that waits here return. Called only while there is one."""
+        """Make the waiting task return. Called only while a task waits."""
 
     def close(self) -> None:
         """The descriptor is about to be closed; no task waits on it."""
 
 
 class Watched(Protocol):
-    """What `Backend.wait_for_any` needs of a connection."""
+    """What `Backend.wait_for_any` needs from a connection."""
 
     @property
     def epoll(self) -> select.epoll:
-        """Readable when there may be something to look at."""
+        """Readable when there may be news."""
 
     def has_news(self) -> bool:
-        """Look at once: whether an event is here or the connection has ended."""
+        """Look, without waiting, whether an event has arrived or the connection has ended."""
 
     async def wait_for_news(self) -> None:
         """Wait until `has_news`."""
 
 
 class Backend(Protocol):
-    """One way to wait. Methods that wait raise what the loop raises when it cancels them."""
+    """One way to wait. When the loop cancels a wait, the method raises the loop's own exception."""
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class Backend(Protocol):
 
     @property
     def cancelled(self) -> type[BaseException]:
-        """What a cancelled wait raises."""
+        """The exception that a cancelled wait raises."""
 
     def current_time(self) -> float:
         """Seconds on the loop's clock."""
@@ -95,10 +95,10 @@ class Backend(Protocol):
         """Let other tasks run, and be cancelled if that is due."""
 
     async def checkpoint_if_cancelled(self) -> None:
-        """Be cancelled if that is due. Raises `RuntimeError` outside the backend's own loop."""
+        """Deliver a pending cancellation. Raises `RuntimeError` outside of the backend's own loop."""
 
     async def give_way(self) -> None:
-        """Let other tasks run. trio cancels no task here; asyncio may."""
+        """Let other tasks run. trio delivers no cancellation here; asyncio may."""
 
     def move_on_after(self, seconds: float, *, shield: bool = False) -> Scope:
         """See the function of this name."""
@@ -113,13 +113,13 @@ class Backend(Protocol):
         """The edges of a connection."""
 
     async def park(self, parking: dict[Any, None], waiter: Any) -> None:
-        """Wait until `unpark(waiter)`. `waiter` is in `parking`; cancelled before that, it is taken out."""
+        """Wait until `unpark(waiter)`. `waiter` is in `parking`; a cancellation takes it out."""
 
     def unpark(self, waiter: Any) -> None:
-        """Let a waiter that was in `parking`, and is no longer, go on."""
+        """Resume a waiter that has just been taken out of `parking`."""
 
     async def wait_for_any(self, connections: Sequence[Watched]) -> None:
-        """Wait until one of them has news."""
+        """Wait until one of the connections has news."""
 
     async def in_thread(self, function: Callable[..., T], *args: Any) -> T:
         """See the function of this name."""
@@ -129,7 +129,7 @@ class Backend(Protocol):
 
 
 class BlockingState(threading.local):
-    """What the blocking runner does in this thread."""
+    """The blocking runner's state in this thread."""
 
     runs = False
     """Whether it drives a coroutine."""
@@ -146,8 +146,8 @@ _loaded: dict[str, Backend] = {}
 def current() -> Backend:
     """The backend of the caller.
 
-    Raises `RuntimeError` where none runs, and says what to use. The first call imports the backend: it raises
-    `Library` when no descriptors are left for that; a later call tries again.
+    Raises `RuntimeError`, with advice, if none runs. The first call imports the backend, and raises `Library`
+    if no descriptors are left for that; a later call tries again.
     """
     name = _running()
     if name is None:
@@ -165,7 +165,7 @@ def _running() -> str | None:
     # The blocking runner first: it may have been called inside an event loop.
     if BLOCKING.runs:
         return "blocking"
-    # trio next: as a guest, it runs inside another loop.
+    # trio next: in guest mode it runs inside another loop.
     if (trio := sys.modules.get("trio")) is not None:
         try:
             trio.lowlevel.current_task()
@@ -185,7 +185,7 @@ NO_LOOP: Final = (
 
 
 def current_time() -> float:
-    """Seconds on the clock of the loop that runs: trio's, asyncio's, or `time.monotonic`."""
+    """Seconds on the running loop's clock: trio's, asyncio's, or `time.monotonic`."""
     return current().current_time()
 
 
@@ -202,17 +202,17 @@ async def checkpoint() -> None:
 def move_on_after(seconds: float, *, shield: bool = False) -> Scope:
     """End a block after that many seconds: `with move_on_after(2) as scope: ...`, as in trio.
 
-    `scope.cancelled_caught` then says whether it was ended. Scopes nest. A cancellation that comes from
-    elsewhere is never swallowed. With `shield`, the block's waits are not cut short by one: trio delivers it
-    at the next checkpoint after the block, asyncio at the end of the block. Under asyncio only this
-    library's own waits are shielded, not other awaitables in the block.
+    `scope.cancelled_caught` then says whether the deadline ended it. Scopes nest. A cancellation from outside
+    is never swallowed. With `shield`, it does not interrupt the block: trio delivers it at the next
+    checkpoint after the block, asyncio at the end of the block. Under asyncio only this library's own waits
+    are shielded, not other awaitables in the block.
     """
     return current().move_on_after(seconds, shield=shield)
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call a function that blocks: in a worker thread under trio and asyncio, else right here.
+    """Call a blocking function: in a worker thread under trio and asyncio, otherwise in this thread.
 
-    Cancelled, it leaves the thread to end alone.
+    If this is cancelled, the worker thread finishes by itself.
     """
     return await current().in_thread(function, *args)

@@ -1,9 +1,9 @@
 """Waiting in the calling thread, without an event loop.
 
 Strategy: a coroutine that waits through this backend never yields: it blocks in `poll` instead. So one `send`
-runs it to its end. A deadline bounds each `poll`. When the deadline has passed, `DeadlinePassed` goes up
-through the coroutine to the scope that it belongs to, as a cancellation does under trio. A signal handler or
-a callback may make a call in the middle of another call; each call has its own deadlines.
+runs it to its end. A deadline bounds each `poll`. When a deadline has passed, `DeadlinePassed` propagates
+through the coroutine to its scope, as a cancellation does under trio. A signal handler or a callback may make
+a call in the middle of another call; each call has its own deadlines.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class DeadlinePassed(BaseException):
-    """A scope's time is over. Only that scope catches it."""
+    """A scope's deadline has passed. Only that scope catches it."""
 
 
 class _Scope:
-    """A deadline; within a shield, those outside of it do not count."""
+    """A deadline; within a shield, outer deadlines do not count."""
 
     def __init__(self, seconds: float, shield: bool) -> None:
         self.cancelled_caught = False
@@ -54,8 +54,9 @@ class _Scope:
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that waits through this backend to its end, in the calling thread.
 
-    Raises what it raises, and `RuntimeError` when it waits for something else. The deadlines of a call that
-    this one interrupts do not bound it: they would end it with a `DeadlinePassed` that it does not catch.
+    Raises what the coroutine raises, and `RuntimeError` if it waits for anything else. If this call
+    interrupts another one, the other's deadlines do not apply: they would end this call with a
+    `DeadlinePassed` that it does not catch.
     """
     outer = BLOCKING.runs, BLOCKING.scope
     BLOCKING.runs, BLOCKING.scope = True, None
@@ -65,14 +66,14 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     finally:
-        # The scope too: where a signal handler raised, one in the coroutine may not have been left.
+        # The scope too: if a signal handler raised, a scope of the coroutine may not have been left.
         BLOCKING.runs, BLOCKING.scope = outer
     coroutine.close()
-    raise RuntimeError("a blocking call waited for something that only an event loop can bring")
+    raise RuntimeError("a blocking call waited for something that only an event loop can provide")
 
 
 def _block(poll: Callable[..., Any], seconds: float = INFINITY) -> None:
-    """`poll`, for at most `seconds` and not beyond the deadline."""
+    """Call `poll` for at most `seconds`, and not beyond the deadline."""
     scope: _Scope | None = BLOCKING.scope
     left = INFINITY if scope is None else scope.deadline - time.monotonic()
     if left <= 0:
@@ -86,7 +87,7 @@ class _Edges:
     """See `Edges`."""
 
     def __init__(self, epoll: select.epoll) -> None:
-        # Not `epoll.poll`: it is the connection that takes the edges.
+        # Not `epoll.poll`: the connection takes the edges itself.
         poller = select.poll()
         poller.register(epoll.fileno(), select.POLLIN)
         self._poll = poller.poll
@@ -95,10 +96,10 @@ class _Edges:
         _block(self._poll, INFINITY if seconds is None else seconds)
 
     def interrupt(self) -> None:
-        """No other task runs in this thread while it waits."""
+        """Nothing to do: no other task runs in this thread while it waits."""
 
     def close(self) -> None:
-        """Nothing is registered."""
+        """Nothing to do: nothing is registered."""
 
 
 class BlockingBackend:
@@ -124,7 +125,7 @@ class BlockingBackend:
             raise DeadlinePassed
 
     async def give_way(self) -> None:
-        """There is no other task."""
+        """Nothing to do: there is no other task."""
 
     def move_on_after(self, seconds: float, *, shield: bool = False) -> _Scope:
         return _Scope(seconds, shield)
@@ -137,10 +138,10 @@ class BlockingBackend:
 
     async def park(self, parking: dict[Any, None], waiter: Any) -> None:
         del parking[waiter]
-        raise Busy("this handle is in a call already, which a signal handler interrupted: one call at a time")
+        raise Busy("a signal handler has interrupted a call on this handle: it takes one call at a time")
 
     def unpark(self, waiter: Any) -> None:
-        """No task is ever parked."""
+        """Nothing to do: no task is ever parked."""
 
     async def wait_for_any(self, connections: Sequence[Watched]) -> None:
         poller = select.poll()
@@ -153,7 +154,7 @@ class BlockingBackend:
         return function(*args)
 
     def closing(self, descriptor: Any) -> None:
-        """No task waits."""
+        """Nothing to do: no task waits."""
 
 
 def _wait_for(sock: HasDescriptor, events: int) -> None:

@@ -1,14 +1,13 @@
-"""A connection to a libqb service, shared by any number of tasks. It starts no task and no thread.
+"""A connection to a libqb service, shared by any number of tasks. It starts no tasks or threads.
 
-Strategy: one of the waiting tasks drives, that is, does the I/O for all of them. It gives the others a turn
-to add their requests, sends all requests together, and looks for its response: first for a few microseconds
-without waiting, where that has paid off, then by waiting for an edge of the connection's epoll descriptor.
-Each response and event that arrives goes to the task that waits for it. When the driver has what it wanted,
-or is cancelled, another waiting task takes over. So a response wakes its caller directly, and nothing runs
-while no task waits.
+Strategy: one of the waiting tasks drives: it does the I/O for all of them. It first lets the others add their
+requests, sends all requests together, and looks for its response: for a few microseconds without waiting, if
+that has paid off before, then by waiting for an edge of the connection's epoll descriptor. Each response and
+event goes to the task that waits for it. When the driver has its result, or is cancelled, another waiting
+task takes over. So a response wakes its caller directly, and nothing runs while no task waits.
 
-A connection belongs to the thread and to the process that made it. It refuses calls from other threads. After
-a fork the child's copy is dead: it frees what it inherited, and touches nothing that is shared.
+A connection belongs to the thread and the process that made it. It refuses calls from other threads. After a
+fork the child's copy is dead: it frees what it inherited and leaves everything shared alone.
 """
 
 from __future__ import annotations
@@ -40,15 +39,16 @@ from .transport import ENDED, Transport
 from .waiting import Spin, Waiting
 
 DEFAULT_MAX_MSG_SIZE: Final = 8192
-"""Carries every message of votequorum and quorum; the C clients ask for 1 MiB, three times over."""
+"""Large enough for every message of votequorum and quorum. The C clients ask for 1 MiB, for three rings."""
 
 _LATER_FIRST_DELAY: Final = 0.0005
 _LATER_MAX_DELAY: Final = 0.02
-"""Seconds between looks for a response that comes without an edge: doubled from the first to the last."""
+"""Seconds between looks for a response that comes without an edge: first, then doubled up to the last."""
 
 _DEATH_CHECKS: Final = 3
 _DEATH_CHECK_DELAY: Final = 0.01
-"""How often, and at what interval in seconds, to look whether the server's process is gone, as libqb does."""
+"""How often, and at what interval in seconds, to check whether the server's process is gone, as libqb
+does."""
 
 _HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -57,19 +57,20 @@ class Connection:
     """An open connection to a libqb service: `request`, `next_event`, `aclose`. Made by `connect`.
 
     An async context manager. Any number of tasks may use it at once, all in the thread that made it. In
-    another thread, and in a forked child, each method raises `BadHandle`. Events that no task takes are kept
-    up to `EVENT_LIMIT`.
+    another thread, and in a forked child, every method raises `BadHandle`. Events that no task takes are
+    kept, up to `EVENT_LIMIT`.
     """
 
     def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll, backend: Backend) -> None:
         """Not public: use `connect`."""
         self.service = setup.service
         self.server_pid = setup.server.pid
-        """The daemon's process id; 0 when it runs in a pid namespace that cannot be seen from here."""
+        """The daemon's process id; 0 if it runs in a pid namespace that is not visible from here."""
         self.server_uid = setup.server.uid
-        """The daemon's user, as the kernel says; 65534 also where this user namespace does not map it."""
+        """The daemon's user, according to the kernel; 65534 also if this user namespace does not map that
+        user."""
         self.max_msg_size = int(setup.response.max_msg_size)
-        """Bytes of the largest message either way."""
+        """The largest message in either direction, in bytes."""
         self._socket = setup.socket
         self._transport = transport
         self._epoll = epoll
@@ -80,7 +81,7 @@ class Connection:
         self._spin = Spin()
         self._thread = get_ident()
         self._closed: CsError | None = None
-        """What calls raise since this was closed."""
+        """What calls raise after the connection was closed."""
         self._server_had_time_to_end = False
         self._readiness: Readiness | None = None
         _open_here[self] = (setup.socket, transport)
@@ -102,17 +103,17 @@ class Connection:
     ) -> bytes:
         """Send one message, header included, and wait for the one that answers it.
 
-        `response_size` is the largest answer that can come, in bytes (`max_msg_size` if left out): the
-        smaller, the more requests can be under way at once. `deferred` says that the daemon may answer it
-        after it has answered later requests.
+        `response_size` is the size of the largest possible answer in bytes (`max_msg_size` by default): the
+        smaller it is, the more requests can be under way at once. `deferred` says that the daemon may answer
+        later requests first.
 
-        Cancelling leaves the connection usable; the answer is dropped when it comes. A request that creates
-        something in the daemon, such as an iterator, gives `undo`. It is called with the dropped answer, and
-        returns the request that deletes it, or None. That request is sent while a task waits on this
-        connection; the end of the connection deletes everything too.
+        Cancelling leaves the connection usable; the answer is dropped when it arrives. For a request that
+        creates something in the daemon, such as an iterator, pass `undo`. It is called with the dropped
+        answer, and returns the request that deletes the thing created, or None. That request is sent while a
+        task waits on this connection. The end of the connection deletes everything too.
 
         Raises `TooBig` for a message larger than `max_msg_size`, `TryAgain` while the daemon's flow control
-        is on, `Library` when the daemon is gone, `BadHandle` when the connection is closed here, or belongs
+        is on, `Library` when the daemon is gone, `BadHandle` when the connection was closed here or belongs
         to another thread, process or way to wait, `QueueFull` when it ended because events were not taken.
         """
         try:
@@ -126,11 +127,11 @@ class Connection:
         try:
             exchange.add(call)
             self._send_unless_driven()
-            # With no other task waiting it drives at once, as it would from `_wait`.
+            # If no other task waits, drive at once, as `_wait` would.
             await (self._drive(call) if waiting.driver is None else self._wait(call))
         except BaseException:
             exchange.abandon(call)
-            # What undoes it, if it was answered in the moment in which it was cancelled.
+            # The request that undoes it, in case it was answered just as it was cancelled.
             self._send_unless_driven()
             raise
         if call.error is not None:
@@ -140,12 +141,12 @@ class Connection:
     async def request_all(
         self, messages: Iterable[bytes], *, response_size: int | None = None
     ) -> list[bytes | CsError]:
-        """Send several messages together, and wait for all answers; in the order of the messages.
+        """Send several messages together, wait for all answers, and return them in the order of the messages.
 
-        Each result is the answer, or the error that `request` would have raised, which is returned instead:
-        `TryAgain` for those that flow control held up, `Library` for those that were not answered when the
-        daemon went. What concerns all of them is raised, as by `request`: `TooBig`, `BadHandle`, or
-        `Library` when the connection was lost before. Cancelled, all answers are dropped.
+        Each result is an answer, or the error that `request` would have raised: `TryAgain` for messages that
+        flow control held up, `Library` for those that were unanswered when the daemon went away. Errors that
+        concern all of them are raised, as by `request`: `TooBig`, `BadHandle`, or `Library` when the
+        connection had been lost before. If cancelled, all answers are dropped.
         """
         await self._checkpoint_if_cancelled()
         self._check_usable()
@@ -169,10 +170,10 @@ class Connection:
         return [call.response if call.error is None else call.error for call in calls]
 
     async def send(self, message: bytes) -> None:
-        """Send a message that the service does not answer, header included; return once it is sent.
+        """Send a message, header included, that the service does not answer; return once it is sent.
 
-        For a request that is answered this would mix up all later answers. Cancelled, the message is not
-        sent, unless that came too late. Raises as `request` does.
+        Do not use it for a request that is answered: all later answers would be mixed up. If cancelled, the
+        message is not sent, unless the cancellation comes too late. Raises as `request` does.
         """
         await self._checkpoint_if_cancelled()
         self._check_usable()
@@ -189,10 +190,10 @@ class Connection:
             raise call.error
 
     def post(self, message: bytes, *, response_size: int | None = None) -> None:
-        """Send a request as soon as there is room, and drop its answer. Waits for nothing.
+        """Send a request as soon as there is room, and drop its answer. Does not wait.
 
-        For cleaning up: later requests reach the daemon after this one. Raises `TooBig`, and nothing else:
-        the end of a connection cleans up too.
+        For cleaning up: later requests reach the daemon after this one. Raises only `TooBig`, since the end
+        of a connection cleans up too.
         """
         call = self._prepared(message, response_size)
         if self._exchange.error is None and get_ident() == self._thread:
@@ -204,25 +205,26 @@ class Connection:
     ) -> PendingCall:
         limit = self.max_msg_size
         if len(message) > limit:
-            raise TooBig(f"{len(message)} bytes, where a message has at most {limit}")
+            raise TooBig(f"{len(message)} bytes, but a message has at most {limit}")
         size = limit if response_size is None or response_size > limit else response_size
         return PendingCall(message, self._transport.cost(size), deferred, undo)
 
     def _send_unless_driven(self) -> None:
-        # A driver that does not wait for an edge is about to send what has gathered.
+        # A driver that is not waiting for an edge is about to send everything queued.
         if self._waiting.driver is None or self._waiting.driver_waits:
             self._exchange.send()
 
     async def next_event(self) -> bytes:
-        """Wait for the next event, header included. Each goes to one caller only, in the daemon's order.
+        """Wait for the next event, header included. Each event goes to only one caller, in the daemon's
+        order.
 
-        What the daemon delivered before it went is given out first. Then raises `Library`; or `QueueFull`
-        when more than `EVENT_LIMIT` had gathered, which ends the connection; or `BadHandle` when it is closed
-        here, or belongs to another thread or process.
+        Events that arrived before the daemon went away are returned first. Then it raises `Library`; or
+        `QueueFull` when more than `EVENT_LIMIT` had gathered, which ends the connection; or `BadHandle` when
+        the connection was closed here or belongs to another thread or process.
         """
         await self._checkpoint_if_cancelled()
         if self._has_event():
-            # Before an event is taken: a cancelled call must not take one with it.
+            # Before an event is taken: a cancelled call must not lose one.
             await self._backend.checkpoint()
             event = self.next_event_nowait()
             if event is not None:
@@ -238,11 +240,11 @@ class Connection:
             raise
         if waiter.event is None:
             self._check_usable()
-            raise AssertionError("woken without an event on a good connection")
+            raise AssertionError("woken without an event on a working connection")
         return waiter.event
 
     def next_event_nowait(self) -> bytes | None:
-        """The next event if one is here, else None. Raises as `next_event` does."""
+        """The next event if one has arrived, else None. Raises as `next_event` does."""
         if not self._has_event():
             return None
         event = self._exchange.take_event()
@@ -250,12 +252,14 @@ class Connection:
         return event
 
     def _has_event(self) -> bool:
-        """Whether an event is here. Looks for more only where none is, and raises as `queued_events` does."""
+        """Whether an event has arrived. Looks for new ones only if none is queued. Raises as `queued_events`
+        does."""
         ours = self._closed is None and get_ident() == self._thread
         return bool(ours and self._exchange.events) or self.queued_events() > 0
 
     def queued_events(self) -> int:
-        """How many events are here and wait to be taken. Raises as `next_event` does when none can come."""
+        """How many events have arrived and wait to be taken. Raises as `next_event` does when none can
+        come."""
         self._check_ours()
         self._look_beside_the_driver()
         events = len(self._exchange.events)
@@ -269,14 +273,14 @@ class Connection:
         return self._epoll
 
     def has_news(self) -> bool:
-        """Whether an event is here, or the connection has ended. Takes nothing, and raises nothing."""
+        """Whether an event has arrived or the connection has ended. Takes nothing and raises nothing."""
         if self._ended_here() or self._exchange.events:
             return True
         self._look_beside_the_driver()
         return bool(self._exchange.events) or self._exchange.error is not None
 
     async def wait_for_news(self) -> None:
-        """Wait until an event is here, or the connection has ended; take nothing. See `wait_for_any`."""
+        """Wait until an event has arrived or the connection has ended; take nothing. See `wait_for_any`."""
         await self._checkpoint_if_cancelled()
         if self.has_news():
             await self._backend.checkpoint()
@@ -291,8 +295,8 @@ class Connection:
     def fileno(self) -> int:
         """A descriptor that polls readable while an event waits, or when the daemon is gone.
 
-        For other event loops, like `votequorum_fd_get`. Nothing must be read from it. Raises `BadHandle` as
-        `request` does, `Library` when there are no descriptors left.
+        For other event loops, like `votequorum_fd_get`. Do not read from it. Raises `BadHandle` as `request`
+        does, `Library` when no descriptors are left.
         """
         self._check_ours()
         if self._readiness is None:
@@ -301,10 +305,10 @@ class Connection:
         return self._readiness.fileno()
 
     async def aclose(self) -> None:
-        """End the connection and free everything. Tasks that wait on it get `BadHandle`. Always frees, even
-        if cancelled; a second call does nothing. Raises `BadHandle` in another thread than its own.
+        """End the connection and free everything, even if cancelled. Tasks that wait on it get `BadHandle`.
 
-        If the daemon's process has died, its files in /dev/shm are removed, as libqb's client does.
+        A second call does nothing. Raises `BadHandle` in another thread than the connection's own. If the
+        daemon's process has died, this removes its files from /dev/shm, as libqb's client does.
         """
         if self._closed is None:
             self._check_ours()
@@ -321,7 +325,7 @@ class Connection:
         await self.aclose()
 
     def __del__(self) -> None:
-        # A constructor that failed leaves nothing; the interpreter's end has been dealt with before.
+        # A constructor that failed leaves nothing to free; `_end_all` has dealt with the interpreter's end.
         if getattr(self, "_closed", self) is None and not sys.is_finalizing():
             self._forgotten()
 
@@ -330,7 +334,7 @@ class Connection:
         try:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
         finally:
-            # Also where the warning is an error.
+            # even if warnings are errors
             self._look()
             self._close(server_dead=self._is_lost and self._server_is_dead())
 
@@ -348,14 +352,14 @@ class Connection:
                 await self._drive(waiter)
             else:
                 await self._waiting.park(waiter)
-        # Chosen to drive, it may have been served in another's look before it ran.
+        # Between being chosen to drive and running, it may have been served by another task's look.
         self._waiting.wake_next_driver()
 
     async def _drive(self, waiter: Waiter) -> None:
         waiting, exchange = self._waiting, self._exchange
         waiting.driver = waiter
         try:
-            # A turn for the others, and time for the daemon.
+            # Lets the others add requests, and gives the daemon time.
             await self._backend.give_way()
             exchange.send()
             exchange.receive()
@@ -366,7 +370,8 @@ class Connection:
                 if not waiter.ready:
                     await waiting.wait_for_edge(self._delay_for_later())
         finally:
-            # First, before a call in which a signal handler could raise: else no task could drive any more.
+            # First, before any call in which a signal handler could raise: otherwise no task could ever drive
+            # again.
             waiting.driver = None
             if self._readiness is not None:
                 self._note_readiness()
@@ -374,8 +379,8 @@ class Connection:
                 waiting.wake_next_driver()
 
     def _look(self) -> None:
-        """Take everything that has arrived, and send what waited for room."""
-        # Edges are taken before anything is looked at: an edge that comes later ends the next wait.
+        """Take everything that has arrived, and send whatever waited for room."""
+        # Take the edges before looking at anything: an edge that comes later then ends the next wait.
         hung_up = False
         for descriptor, edges in self._epoll.poll(0):
             if edges & _HANG_UP and descriptor == self._socket.fileno():
@@ -390,14 +395,14 @@ class Connection:
         """`_look`, for a task that does not drive."""
         self._look()
         if self._exchange.unanswered:
-            # This may have taken the only edge for an answer still to come: the driver has to time it.
+            # This may have taken the only edge for an answer still to come, so the driver must use a timer.
             self._waiting.have_driver_look()
 
     def _delay_for_later(self) -> float | None:
-        """Seconds after which to look for a response that no edge will announce; None when one will.
+        """Seconds after which to look for a response that no edge will announce; None if one will.
 
-        No edge will once the daemon has read every request's byte. It answers before it reads the byte. So a
-        response that has arrived by now has an edge that is still to be seen; any other comes later.
+        Once the daemon has read every request's byte, no edge will. It answers before it reads the byte, so a
+        response that has already arrived still has an edge to come; any other response comes later.
         """
         if not self._exchange.unanswered:
             self._later_delay = _LATER_FIRST_DELAY
@@ -416,7 +421,7 @@ class Connection:
 
     def _misplaced(self) -> BadHandle:
         return BadHandle(
-            f"{self!r} was made under {self._backend.name}, which does not run here: "
+            f"{self!r} was made under {self._backend.name}, which is not running here: "
             "use it there, or connect again here"
         )
 
@@ -453,9 +458,9 @@ class Connection:
         return not self._server_had_time_to_end and self._is_lost and not self._server_is_dead()
 
     def _server_is_dead(self) -> bool:
-        """Whether the daemon's process is gone, so that its files are ours to remove."""
+        """Whether the daemon's process is gone, so that we must remove its files."""
         if not self.server_pid:
-            # Without a pid libqb's client removes the files whenever the connection was lost.
+            # Without a pid, libqb's client removes the files whenever the connection was lost.
             return True
         try:
             os.kill(self.server_pid, 0)
@@ -469,7 +474,7 @@ class Connection:
         if self._closed is not None:
             return
         self._closed = BadHandle("this handle was finalized")
-        # This wakes every task, so that none waits on the descriptors that are closed next.
+        # This wakes every task, so that none waits on the descriptors closed next.
         self._exchange.fail(self._closed)
         self._waiting.close()
         self._epoll.close()
@@ -481,12 +486,14 @@ class Connection:
         self._transport.close(server_gone=server_dead)
 
     def _disown(self) -> None:
-        """In a forked child: free the copies of the parent's descriptors and mappings, and nothing else.
+        """In a forked child: free the copies of the parent's descriptors and mappings, and do nothing else.
 
-        No task is woken, and no event loop is told. trio's own descriptors are shared with the parent too, so
-        a child that continued its parent's run would disturb it.
+        No task is woken, and no event loop is informed. trio's own descriptors are shared with the parent
+        too, so a child that continued its parent's run would disturb the parent.
         """
-        self._closed = BadHandle(f"{self!r} belongs to the process that made it, of which this is a fork")
+        self._closed = BadHandle(
+            f"{self!r} belongs to the process that made it, not to this fork: connect again here"
+        )
         self._exchange.error = self._closed
         self._epoll.close()
         if self._readiness is not None:
@@ -497,8 +504,8 @@ class Connection:
 
 
 _open_here: weakref.WeakKeyDictionary[Connection, object] = weakref.WeakKeyDictionary()
-"""The connections of this process, and what they need at their end: were it not held here, the garbage
-collector would finalize sockets before the forgotten connection that they belong to."""
+"""The connections of this process with everything that ending them needs: otherwise the garbage collector
+would finalize the sockets of a forgotten connection before the connection."""
 
 
 def _disown_all() -> None:
@@ -511,9 +518,9 @@ os.register_at_fork(after_in_child=_disown_all)
 
 
 def _end_all() -> None:
-    """At the interpreter's end, before it takes its modules apart.
+    """End all connections at the interpreter's exit, before it tears down its modules.
 
-    Other threads may still be in a call: their connections are left to the kernel.
+    Other threads may still be in a call; their connections are left to the kernel.
     """
     for connection in [connection for connection in _open_here if connection._closed is None]:
         if connection._thread == get_ident():
@@ -527,9 +534,9 @@ atexit.register(_end_all)
 
 
 async def wait_for_any(connections: Sequence[Connection], seconds: float = INFINITY) -> bool:
-    """Wait until one of these connections has an event or has ended; False if none has within `seconds`.
+    """Wait until one of these connections has an event or has ended; False if none does within `seconds`.
 
-    Takes no event: ask each connection afterwards. Needs no descriptors, and leaves nothing running.
+    Takes no event: ask each connection afterwards. Uses no descriptors and leaves nothing running.
     """
     backend = current()
     if any(connection.has_news() for connection in connections):
@@ -541,7 +548,7 @@ async def wait_for_any(connections: Sequence[Connection], seconds: float = INFIN
 
 
 async def let_servers_end(connections: Sequence[Connection]) -> None:
-    """Wait until the daemons of lost connections are gone, for at most 30 ms, so that `aclose` does not.
+    """Wait until the daemons of lost connections are gone, for at most 30 ms, so that `aclose` need not wait.
 
     For closing several connections to one daemon: they wait together. Shielded from cancellation.
     """
@@ -565,18 +572,18 @@ async def connect(
     address: Address = None,
     server_uids: Collection[int] | None = None,
 ) -> Connection:
-    """Connect to any libqb service of this machine, such as "votequorum", "cmap" or Pacemaker's "cib_ro".
+    """Connect to any libqb service on this machine, such as "votequorum", "cmap" or Pacemaker's "cib_ro".
 
-    `max_msg_size` is what to ask for, in bytes; the server may grant more, and `Connection.max_msg_size`
-    says what it granted. `address` is None for the service's own name, "@name" for another abstract socket,
-    a path for one in the file system, or a connected stream socket, which then belongs to the connection.
-    `server_uids` are the users whose server is accepted. By default these are root and the
-    caller's effective uid if `address` is None, and all users at an address that the caller gives.
+    `max_msg_size` is the size to ask for, in bytes. The server may grant more; `Connection.max_msg_size` says
+    how much it granted. `address` is None for the service's own name, "@name" for another abstract socket, a
+    path for a socket in the file system, or a connected stream socket, which then belongs to the connection.
+    `server_uids` are the users whose server is trusted. By default, these are root and the caller's effective
+    uid if `address` is None, and all users if the caller gives an address.
 
     Raises `Library` when nothing listens there, `Access` when this user may not use it, `Security` when the
-    server's user is not believed (nothing that it sent was used then), `TryAgain` while
-    the daemon starts, `NotSupported` for a transport that is unknown here, `MessageError` when the other
-    end speaks another protocol, and other `CsError`s when the server refuses.
+    server's user is not trusted (nothing that it sent has been used), `TryAgain` while the daemon starts,
+    `NotSupported` for an unknown transport, `MessageError` when the other end speaks another protocol, and
+    other `CsError`s when the server refuses.
     """
     check_platform()
     if not service or not 0 < max_msg_size < 1 << 32:
@@ -594,7 +601,7 @@ async def connect(
         elif kind == TRANSPORT_SOCKET:
             transport = SocketTransport(setup.socket, setup.response, epoll, trusted=trusted)
         else:
-            raise NotSupported(f"{service!r} uses transport {kind}; known are shared memory and sockets")
+            raise NotSupported(f"{service!r} uses transport {kind}; supported are shared memory and sockets")
     except BaseException as error:
         if epoll is not None:
             epoll.close()

@@ -1,16 +1,16 @@
-"""The socket transport: a datagram a message, and a small control block in shared memory.
+"""The socket transport: one datagram for each message, and a small control block in shared memory.
 
 Strategy: requests and responses share one pair of connected datagram sockets; events have another. The setup
-socket only tells when the server is gone. The control block counts messages that were sent and not yet
-received. Only its peer can send to a connected datagram socket (others get EPERM), and ours are connected
-before they have a name.
+socket only shows when the server is gone. The control block counts messages that were sent and not yet
+received. Only the peer can send to a connected datagram socket (others get EPERM), and our sockets are
+connected before they get a name.
 
-For each message that arrived, the kernel subtracts one from its count, as an atomic operation on that word
-alone. The server counts a message after it has sent it, so a count may be -1 for a moment, as with libqb's
-client. The count of requests is not raised for each request. While no request is unanswered, no other process
-touches it. So it is set then, for the first request, and left alone for those that follow. The server takes
-the count for the length of its queue, and reads the others one by one. Too high a count would make it wait in
-vain.
+For each message received, the kernel subtracts one from its count, as an atomic operation on that word alone.
+The server counts a message after sending it, so a count may be -1 for a moment, as with libqb's client. The
+count of requests is not raised for each request. While no request is unanswered, no other process touches it.
+So it is set then, for the first request, and not changed for later ones. The server uses the count as the
+length of its queue, and reads the other requests one by one. If the count were too high, the server would
+wait in vain.
 
 Sources: libqb's lib/ipc_socket.c; `protocol_specs/libqb-ipc.md`.
 """
@@ -33,7 +33,7 @@ _REQUEST_SENT: Final = offset_of(CONTROL_BLOCK, "request", "sent")
 _REQUEST_FLOW_CONTROL: Final = offset_of(CONTROL_BLOCK, "request", "flow_control")
 
 _DATAGRAM_OVERHEAD: Final = 1024
-"""What the kernel charges a socket's buffer for a small datagram besides its bytes, with some to spare."""
+"""The kernel's overhead for a small datagram in a socket's buffer, generously rounded."""
 
 
 class SocketTransport:
@@ -50,7 +50,7 @@ class SocketTransport:
         *,
         trusted: bool,
     ) -> None:
-        """`response` is the decoded `CONNECTION_RESPONSE`; `trusted` says that the server is root's.
+        """`response` is the decoded `CONNECTION_RESPONSE`; `trusted` says that root runs the server.
 
         Raises `CsError` for sockets that do not work.
         """
@@ -71,7 +71,7 @@ class SocketTransport:
         self._count_response = lower(self._control, offset_of(CONTROL_BLOCK, "response", "sent"))
         self._count_event = lower(self._control, offset_of(CONTROL_BLOCK, "event", "sent"))
         self._unanswered = 0
-        # The server drops a response that its socket cannot hold; its buffer is of the same size as ours.
+        # The server drops a response that does not fit its socket, whose buffer has the same size as ours.
         self.response_room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
 
     def cost(self, response_size: int) -> int:
@@ -124,7 +124,7 @@ class SocketTransport:
         try:
             message = sock.recv(self._max_msg_size + 1)
         except (BlockingIOError, ConnectionError):
-            # Nothing is here, or the daemon is gone, which the setup socket tells for certain.
+            # Nothing has arrived, or the daemon is gone; the setup socket shows which.
             return None
         if len(message) > self._max_msg_size:
             raise MessageError(f"more than {self._max_msg_size} bytes", field="datagram.size")
@@ -134,7 +134,7 @@ class SocketTransport:
         """This transport has none."""
 
     def answered_later(self) -> bool:
-        # Each response comes with its own edge.
+        # Each response brings its own edge.
         return False
 
     def hang_up(self) -> None:
@@ -147,8 +147,8 @@ class SocketTransport:
 
     def close(self, *, server_gone: bool) -> None:
         self.disown()
-        # libqb's client removes the control file and, if nothing else is there, the directory whether or not
-        # the server lives; they are not opened again.
+        # Whether or not the server is alive, libqb's client removes the control file, and the directory if it
+        # is empty; they are not opened again.
         remove_shared(self._control_path)
 
 
@@ -162,8 +162,8 @@ def _opened_control(path: str, *, trusted: bool) -> Memory:
 def _connected(local: str, remote: str, max_msg_size: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # libqb takes a name that begins with "/" for an abstract one, with filesystem sockets as well.
-        # Bound first, a stranger who waits for the name could send before the connect.
+        # libqb treats a name that begins with "/" as abstract, even with filesystem sockets. If we bound
+        # first, a stranger who waits for the name could send before the connect.
         sock.connect(abstract(remote))
         sock.bind(abstract(local))
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

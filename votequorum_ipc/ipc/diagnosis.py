@@ -1,10 +1,10 @@
 """Why a connection could not be made, and what to do about it, in the words of an error.
 
-Strategy: an errno says little, but the system around the caller often shows the cause. Which sockets listen
-in this network namespace tells a stopped corosync from one without the service. The namespaces of this
-process tell a container that does not share what corosync needs shared. Whether the server still holds its
-end of the setup socket tells a /dev/shm that is not the server's from one that is. What /proc does not show
-here is left out of the answer, or becomes an "if". This runs only after a failure.
+Strategy: an errno says little, but the system around the caller often shows the cause. The sockets that
+listen in this network namespace distinguish a stopped corosync from one without the service. The namespaces
+of this process reveal a container that does not share what corosync needs. If the server still holds its end
+of the setup socket, a missing file means that /dev/shm is not the server's. What /proc does not show is left
+out of the advice, or becomes an "if". This runs only after a failure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LISTENS: Final = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON in linux/net.h)."""
 
 _FIRST_PID_NAMESPACE: Final = "pid:[4026531836]"
-"""PROC_PID_INIT_INO in linux/proc_ns.h: a process elsewhere is in a container of some kind."""
+"""PROC_PID_INIT_INO in linux/proc_ns.h: a process in any other namespace is in some kind of container."""
 
 _NOT_SHARED: Final = (
     "Abstract sockets do not cross network namespaces: run this program in corosync's (with containers, "
@@ -38,11 +38,11 @@ def unreachable(service: str, address: Address, where: str, error: OSError) -> C
         if address is None:
             return Library(_not_running(service, where))
         return Library(
-            f"nothing listens on {where}: is the daemon of this address running? ({{service}} in an "
+            f"nothing listens on {where}: is the daemon at this address running? ({{service}} in an "
             f"address stands for the service's name, here {service!r})"
         )
     if number == errno.EAGAIN:
-        return error_from_errno(number, f"{where} has no room for another connection now: try again")
+        return error_from_errno(number, f"{where} cannot take another connection now: try again")
     return error_from_errno(number, f"cannot connect to {where}: {error.strerror}")
 
 
@@ -53,12 +53,12 @@ def _not_running(service: str, where: str) -> str:
         advice = "it may still be starting"
         if service == "votequorum":
             advice = (
-                "set 'provider: corosync_votequorum' in the section quorum of corosync.conf and restart it, "
-                "unless it is just starting"
+                "unless it is just starting, set 'provider: corosync_votequorum' in the quorum section of "
+                "corosync.conf and restart it"
             )
         return (
             f"corosync is running, but without the service {service!r}: {', '.join(others)} can be reached, "
-            f"and nothing listens on {where}: {advice}"
+            f"but nothing listens on {where}: {advice}"
         )
     text = f"corosync is not running here: nothing listens on {where}. "
     if _shares_network_with_the_first_process() is False:
@@ -67,7 +67,7 @@ def _not_running(service: str, where: str) -> str:
             f"{_NOT_SHARED}. If corosync should run in this one, start it"
         )
     if _is_in_a_container():
-        # Its first process is the container's own, and says nothing about the network of the host.
+        # The first process here is the container's own, and says nothing about the host's network.
         return (
             f"{text}This process is in a container. {_NOT_SHARED}. If corosync should run in this "
             f"container, or the network is shared already, start corosync"
@@ -79,7 +79,8 @@ def _not_running(service: str, where: str) -> str:
 
 
 def _listening() -> set[str]:
-    """The names where something listens as corosync would, in this network namespace; none without /proc."""
+    """The names of corosync's services that something listens on in this network namespace; empty without
+    /proc."""
     names = set()
     try:
         lines = proc_text("/proc/thread-self/net/unix").splitlines()[1:]
@@ -90,13 +91,13 @@ def _listening() -> set[str]:
         if len(fields) == 8 and int(fields[3], 16) & _LISTENS:
             directory, _, name = fields[7].rpartition("/")
             if directory in ("", *SOCKET_DIRECTORIES):
-                # NULs of an abstract name are shown as "@".
+                # /proc shows the NULs of an abstract name as "@".
                 names.add(name.strip("@"))
     return names
 
 
 def _shares_network_with_the_first_process() -> bool | None:
-    """None where that is not to be seen."""
+    """None if that cannot be seen."""
     try:
         return os.path.samefile("/proc/1/ns/net", "/proc/thread-self/ns/net")  # noqa: PTH121
     except OSError:
@@ -116,11 +117,11 @@ def lost(where: str, error: OSError) -> CsError:
 
 
 def refusal(service: str, where: str, number: int) -> CsError:
-    """What a server meant by answering with this errno."""
+    """What this errno in a server's answer means."""
     if number == errno.EACCES:
         text = f"{where} refuses {_who_we_are()}"
     elif number == errno.EAGAIN:
-        text = f"corosync is still starting and does not take connections on {where} yet: try again"
+        text = f"corosync is still starting and does not accept connections on {where} yet: try again"
     elif number == errno.EMFILE:
         text = f"corosync has no file descriptors left for a connection on {where}"
     else:
@@ -131,7 +132,7 @@ def refusal(service: str, where: str, number: int) -> CsError:
 
 
 def _who_we_are() -> str:
-    uid, gid = os.getuid(), os.getgid()  # what the kernel vouches for
+    uid, gid = os.getuid(), os.getgid()  # the kernel's credentials
     outer_uid, outer_gid = _outside(uid, "uid_map"), _outside(gid, "gid_map")
     who, advice = f"uid {uid}, gid {gid}", "Run as root, or allow this user"
     if (outer_uid, outer_gid) != (uid, gid):
@@ -147,7 +148,7 @@ def _who_we_are() -> str:
 
 
 def _outside(number: int, table: str) -> int:
-    """What a uid or gid of this user namespace is in the one around it; itself where /proc does not tell."""
+    """A uid or gid of this user namespace as the parent namespace has it; unchanged if /proc does not say."""
     try:
         lines = proc_text(f"/proc/self/{table}").splitlines()
     except OSError:
@@ -159,7 +160,7 @@ def _outside(number: int, table: str) -> int:
 
 
 def shared_memory_missing(setup: socket.socket, path: str) -> CsError:
-    """The server answered, but a file that it named is not there."""
+    """The server answered, but a file that it named does not exist."""
     try:
         is_alive = setup.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """The calls and events of a connection, moved between the transport and the tasks that wait.
 
-Strategy: pure bookkeeping; nothing here waits or knows of an event loop. Calls are sent in order, as far
-ahead as their responses will find room, and are answered in order. Kinds of call differ in this:
+Strategy: pure bookkeeping; nothing here waits or knows about event loops. Calls are sent in order, as many at
+once as there is room for their responses, and are answered in order. Kinds of call differ as follows:
 
 | call | when sent | its response |
 |---|---|---|
@@ -11,9 +11,9 @@ ahead as their responses will find room, and are answered in order. Kinds of cal
 | unwanted: cancelled, or made only for its effect | | is dropped, or undone if the call says how |
 
 Events are taken from the daemon whenever a task looks, and kept here in order. If they stayed in the client's
-ring until it was full, corosync would keep the rest in its own memory, without a limit, and would try again
-20 times a second. Here they are kept up to a limit. A program that lets more gather gets an error, after the
-events that were kept.
+ring and filled it, corosync would keep the rest in its own memory, without a limit, and would try again 20
+times a second. Here they are kept up to a limit. If a program lets more gather, it gets the events that were
+kept, and then an error.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from ..errors import CsError, Library, MessageError, QueueFull, TryAgain
 from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
 
 EVENT_LIMIT: Final = 8 << 20
-"""Bytes of memory that one connection's queued events may take: those of about 35,000 membership changes of
-three nodes."""
+"""Bytes of memory that one connection's queued events may take: about 35,000 membership changes of three
+nodes."""
 
 _EVENT_OVERHEAD: Final = 48
-"""Bytes that a `bytes` object and its place in a queue take besides its content, in CPython."""
+"""CPython's overhead in bytes for a `bytes` object and its place in a queue."""
 
 LENGTH_CHECK_INTERVAL: Final = 200e-6
-"""Seconds between checks of the shared files' lengths. Each check takes 2 to 3 us, so a connection that is
-always busy spends about a hundredth of its time on them. An idle connection checks before each use."""
+"""Seconds between checks of the shared files' lengths. Each check takes 2 to 3 us, so a busy connection
+spends about 1 % of its time on them. An idle connection checks before each use."""
 
 
 Undo = Callable[[bytes], bytes | None]
-"""Given a response that is no longer wanted, the request that undoes what the daemon did; or None."""
+"""Maps a response that is no longer wanted to the request that undoes what the daemon did, or to None."""
 
 
 class Waiter:
-    """Somebody who waits for something that a connection brings."""
+    """A task's wait for something that a connection delivers."""
 
     __slots__ = ("ready", "task")
 
     def __init__(self) -> None:
         self.ready = False
         self.task: Any = None
-        """The event loop's business."""
+        """For the backend's use."""
 
 
 class PendingCall(Waiter):
-    """A request on its way to its response."""
+    """A request that has no response yet."""
 
     __slots__ = ("cost", "deferred", "error", "message", "one_way", "response", "undo", "wanted")
 
@@ -65,7 +65,7 @@ class PendingCall(Waiter):
         self.task = None
         self.message = message
         self.cost = cost
-        """What the response takes of the transport's room."""
+        """How much of the transport's room the response takes."""
         self.deferred = deferred
         self.one_way = False
         self.wanted = True
@@ -76,7 +76,7 @@ class PendingCall(Waiter):
 
 
 class EventWaiter(Waiter):
-    """Somebody who waits for an event; None when the connection ended instead."""
+    """A task's wait for an event; its result is None if the connection ended instead."""
 
     __slots__ = ("event", "gone")
 
@@ -84,27 +84,29 @@ class EventWaiter(Waiter):
         super().__init__()
         self.event: bytes | None = None
         self.gone = False
-        """Whether it waits no more, though it may still be among the waiters: a signal handler raised."""
+        """Whether it has stopped waiting because a signal handler raised; it may still be among the
+        waiters."""
 
 
 class Exchange:
-    """The calls and events of one connection. A failure in moving them is the end for all of them."""
+    """The calls and events of one connection. A failure in moving them ends all of them."""
 
     def __init__(self, transport: Transport, wake: Callable[[Waiter], None]) -> None:
         """`wake` is called for each waiter that has become `ready`."""
         self._unsent: collections.OrderedDict[PendingCall, None] = collections.OrderedDict()
-        """In the order of sending; any can be taken out at once, as when thousands of tasks are cancelled."""
+        """In the order of sending. Removing any of them is quick, even when thousands of tasks are
+        cancelled."""
         self.unanswered: collections.deque[PendingCall] = collections.deque()
         self.events: collections.deque[bytes] = collections.deque()
         self._event_bytes = 0
         self._check_lengths_at = 0.0
         self.event_waiters: collections.deque[EventWaiter] = collections.deque()
         self.news_waiters: dict[Waiter, None] = {}
-        """Those that wait until an event is here or the connection has ended, and take nothing."""
+        """Waiters for an event or the end of the connection that take nothing."""
         self.error: CsError | None = None
         """Why this connection can no longer be used."""
         self._to_undo = 0
-        """Unanswered calls that will be undone: nothing is sent before that."""
+        """Unanswered calls that will be undone: nothing else is sent before that."""
         self._transport = transport
         self._wake = wake
         self._room = transport.response_room
@@ -124,13 +126,13 @@ class Exchange:
             self._guarded(self._receive)
 
     def take_event(self) -> bytes:
-        """The first of `events`, which is then gone from there."""
+        """Remove and return the first of `events`."""
         event = self.events.popleft()
         self._event_bytes -= len(event) + _EVENT_OVERHEAD
         return event
 
     def post(self, call: PendingCall) -> None:
-        """Queue a call whose response is not waited for. It is not sent yet."""
+        """Queue a call whose response will be dropped. It is not sent yet."""
         call.wanted = False
         self.add(call)
 
@@ -147,7 +149,7 @@ class Exchange:
     def _undo(self, call: PendingCall) -> None:
         message = None
         if call.undo is not None and call.error is None:
-            with contextlib.suppress(CsError):  # an answer that cannot be read names nothing to undo
+            with contextlib.suppress(CsError):  # an answer that cannot be decoded names nothing to undo
                 message = call.undo(call.response)
         if message is not None and self.error is None:
             undoing = PendingCall(message, call.cost)
@@ -156,9 +158,9 @@ class Exchange:
             self._unsent.move_to_end(undoing, last=False)
 
     def stop_waiting(self, waiter: EventWaiter) -> None:
-        """The waiter is cancelled. An event that it was given in the same moment goes to the next one."""
+        """The waiter is cancelled. An event that it has just been given goes to the next waiter."""
         if not waiter.ready:
-            with contextlib.suppress(ValueError):  # a signal handler raised before it was there
+            with contextlib.suppress(ValueError):  # a signal handler raised before it was added
                 self.event_waiters.remove(waiter)
         elif waiter.event is not None:
             self.events.appendleft(waiter.event)
@@ -166,7 +168,7 @@ class Exchange:
             self._hand_out_events()
 
     def fail(self, error: CsError) -> None:
-        """End everything that waits; a copy of the error for each."""
+        """End all waits, each with its own copy of the error."""
         self.error = error
         for call in (*self.unanswered, *self._unsent):
             call.error = copy.copy(error)
@@ -186,13 +188,13 @@ class Exchange:
             self._break_off(error)
         except (CsError, OSError) as error:
             with contextlib.suppress(CsError, OSError):
-                # What the daemon delivered before this is not lost.
+                # Events that the daemon delivered before this are not lost.
                 self._receive()
             self._break_off(_as_cs_error(error))
         except BaseException as error:
             # A signal handler has raised in here. Half a move is worse than none: the next answer could go to
-            # the wrong call, and corosync stands still while it waits for the byte of a request that it has.
-            why = f"{type(error).__name__} was raised while a message was on its way"
+            # the wrong call, and corosync blocks while it waits for the byte of a request that it has read.
+            why = f"{type(error).__name__} was raised while a message was being sent or received"
             self._break_off(Library(f"{why}, so that this connection had to end: connect again"))
             raise
 
@@ -201,7 +203,7 @@ class Exchange:
         try:
             self._transport.check_lengths()
         except (CsError, OSError) as error:
-            # Nothing may be touched any more, not even what was delivered before.
+            # The shared memory must not be touched any more, not even for events delivered before.
             self._break_off(_as_cs_error(error))
             return False
         return True
@@ -216,7 +218,7 @@ class Exchange:
             self._refuse_unsent()
             return
         unsent = self._unsent
-        # The usual case, and quick: alone, a request is sent whatever its response takes.
+        # The usual case, and quick: a single request is sent whatever the size of its response.
         alone = len(unsent) == 1 and not self.unanswered and self._transport.max_unanswered > 0
         batch = [next(iter(unsent)).message] if alone else self._sendable()
         if batch:
@@ -230,7 +232,7 @@ class Exchange:
                     self._room -= call.cost
 
     def _refuse_unsent(self) -> None:
-        # A call without a waiter stays: no caller could try it again.
+        # A call without a waiter stays queued: no caller could try it again.
         for call in [call for call in self._unsent if call.wanted]:
             del self._unsent[call]
             call.error = TryAgain("the daemon's flow control is on: try again")
@@ -258,7 +260,7 @@ class Exchange:
         receive, unanswered = self._transport.receive, self.unanswered
         while (response := receive()) is not None:
             if not unanswered:
-                raise MessageError("the daemon answered a request that was not made", field="response")
+                raise MessageError("the daemon sent an answer without a request", field="response")
             call = unanswered.popleft()
             self._room += call.cost
             call.response = response
@@ -272,7 +274,7 @@ class Exchange:
             self.events.append(event)
             self._event_bytes += len(event) + _EVENT_OVERHEAD
             if self._event_bytes > EVENT_LIMIT:
-                raise QueueFull(f"events were not taken until they took {EVENT_LIMIT} bytes: track anew")
+                raise QueueFull(f"untaken events exceeded {EVENT_LIMIT} bytes: connect and track again")
         self._transport.settle_doorbells()
         if self.events:
             self._hand_out_events()
@@ -296,7 +298,8 @@ class Exchange:
 
 
 def _as_cs_error(error: CsError | OSError) -> CsError:
-    """What callers get. A failed system call is `Library`, since this connection is over: not `TryAgain`."""
+    """The error for callers. A failed system call is `Library`, not `TryAgain`, since it ends this
+    connection."""
     if isinstance(error, CsError):
         return error
     return Library(f"a system call on the connection failed: {error.strerror}; connect again")

@@ -1,9 +1,9 @@
-"""Setting a connection up: the socket, the credentials, and the two setup messages.
+"""Sets up a connection: the socket, the credentials, and the two setup messages.
 
-Strategy: everything goes over one stream socket that stays open afterwards; its end is how either side learns
+Strategy: everything goes over one stream socket that stays open afterwards; when it closes, each side learns
 that the other is gone. SO_PASSCRED makes the kernel attach the server's pid, uid and gid to the response. It
-is set before the connect, so that no server is fast enough to send without credentials, and `identity` judges
-them before the response is read. Sources: libqb's lib/ipc_setup.c; `protocol_specs/libqb-ipc.md`.
+is set before the connect, so that no server can send without credentials, and `identity` judges them before
+the response is read. Sources: libqb's lib/ipc_setup.c; `protocol_specs/libqb-ipc.md`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .diagnosis import lost, refusal, unreachable
 from .identity import ServerProcess, check_listener, check_server, unknown_server
 
 MAX_MSG_SIZE_LIMIT: Final = 1 << 24
-"""The largest message size that is accepted from a server: corosync's own limit is 1 MiB."""
+"""The largest message size accepted from a server. corosync's own limit is 1 MiB."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What came out of a handshake."""
+    """The result of a handshake."""
 
     service: str
     socket: socket.socket
@@ -43,11 +43,11 @@ async def set_up(
     address: Address,
     server_uids: Collection[int] | None = None,
 ) -> Setup:
-    """Connect to a service and shake hands. The caller owns the socket that comes back.
+    """Connect to a service and shake hands. The caller owns the returned socket.
 
-    Raises `Library` when nothing listens there, `Access` when this user may not, `Security` for a server
-    whose user is not believed (see `identity`), `TryAgain` while the daemon starts, `NotSupported`,
-    `NoResources` and so on as the server refuses, `MessageError` for an invalid response.
+    Raises `Library` when nothing listens there, `Access` when this user may not connect, `Security` for a
+    server whose user is not trusted (see `identity`), `TryAgain` while the daemon starts, `NotSupported`,
+    `NoResources` and so on when the server refuses, `MessageError` for an invalid response.
     """
     if isinstance(address, socket.socket):
         sock, where = address, "the given socket"
@@ -63,7 +63,7 @@ async def set_up(
 
         def check(server: ServerProcess) -> None:
             check_server(server, where, server_uids, is_default_address=address is None)
-            if not isinstance(address, socket.socket):  # nobody listened for one that the caller connected
+            if not isinstance(address, socket.socket):  # else it may have no listener
                 check_listener(_listener(sock), where, server_uids, is_default_address=address is None)
 
         raw, server = await _receive_response(backend, sock, service, where, check)
@@ -87,10 +87,11 @@ def _open(service: str, address: str | os.PathLike[str] | None) -> tuple[socket.
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     except OSError as error:
-        raise error_from_errno(error.errno or 0, f"no socket to be had: {error.strerror}") from error
+        raise error_from_errno(error.errno or 0, f"cannot open a socket: {error.strerror}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        # A connect on a Unix socket never ends later: it is done, refused, or EAGAIN for a full backlog.
+        # A connect on a Unix socket never finishes later: it succeeds, is refused, or fails with EAGAIN for a
+        # full backlog.
         sock.connect(target)
     except OSError as error:
         sock.close()
@@ -128,8 +129,8 @@ async def _receive_response(
             continue
         if not data:
             raise Library(
-                f"{where} closed the connection before it answered: is what listens there a libqb "
-                f"service like {service!r}, and not about to stop?",
+                f"{where} closed the connection before it answered: it is stopping, or it is not a libqb "
+                f"service like {service!r}",
             )
         server = _sender(ancillary)
         check(server)
@@ -138,7 +139,7 @@ async def _receive_response(
 
 
 def _listener(sock: socket.socket) -> ServerProcess:
-    """Who called listen(2) on the other end, in unix(7)'s words SO_PEERCRED."""
+    """The process that called listen(2) on the other end (SO_PEERCRED in unix(7))."""
     ucred = UCRED.parse(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED_SIZE))
     return ServerProcess(ucred.pid, ucred.uid)
 
@@ -154,5 +155,5 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> ServerProcess:
 
 
 def nothing_listens(error: CsError) -> bool:
-    """Whether connecting failed because there is no such service, and not for something that may pass."""
+    """Whether connecting failed because there is no such service, rather than for a temporary reason."""
     return isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)

@@ -1,18 +1,18 @@
-"""Who the server is, as the kernel says, and whether to believe it.
+"""Who the server is, according to the kernel, and whether to trust it.
 
 Strategy: any user may listen on an abstract name while corosync is down, so a name proves nothing. The kernel
 attaches the sender's credentials to the setup response (SCM_CREDENTIALS), and only root can forge those. With
-`address=None` the caller wants corosync, which root runs, or a stand-in that the caller itself started.
-Any other server is refused before its response is read. An address that the caller gives is the caller's
-choice, and is checked only against `server_uids`.
+`address=None` the caller wants corosync, which root runs, or a stand-in that the same user started. Any other
+server is refused before its response is read. An explicit address is the caller's choice, and is checked only
+against `server_uids`.
 
-The sender alone proves too little: any user can listen, accept, and start a program of root's (sudo, say)
-with that socket as its output. So the user who called listen (SO_PEERCRED) is checked as well. Root may
-always listen, as it does for a server that then gives up its privileges.
+The sender alone proves too little: any user can listen, accept, and start a setuid program (sudo, say) with
+that socket as its output. So the user who called listen (SO_PEERCRED) is checked as well. Root may always
+listen, as for a server that then drops its privileges.
 
-In a user namespace the kernel shows every user that has no mapping there as the overflow uid (65534). That
-may be the host's root or any other user. The same holds for a server whose message carries no credentials.
-Neither is believed unless `server_uids` contains 65534.
+In a user namespace the kernel shows every unmapped user as the overflow uid (65534), which may be the host's
+root or any other user. It shows the same uid for a message without credentials. Neither is trusted unless
+`server_uids` contains 65534.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class ServerProcess(NamedTuple):
     """The process that answered on a setup socket."""
 
     pid: int
-    """0 when the server runs in a pid namespace that cannot be seen from here."""
+    """0 if the server runs in a pid namespace that is not visible from here."""
     uid: int
-    """The overflow uid when the kernel cannot say."""
+    """The overflow uid if the kernel cannot say."""
 
     @property
     def is_root(self) -> bool:
-        """Whether root runs it, who needs no trick to harm this process."""
+        """Whether root runs it. Root needs no trick to harm this process."""
         return self.uid == 0
 
 
@@ -55,7 +55,7 @@ def check_server(
     *,
     is_default_address: bool,
 ) -> None:
-    """Raises `Security` for a server that must not be believed. `where` names the address in the error."""
+    """Raises `Security` for a server that must not be trusted. `where` names the address in the error."""
     if server_uids is not None:
         if server.uid not in server_uids:
             allowed = ", ".join(map(str, sorted(server_uids))) or "none"
@@ -72,13 +72,14 @@ def check_listener(
     *,
     is_default_address: bool,
 ) -> None:
-    """Raises `Security` if the process that listens at `where` must not be believed, whichever answers."""
+    """Raises `Security` if the process that listens at `where` must not be trusted, whichever process
+    answers."""
     if not listener.is_root:
         check_server(listener, where, server_uids, is_default_address=is_default_address)
 
 
 def _is_root_or_us(uid: int) -> bool:
-    # The effective uid: a program that runs with more rights than its user must not believe that user.
+    # The effective uid: a program with more rights than its user must not trust that user.
     return uid == 0 or (uid == os.geteuid() and not is_unmapped(uid))
 
 
@@ -88,7 +89,7 @@ def is_unmapped(uid: int) -> bool:
 
 
 def _who(server: ServerProcess, where: str) -> str:
-    process = f"pid {server.pid}" if server.pid else "a process that cannot be seen from here"
+    process = f"pid {server.pid}" if server.pid else "a process that is not visible from here"
     if is_unmapped(server.uid):
         return (
             f"{process} answers on {where}, and its user is unknown: uid {server.uid} stands for every user "
@@ -102,7 +103,7 @@ def _next_step(server: ServerProcess) -> str:
         return (
             f"If only the host's corosync can listen in this network namespace, connect with "
             f"server_uids={{{server.uid}}}, or give the address '@{{service}}'; otherwise run this program "
-            f"outside of the user namespace"
+            f"outside the user namespace"
         )
     look = f"Look at what it is (ps -p {server.pid})" if server.pid else "Find out what it is"
     return (
@@ -134,6 +135,6 @@ def _maps_all_users() -> bool:
 
 
 def proc_text(path: str) -> str:
-    """A file of /proc. Raises `OSError`."""
+    """The content of a file in /proc. Raises `OSError`."""
     with open(path, errors="replace") as file:  # noqa: PTH123 - pathlib would slow the import down
         return file.read()

@@ -1,7 +1,7 @@
-"""One descriptor, for other event loops, that polls readable while an event waits.
+"""A descriptor for other event loops, which polls readable while an event waits.
 
-Strategy: an event is either still with the kernel, where the transport's event socket is readable, or already
-taken into this process, which an eventfd tells. An epoll descriptor over both is readable when either is.
+Strategy: an event is either still in the kernel, so that the transport's event socket is readable, or already
+in this process, which an eventfd signals. An epoll descriptor over both is readable when either is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Readiness:
         return self._epoll.fileno()
 
     def set(self, held: bool) -> None:
-        """Tell whether this process holds events."""
+        """Signal whether this process holds events."""
         if held == self._is_set:
             return
         self._is_set = held
@@ -49,11 +49,11 @@ class Readiness:
             os.eventfd_read(self._held)
 
     def close(self, backend: Backend) -> None:
-        """Free the descriptors. Tasks that wait on them in the event loop are told."""
+        """Free the descriptors, after informing tasks that wait on them in the event loop."""
         backend.closing(self._epoll)
         self.disown()
 
     def disown(self) -> None:
-        """Free the descriptors without telling the event loop."""
+        """Free the descriptors without informing the event loop."""
         self._epoll.close()
         os.close(self._held)

@@ -1,10 +1,10 @@
-"""The shared-memory transport: three rings, and the setup socket as a doorbell.
+"""The shared-memory transport: three rings, with the setup socket as a doorbell.
 
 Strategy: requests, responses and events each have a ring. After a request we send one byte on the setup
-socket; for an event the server sends one. For a response it sends none, but it reads our byte after it has
-answered, and that frees buffer space at our end: an edge of EPOLLOUT. So an edge without its response means
-that the byte is still unread, or that the request is one that corosync answers later, from something else.
-Which of the two, the kernel's count of unread bytes tells.
+socket; for an event the server sends one. For a response it sends none, but it reads our byte after
+answering. That frees buffer space at our end: an EPOLLOUT edge. So if an edge comes without a response,
+either the byte is still unread, or corosync answers this request later. The kernel's count of unread bytes
+tells which.
 
 Sources: libqb's lib/ipc_shm.c and lib/ipcs.c; `protocol_specs/libqb-ipc.md`.
 """
@@ -31,7 +31,7 @@ _BEING_FREED: Final = 1
 while it wakes the sender. Of a byte that is unread it counts the whole buffer, some hundred."""
 
 _MAX_UNANSWERED: Final = 128
-"""Far below the 277 one-byte messages that Linux's default socket buffer takes: the server waits for the byte
+"""Far below the 277 one-byte messages that fit Linux's default socket buffer: the server waits for the byte
 of each request that it finds in the ring, so a byte must never be held back."""
 
 
@@ -56,7 +56,7 @@ class ShmTransport:
         self.event_socket = setup_socket
         stems = (response.request, response.response, response.event)
         if len({stem.rpartition("/")[0] for stem in stems}) != 1:
-            # libqb makes one directory for a connection. Another one would be another connection's.
+            # libqb makes one directory for each connection. Any other belongs to another connection.
             raise MessageError(f"rings in several directories: {stems}", field="connection response")
         with contextlib.ExitStack() as undo:
             self._rings = []
@@ -66,10 +66,10 @@ class ShmTransport:
             epoll.register(setup_socket, EDGES)
             undo.pop_all()
         self._request, self._response, self._event = self._rings
-        # Two words that the writer's check of free space keeps clear.
+        # two words that the writer's check keeps free
         self.response_room = self._response.words - 2
         self.max_unanswered = _MAX_UNANSWERED
-        """Less those sent one-way whose byte the server may not have read."""
+        """Without those sent one-way whose byte the server may not have read."""
         self._bytes_to_send = 0
         self._bytes_to_take = 0
         self.cost = chunk_words
@@ -91,7 +91,7 @@ class ShmTransport:
             if not put(message):
                 break
             count += 1
-        # Published only now, so that the server, once it sees them, does not wait long for their bytes.
+        # Published only now, so that the server, when it sees them, does not wait long for their bytes.
         if count:
             self._request.publish(count)
             self._bytes_to_send += count
@@ -104,7 +104,7 @@ class ShmTransport:
     def receive_event(self) -> bytes | None:
         event = self._event.read()
         if event is not None:
-            # Its byte may still be on its way: the server sends it after the event.
+            # The event's byte may still be on its way: the server sends it after the event.
             self._bytes_to_take += 1
         return event
 
@@ -114,7 +114,7 @@ class ShmTransport:
         if self.max_unanswered < _MAX_UNANSWERED and self.answered_later():
             self.max_unanswered = _MAX_UNANSWERED
         if self._bytes_to_take:
-            # An error, or the end, is for the connection's epoll to report.
+            # The connection's epoll reports errors and the end.
             with contextlib.suppress(OSError):
                 self._bytes_to_take -= len(self._socket.recv(self._bytes_to_take))
 
@@ -124,14 +124,14 @@ class ShmTransport:
         except BlockingIOError:
             pass
         except (BrokenPipeError, ConnectionResetError):
-            # The server is gone, which epoll reports; what it wrote before is still in the rings.
+            # The server is gone, which epoll reports; what it has written is still in the rings.
             self._bytes_to_send = 0
 
     def answered_later(self) -> bool:
         try:
             (unread,) = struct.unpack("=i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))
         except OSError:
-            # Where the kernel does not say, a response is looked for now and then.
+            # If the kernel does not say, the connection looks for a response now and then.
             return True
         # The edge of a byte that is being freed has come already: to wait for it would be to wait for ever.
         return bool(unread <= _BEING_FREED)

@@ -1,6 +1,6 @@
 """Waiting under trio.
 
-Strategy: where trio has the operation, it is used directly.
+Strategy: use trio's own operations directly where they exist.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Edges:
         trio.lowlevel.notify_closing(self._epoll)
 
     def close(self) -> None:
-        """Nothing is registered between waits."""
+        """Nothing to do: nothing is registered between waits."""
 
 
 class TrioBackend:
@@ -86,7 +86,7 @@ class TrioBackend:
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
     def closing(self, descriptor: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # outside a trio run no task waits
+        with contextlib.suppress(RuntimeError):  # outside of a trio run no task waits
             trio.lowlevel.notify_closing(descriptor)
 
 

@@ -1,4 +1,4 @@
-"""The tasks that wait on a connection, one of which drives it: does the I/O for all of them.
+"""The tasks that wait on a connection. One of them drives it: it does the I/O for all of them.
 
 A waiter is in one of these states. `Waiting` holds the first three, `Waiter.ready` is the last.
 
@@ -25,19 +25,19 @@ from .backend import Backend
 from .exchange import Exchange, Waiter
 
 SPIN_LIMIT: Final = 50e-6
-"""Seconds for which a task may look for its response without giving way to others: a round trip to a daemon
-on another CPU takes 20 to 45 us. It is halved each time that looking found nothing."""
+"""Seconds for which a task may look for its response without letting others run: a round trip to a daemon on
+another CPU takes 20 to 45 us. It is halved each time the look finds nothing."""
 
 SPIN_AGAIN_AFTER: Final = 100
-"""Calls after which the full time is tried again, once looking was given up."""
+"""After giving up looking, the full time is tried again after this many calls."""
 
 
 class Waiting:
-    """The waiters of a connection that are parked, and the one that drives."""
+    """A connection's parked waiters, and the waiter that drives."""
 
     def __init__(self, backend: Backend, epoll: select.epoll) -> None:
         self.parked: dict[Waiter, None] = {}
-        """In the order in which they came."""
+        """In the order of their arrival."""
         self.driver: Waiter | None = None
         self.driver_waits = False
         """Whether the driver waits for an edge."""
@@ -50,40 +50,40 @@ class Waiting:
         try:
             await self._backend.park(self.parked, waiter)
         except BaseException:
-            # asyncio cancels a task even after it was woken, which may have been to drive.
+            # asyncio may cancel a task even after it was woken, perhaps in order to drive.
             self.wake_next_driver()
             raise
 
     def wake(self, waiter: Waiter) -> None:
-        """Let a waiter run. Does nothing for one that is neither parked nor waits for an edge."""
+        """Let a waiter run. Does nothing if it is neither parked nor waiting for an edge."""
         if waiter is self.driver:
             if self.driver_waits:
-                # Another task took the edge that the driver waits for, and what came with it.
+                # Another task took the edge that the driver waits for, and whatever came with it.
                 self._edges.interrupt()
         elif waiter in self.parked:
             del self.parked[waiter]
             self._backend.unpark(waiter)
 
     def wake_next_driver(self) -> None:
-        """Wake one that is parked, unless a waiter drives."""
+        """Wake a parked waiter, unless one already drives."""
         if self.driver is None and self.parked:
             self.wake(next(iter(self.parked)))
 
     def have_driver_look(self) -> None:
-        """Let the driver look again, though there is no edge."""
+        """Make the driver look again without an edge."""
         if self.driver_waits:
             self._edges.interrupt()
 
     async def wait_for_edge(self, delay: float | None) -> None:
-        """As the driver, wait for an edge, or at most for `delay` seconds.
+        """As the driver, wait for an edge, for at most `delay` seconds.
 
-        Raises `NoMemory` or `NoSpace` where the kernel has no room for another descriptor to wait on.
+        Raises `NoMemory` or `NoSpace` if the kernel cannot register another descriptor.
         """
         self.driver_waits = True
         try:
             await self._edges.wait(delay)
         except OSError as error:
-            # The event loop could not register the descriptor. Nothing is lost: the next one to wait may.
+            # The event loop could not register the descriptor. Nothing is lost: the next waiter may succeed.
             reason = error.strerror or str(error)
             raise error_from_errno(error.errno or 0, f"cannot wait for the daemon: {reason}") from error
         finally:
@@ -95,9 +95,9 @@ class Waiting:
 
 
 class Spin:
-    """Looks for a response for a moment without waiting, while that pays off.
+    """Looks for a response for a moment without waiting, as long as that pays off.
 
-    On one CPU it never does: the daemon cannot run meanwhile.
+    With only one CPU it never does, because the daemon cannot run meanwhile.
     """
 
     def __init__(self) -> None:
