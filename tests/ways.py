@@ -42,6 +42,13 @@ RUNNERS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, None]]], None]] = 
     "uvloop": _run_in_uvloop,
 }
 
+LOOPS_IMPORTED = "{'trio', 'asyncio', 'sniffio', 'outcome'} & {*sys.modules} - construct_imports"
+"""An expression for a program that begins with `WATCH_IMPORTS`: the event loops that it has imported.
+
+What construct imports is left out: since Python 3.14 its `pdb` imports asyncio.
+"""
+WATCH_IMPORTS = "import construct, sys; construct_imports = {*sys.modules}\n"
+
 TASKS = "it takes tasks, and a program without an event loop has none"
 
 

@@ -18,6 +18,7 @@ from tests.real.config import Config
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE
+from tests.ways import LOOPS_IMPORTED, WATCH_IMPORTS
 from votequorum_ipc.cli.app import COMMANDS, app
 from votequorum_ipc.cli.common import printable
 
@@ -136,10 +137,10 @@ def test_a_subcommand_loads_no_other_ones_and_json_no_tables() -> None:
 )
 def test_a_command_that_asks_once_imports_no_event_loop(words: str) -> None:
     code = (
-        "import sys; from votequorum_ipc.cli import main\n"
+        f"{WATCH_IMPORTS}from votequorum_ipc.cli import main\n"
         f"sys.argv[1:] = {[*words.split(), '--address', '@nothing-listens-here']}\n"
         "try: main()\n"
-        "except SystemExit: print({'trio', 'asyncio'} & {*sys.modules})"
+        f"except SystemExit: print({LOOPS_IMPORTED})"
     )
     assert python(code).stdout.splitlines()[-1] == "set()"
 

@@ -15,6 +15,7 @@ from tests.conftest import StartDaemon
 from tests.real.config import Config, Node
 from tests.real.cref import CS_OK, CVotequorum
 from tests.real.waiting import DEADLINE
+from tests.ways import LOOPS_IMPORTED, WATCH_IMPORTS
 from votequorum_ipc import (
     Connected,
     ExpectedVotesChanged,
@@ -87,6 +88,6 @@ def test_the_status_is_the_same_under_asyncio_and_without_a_loop(start_daemon: S
 
 
 def test_following_without_a_loop_imports_neither_trio_nor_asyncio() -> None:
-    code = "import sys, votequorum_ipc.blocking.watch; print({'trio', 'asyncio'} & {*sys.modules})"
+    code = f"{WATCH_IMPORTS}import votequorum_ipc.blocking.watch; print({LOOPS_IMPORTED})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
