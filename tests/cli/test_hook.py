@@ -267,7 +267,7 @@ async def test_a_signal_ends_the_monitor_and_the_command_is_told_so(
     ("arguments", "complaint"),
     [
         (["--on", "quorum"], "--on and --shell are for --exec COMMAND"),
-        (["--exec", "true", "--on", "weather"], "'weather' is none of quorum, membership"),
+        (["--exec", "true", "--on", "weather"], "'weather' is not one of quorum, membership"),
         (["--exec", ""], "--exec: an empty command"),
         (["--exec", "'"], "--exec: No closing quotation"),
     ],

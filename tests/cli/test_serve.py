@@ -259,8 +259,8 @@ def test_a_device_without_which_the_nodes_have_no_quorum_is_remarked_on(
 ) -> None:
     with Served([*COMMAND, "serve", "--prefix", prefix, "--device", str(votes)], tmp_path) as served:
         assert quorate(served.say("show")) == [alone] * 3
-        warning = "warning: the quorum device has 3 of 6 votes, so the nodes have no quorum without it; "
-        assert served.errors() == ("" if alone else f"{warning}they do if it has fewer votes than they\n")
+        warning = "warning: the quorum device has 3 of 6 votes, so the nodes have no quorum without it: "
+        assert served.errors() == ("" if alone else f"{warning}give it fewer votes than the nodes have\n")
 
 
 async def test_a_device_that_another_client_withdraws_is_reported_and_can_be_started_again(
@@ -281,13 +281,13 @@ async def test_a_device_that_another_client_withdraws_is_reported_and_can_be_sta
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("fly 1", "'fly' is not a known word; help shows them"),
+        ("fly 1", "'fly' is not a known word; type help to see them"),
         ("up", "which nodes?"),
         ("up 9", "there is no node 9; there are 1, 2, 3"),
         ("down one", "'one' is not the number of a node"),
         ("split 1", "split takes PARTITION:NODE"),
         ("split a:1", "'a' is not the number of a partition"),
-        ("join 0", "join takes two partitions or more"),
+        ("join 0", "join takes two or more partitions"),
         ("join 0 5", "there is no partition 5"),
         ("qdevice maybe 1", "qdevice takes on or off"),
         ("qdevice on", "which nodes?"),
@@ -563,8 +563,8 @@ def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, pr
         (("--nodes", "0"), "0 is not in the range"),
         (("--nodes", "3", "--node", "4"), "--node 4: the cluster has 1, 2, 3"),
         (("--config", "/no/such/file"), "does not exist"),
-        (("--nodes", "3", "--config", "FILE"), "--config says it all"),
-        (("--device", "1", "--config", "FILE"), "--config says it all"),
+        (("--nodes", "3", "--config", "FILE"), "--config cannot be combined"),
+        (("--device", "1", "--config", "FILE"), "--config cannot be combined"),
         (("--config", "BROKEN"), "line 1: neither a section nor"),
         (("--config", "BINARY"), "BINARY: this is no text"),
         (("--device", "0"), "0 is not in the range"),

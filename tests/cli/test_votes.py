@@ -98,7 +98,7 @@ def test_expected_votes_are_refused_below_the_votes_present_and_where_quorum_wou
     assert below.stderr == "votequorum-ipc: 2 is below the 3 votes present: expect 3 or more\n"
     assert above.stderr == (
         "votequorum-ipc: 6 expected votes need a quorum of 4, and 3 votes are present, so quorum would be "
-        "lost: expect 5 at most, or have more votes present first\n"
+        "lost: expect at most 5, or bring up more nodes first\n"
     )
     assert (below.returncode, above.returncode) == (1, 1)
     assert votequorum_ipc(cluster3[1], "setexpected", "3").returncode == 0

@@ -87,10 +87,10 @@ def test_the_demonstration_runs_on_a_terminal_and_leaves_it_as_it_was(end: str) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--live",), "here is no terminal for it: use monitor or monitor --json"),
-        (("--live", "--json"), "--json and this screen do not go together"),
-        (("--live", "--exec", "true"), "--exec and this screen do not go together"),
-        (("--live", "--demo", "--address", "@x-votequorum"), "--address and this screen do not go together"),
+        (("--live",), "--live needs a terminal"),
+        (("--live", "--json"), "--json and this screen cannot be combined"),
+        (("--live", "--exec", "true"), "--exec and this screen cannot be combined"),
+        (("--live", "--demo", "--address", "@x-votequorum"), "--address and this screen cannot be combined"),
         (("--demo",), "--demo is for --live"),
     ],
 )

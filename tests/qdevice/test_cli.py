@@ -289,7 +289,7 @@ async def test_a_device_whose_reader_is_stopped_votes_on(shell: Shell, tmp_path:
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
         assert process.stderr
-        assert b"the output is lost: nobody reads it" in await process.stderr.receive_some()
+        assert b"the output is lost: it is not being read" in await process.stderr.receive_some()
 
 
 async def test_a_device_started_without_an_output_votes(shell: Shell) -> None:

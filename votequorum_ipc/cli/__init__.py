@@ -1,8 +1,8 @@
-"""The command `votequorum-ipc`: one module a subcommand, found in the table in `app`.
+"""The command `votequorum-ipc`: one module for each subcommand, listed in the table in `app`.
 
-Strategy: a subcommand is imported when it is run, and imports what it needs when it needs it, because the
-command is judged by how fast it starts. `common` has what subcommands share. `json_values` is what programs
-read; `tables` and `change_text` are what people read.
+Strategy: a subcommand is imported when it is run, and imports what it needs only when it needs it, so that
+the command starts fast. `common` has what subcommands share. `json_values` is what programs read; `tables`
+and `change_text` are what people read.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    # Imports make no garbage, and each collection would look through all that they have made so far.
+    # Imports make no garbage, and each collection would examine everything that they have made so far.
     gc.disable()
     from .app import app
 
     try:
         app(prog_name="votequorum-ipc")
     except OSError as error:
-        # What could not be written would be tried once more, and be a traceback, when the interpreter ends.
+        # Otherwise the interpreter would try to write the rest at its end, fail again, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(f"votequorum-ipc: {error}: can its output be written?")

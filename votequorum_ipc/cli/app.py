@@ -24,17 +24,17 @@ COMMANDS: Final = {
     "serve": "serve",
     "demo": "demo",
 }
-"""A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
+"""Each subcommand, and the module of this package with its `command`, which is imported when it is used."""
 
 
-# 2, which click takes for wrong usage, is what `status` says of a node without quorum.
+# click's own code for wrong usage is 2, which here means a node without quorum.
 click.UsageError.exit_code = os.EX_USAGE
 
 
 @click.group(cls=Subcommands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def app() -> None:
-    """Ask corosync for quorum, follow it, change votes.
+    """Ask corosync about quorum, follow it, change votes.
 
-    Exit codes: 0 quorate or done, 2 not quorate, 1 an error of corosync, 64 wrong usage.
+    Exit codes: 0 quorate or done, 2 not quorate, 1 corosync reported an error, 64 wrong usage.
     """

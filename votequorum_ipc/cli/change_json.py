@@ -1,6 +1,6 @@
-"""The changes that `monitor` prints, as JSON has them. See `json_values` for what all JSON has in common.
+"""The changes that `monitor` prints, as JSON. `json_values` has what all JSON output has in common.
 
-They are in a module of their own because the commands that ask once need none of them.
+They have their own module because the commands that ask only once do not need them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .json_values import error_json, flag_names, ring_json, votes_json
 
 
 def change_json(change: Change) -> dict[str, Any]:
-    """A line of `monitor`: `event` says what changed, the other keys how it is now."""
+    """A line of `monitor`: `event` says what has changed, the other keys have the new values."""
     match change:
         case Connected():
             return {"event": "connected"}
@@ -55,7 +55,7 @@ def change_json(change: Change) -> dict[str, Any]:
 
 
 def link_change_json(change: LinkChanged, names: Mapping[int, str]) -> dict[str, Any]:
-    """A change of a link; `names` has what is known of nodes' names."""
+    """A change of a link; `names` has the known names of nodes."""
     return {
         "event": "link",
         "node_id": change.node_id,

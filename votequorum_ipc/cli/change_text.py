@@ -1,4 +1,4 @@
-"""What people read: the lines of `monitor`."""
+"""The lines of `monitor` for people."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`votequorum-ipc check`: what a quorum configuration survives, before it has to.
+"""`votequorum-ipc check`: which failures a quorum configuration survives.
 
-Strategy: `votequorum_ipc.check` knows the answers; this module reads configurations, runs the search with its
-progress on stderr, and passes the report on to be shown.
+Strategy: `votequorum_ipc.check` finds the answers; this module reads configurations, runs the search while it
+shows progress on stderr, and passes on the report to be shown.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _UNREADABLE: Final = 1
 _USAGE: Final = 64
 _NOT_WITH_SUGGEST: Final = ("down", "html", "replay", "vqsim", "confirm", "device", "faults", "operator")
 _REMEDY_SECONDS: Final = 5.0
-"""For each change that is tried."""
+"""The time limit for each suggested change, in seconds."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked: its name for people, its configuration, and warnings about that."""
+    """What is checked: its displayed name, its configuration, and warnings about the configuration."""
 
     name: str
     config: ClusterConfig
@@ -46,7 +46,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Shown:
-    """All that there is to show about a subject. `estimate` is None without --down."""
+    """Everything to show about a subject. `estimate` is None without --down."""
 
     subject: Subject
     report: Report
@@ -54,7 +54,7 @@ class Shown:
     estimate: Estimate | None
 
     def shape(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The same as JSON."""
         from ..check.report_json import availability_json, report_json
         from .json_values import status_json
 
@@ -69,12 +69,12 @@ class Shown:
 
 @click.command("check", cls=SectionedCommand)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--running", is_flag=True, help="Check the configuration of the corosync that runs here.")
+@click.option("--running", is_flag=True, help="Check the configuration of the corosync that is running here.")
 @address_option
 @click.option(
     "--device",
     type=click.Choice([kind.value for kind in DeviceKind]),
-    help="How the quorum device votes; by default as quorum.device.net.algorithm says, else exclusive.",
+    help="How the quorum device votes. Default: quorum.device.net.algorithm, else exclusive.",
 )
 @click.option("--operator", is_flag=True, help="Let an operator set expected votes and cancel wait_for_all.")
 @click.option(
@@ -82,24 +82,24 @@ class Shown:
     "own",
     multiple=True,
     metavar="MODULE:FUNCTION",
-    help="Look for a property of yours as well.",
+    help="Check your own property too.",
 )
-@click.option("--faults", type=click.IntRange(1), metavar="N", help="Look at no more than N faults.")
+@click.option("--faults", type=click.IntRange(1), metavar="N", help="Consider at most N faults.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1),
     metavar="S",
     default=60.0,
-    help="Time for each search; 60 by default.",
+    help="Time limit for each search. Default: 60.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to hand on.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to share.")
 @click.option(
     "--accept",
     "accepted",
     multiple=True,
     metavar="PROPERTY",
-    help="Leave a property out of the exit code. Repeat it for several.",
+    help="Ignore this property in the exit code. Can be repeated.",
 )
 @click.option("--no-remedies", is_flag=True, help="Do not look for changes that would help.")
 @click.option("--replay", metavar="PROPERTY", help="Replay its story in the model.")
@@ -110,8 +110,8 @@ class Shown:
     type=DownOption(),
     multiple=True,
     metavar="[THING=]P",
-    help="Say how likely quorum is, if each node and the device is down with probability P. P may be "
-    "MTBF/MTTR, as 2000h/4h. THING is node, node3, site, site1, link, link1 or device. Repeat it.",
+    help="Estimate how likely quorum is if each node and the device is down with probability P. P may be "
+    "MTBF/MTTR, such as 2000h/4h. THING is node, node3, site, site1, link, link1 or device. Can be repeated.",
 )
 @click.option(
     "--site",
@@ -119,19 +119,19 @@ class Shown:
     type=SiteOption(),
     multiple=True,
     metavar="NODES",
-    help="The nodes of one site, as 1,2. Repeat it for each site.",
+    help="The nodes of one site, such as 1,2. Repeat for each site.",
 )
 @click.option(
     "--suggest",
     type=click.Choice([wish.value for wish in Wish]),
-    help="Print the configurations that survive this, for the nodes of FILE, --nodes or --site.",
+    help="Print configurations that survive this, for the nodes of FILE, --nodes or --site.",
 )
-@click.option("--nodes", type=click.IntRange(1, 16), metavar="N", help="How many nodes, without a FILE.")
+@click.option("--nodes", type=click.IntRange(1, 16), metavar="N", help="The number of nodes, without a FILE.")
 def command(files: tuple[Path, ...], running: bool, address: str | None, **options: Any) -> None:
     """Say which failures a corosync.conf survives, and which end in no quorum or in two halves with quorum.
 
-    Several FILES are compared. Exit codes: 0 nothing bad is reachable, 2 something is, 3 not settled within
-    the bounds, 1 a configuration cannot be read, 64 wrong usage.
+    With several FILES, compare them. Exit codes: 0 nothing bad can happen, 2 something bad can, 3 undecided
+    within the bounds, 1 a configuration cannot be read, 64 wrong usage.
     """
     if options["suggest"]:
         _suggest(files, running, options)
@@ -168,7 +168,7 @@ def _suggest(files: Sequence[Path], running: bool, options: dict[str, Any]) -> N
     from .check_suggest import nodes_wanted, suggest
 
     if running or len(files) > 1:
-        _usage("--suggest takes one FILE at most")
+        _usage("--suggest takes at most one FILE")
     if unused := [f"--{name.replace('_', '-')}" for name in _NOT_WITH_SUGGEST if options[name]]:
         _usage(f"--suggest does not use {unused[0]}")
     nodeids = _read(files[0], None).config.nodeids if files else ()
@@ -236,7 +236,7 @@ def _warnings(conf: CorosyncConf) -> Iterator[str]:
 
 
 def _own(name: str) -> Property:
-    """A property of the user's: a function of a `Situation` that says what is wrong with it, or None."""
+    """The user's own property: a function that says what is wrong with a `Situation`, or returns None."""
     module, _, function = name.partition(":")
     sys.path.insert(0, "")
     try:
@@ -267,7 +267,7 @@ def _checked(subject: Subject, bounds: Bounds, properties: Sequence[Property], o
 
 
 def _estimate(subject: Subject, options: dict[str, Any]) -> Estimate | None:
-    """How likely quorum is, where that was asked for."""
+    """How likely quorum is, if --down asks for it."""
     nodeids, sites = subject.config.nodeids, options["sites"]
     if sites and not options["down"]:
         _usage("--site belongs to --down or --suggest")
@@ -282,7 +282,7 @@ def _estimate(subject: Subject, options: dict[str, Any]) -> Estimate | None:
 def _progress(progress: Progress) -> None:
     click.echo(
         f"\r\033[K{progress.states} states, {progress.waiting} to look at, {progress.depth} events deep, "
-        f"{progress.seconds:.0f} s; Ctrl-C: what is known so far",
+        f"{progress.seconds:.0f} s; Ctrl-C shows the results so far",
         nl=False,
         err=True,
     )
@@ -344,7 +344,7 @@ def _show_story(subject: Subject, report: Report, options: dict[str, Any]) -> No
     verdict = next((one for one in report.verdicts if one.name == name and one.stories), None)
     if verdict is None:
         told = ", ".join(repr(one.name) for one in report.verdicts if one.stories)
-        _usage(f"there is no story of {name!r}; there is of {told or 'nothing'}")
+        _usage(f"there is no story for {name!r}, only for {told or 'none'}")
         return
     show = print_replay if options["replay"] else print_vqsim
     show(subject.config, verdict.stories[0])

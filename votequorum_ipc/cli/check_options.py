@@ -1,7 +1,7 @@
-"""What `check` can be told: the options that need more than a number, and the sections of its `--help`.
+"""The options of `check` that need more than a number, and the sections of its `--help`.
 
-Strategy: the options are many and few are used together, so `--help` lists them by what they are for. The
-table `SECTIONS` decides the order; a test holds it complete.
+Strategy: there are many options, and few are used together, so `--help` groups them by purpose. The table
+`SECTIONS` decides the order; a test checks that it is complete.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SectionedCommand(click.Command):
 
 
 class SiteOption(click.ParamType):  # type: ignore[type-arg]
-    """The ids of a site's nodes, as 1,2."""
+    """The ids of a site's nodes, such as 1,2."""
 
     name = "nodes"
 
@@ -52,7 +52,7 @@ class SiteOption(click.ParamType):  # type: ignore[type-arg]
         """A tuple of node ids."""
         if isinstance(value, str) and re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value):
             return tuple(sorted({int(nodeid) for nodeid in value.split(",")}))
-        return self.fail(f"{value!r} is no list of node ids: write 1,2", param, ctx)
+        return self.fail(f"{value!r} is not a list of node ids such as 1,2", param, ctx)
 
 
 _DOWN: Final = re.compile(r"(?:(?P<thing>node|site|link|device)(?P<number>\d+)?=)?(?P<value>[^=]+)")
@@ -62,7 +62,7 @@ _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 365.25 *
 
 @dataclass(frozen=True)
 class Down:
-    """One `--down`: how likely a thing is down. `thing` "" is every node and the device."""
+    """One `--down`: the probability that something is down. `thing` "" means every node and the device."""
 
     thing: str
     number: int | None
@@ -80,8 +80,8 @@ class DownOption(click.ParamType):  # type: ignore[type-arg]
         probability = None if match is None else _probability(match["value"])
         if match is None or probability is None or (match["thing"] == "device" and match["number"]):
             return self.fail(
-                f"{value!r}: write a probability as 0.01, or MTBF/MTTR as 2000h/4h; for one kind of thing or "
-                "one thing put node=, node3=, site=, site1=, link=, link1= or device= in front",
+                f"{value!r}: write a probability such as 0.01, or MTBF/MTTR such as 2000h/4h; to limit it, "
+                "put node=, node3=, site=, site1=, link=, link1= or device= in front",
                 param,
                 ctx,
             )
@@ -89,7 +89,7 @@ class DownOption(click.ParamType):  # type: ignore[type-arg]
 
 
 def _probability(text: str) -> float | None:
-    """A probability, or one that follows from MTBF/MTTR; None for anything else."""
+    """The probability, given as such or as MTBF/MTTR; None for anything else."""
     try:
         if times := _TIMES.fullmatch(text):
             mtbf = float(times["mtbf"]) * _SECONDS[times["every"]]
@@ -101,7 +101,7 @@ def _probability(text: str) -> float | None:
 
 
 def chances(told: Iterable[Down]) -> Chances:
-    """All `--down` together; a later one replaces an earlier one of the same thing."""
+    """All `--down` options together; a later one replaces an earlier one for the same thing."""
     fields: dict[str, Any] = {"nodes": {}, "sites": {}, "links": {}}
     for down in told:
         if down.number is not None:
@@ -114,7 +114,7 @@ def chances(told: Iterable[Down]) -> Chances:
 
 
 def site_fault(nodeids: Sequence[int], sites: Sequence[Sequence[int]]) -> str:
-    """What is wrong with `--site`; empty where every node is at one site, or there are no sites."""
+    """What is wrong with `--site`; empty if every node is at exactly one site, or there are no sites."""
     listed = [nodeid for site in sites for nodeid in site]
     for nodeid in listed:
         if nodeid not in nodeids:
@@ -126,7 +126,7 @@ def site_fault(nodeids: Sequence[int], sites: Sequence[Sequence[int]]) -> str:
 
 
 def chances_fault(nodeids: Sequence[int], sites: Sequence[object], given: Chances) -> str:
-    """Whether `--down` names a thing that the cluster does not have; empty where it has them all."""
+    """What is wrong with `--down`; empty if the cluster has everything that it names."""
     areas = range(1, len(sites) + 1) if sites else nodeids
     for thing, numbers, known in (
         ("node", given.nodes, nodeids),

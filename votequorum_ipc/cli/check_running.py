@@ -1,7 +1,7 @@
-"""The cluster that runs here, for `check --running`: its configuration from cmap, and its status.
+"""The running cluster, for `check --running`: its configuration from cmap, and its status.
 
 Strategy: cmap's keys are written as a corosync.conf and read like a file, so that both have the same rules.
-What was changed while the cluster runs is not in cmap; the status has it, and a difference is named.
+Changes made at run time are not in cmap but in the status; differences are reported.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def changed_since(config: ClusterConfig, status: ClusterStatus) -> Iterator[str]
 
 
 def state_in_words(status: ClusterStatus) -> Iterator[str]:
-    """The cluster now, in words."""
+    """The current state of the cluster in words."""
     members = " ".join(str(member.node_id) for member in status.members)
     yield f"{'Quorate' if status.quorate else 'Not quorate'}; members {members}."
     if status.margin is not None and status.margin.quorate:

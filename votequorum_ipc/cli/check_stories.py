@@ -13,7 +13,7 @@ from .vqsim import Stuck, why_unavailable
 
 
 def print_replay(config: ClusterConfig, story: Story) -> None:
-    """Each step, then a line a node, as `serve` shows them."""
+    """Each step, followed by a line for each node, as `serve` shows them."""
     for number, (step, cluster) in enumerate(replay(config, story)):
         click.echo(f"{number}. {step.text}")
         for nodeid in config.nodeids:
@@ -21,7 +21,7 @@ def print_replay(config: ClusterConfig, story: Story) -> None:
 
 
 def print_vqsim(_config: ClusterConfig, story: Story) -> None:
-    """What to type into corosync-vqsim. Lines with # are for the reader."""
+    """The input for corosync-vqsim. Lines with # are for the reader."""
     for step, typed in commands(story):
         click.echo(f"# {step.text}")
         for command in typed:
@@ -29,7 +29,7 @@ def print_vqsim(_config: ClusterConfig, story: Story) -> None:
 
 
 def confirmed(config: ClusterConfig, name: str, story: Story) -> bool:
-    """Run a story in corosync-vqsim and say what came of it; False where corosync disagrees."""
+    """Run a story in corosync-vqsim and print the result. Returns False if corosync disagrees."""
     if why := why_unavailable():
         click.echo(f"{name}: not confirmed: {why}", err=True)
         return True
@@ -42,12 +42,12 @@ def confirmed(config: ClusterConfig, name: str, story: Story) -> bool:
         click.echo(f"{name}: corosync-vqsim confirms it")
         return True
     if depends_on_who_speaks_first(config, story):
-        click.echo(f"{name}: not confirmed: it depends on which node speaks first, and others did")
+        click.echo(f"{name}: not confirmed: it depends on which node speaks first, and other nodes did")
         return True
     said, expected = (
         " ".join(map(str, sorted(nodes))) or "no node" for nodes in (quorate[-1], story[-1].quorate)
     )
-    click.echo(f"{name}: corosync-vqsim DISAGREES: quorate in the end {said}, not {expected}")
+    click.echo(f"{name}: corosync-vqsim DISAGREES: at the end {said} quorate, not {expected}")
     return False
 
 

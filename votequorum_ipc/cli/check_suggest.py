@@ -1,4 +1,4 @@
-"""`check --suggest`: the configurations that survive what is wished for, the best first."""
+"""`check --suggest`: the configurations that survive the given failures, best first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def nodes_wanted(nodeids: Sequence[int], count: int | None, sites: Sequence[Sequ
 def suggest(
     wish: str, nodeids: Sequence[int], sites: Sequence[tuple[int, ...]], *, seconds: float, as_json: bool
 ) -> int:
-    """Print the suggestions, and return the exit code. Raises `ValueError` for a wish that makes no sense."""
+    """Print the suggestions, and return the exit code. Raises `ValueError` for a senseless request."""
     if fault := site_fault(nodeids, sites):
         raise ValueError(fault)
     wanted = Wanted(Wish(wish), tuple(nodeids), tuple(sites))
@@ -57,7 +57,7 @@ def _text(number: int, suggestion: Suggestion) -> str:
 
 
 def _verdicts(suggestion: Suggestion) -> Iterator[str]:
-    """What the check says, properties with the same outcome on one line."""
+    """The result of the check; properties with the same outcome share a line."""
     for outcome in Reachability:
         names = [one.name for one in suggestion.report.verdicts if one.is_bad and one.outcome is outcome]
         if names:

@@ -1,4 +1,4 @@
-"""What people read of a check: rules, table, verdicts, stories."""
+"""A check's report for people: rules, table, verdicts, stories."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _STYLES: Final = {
     Reachability.UNSETTLED: "bold yellow",
 }
 _ROWS: Final = 24
-"""Failures that the table shows; all are in --json."""
+"""How many failures the table shows; --json has all of them."""
 
 
 _WAYS: Final = ("one way", "another way")
 _SETS: Final = 6
-"""Sets of failures that are listed; all are in --json."""
+"""How many sets of failures are listed; --json has all of them."""
 
 
 def print_report(report: Report, warnings: Sequence[str], remedies: Mapping[str, Sequence[Remedy]]) -> None:
@@ -66,14 +66,14 @@ def _cell(report: Report, name: str) -> str:
 
 
 def story_lines(story: Story) -> Iterator[str]:
-    """A story, two lines a step."""
+    """A story, with two lines for each step."""
     for number, step in enumerate(folded(story)):
         yield f"{number:4}. {step.text}"
         yield f"      {situation(step)}"
 
 
 def print_section(title: str, lines: Iterable[str]) -> None:
-    """Print a title and lines below it; nothing if there are none."""
+    """Print a title with lines below it; nothing if there are no lines."""
     shown = list(lines)
     if shown:
         click.echo(title)

@@ -15,12 +15,12 @@ COMMANDS: Final = {
     "list": "cmap_list",
     "track": "cmap_track",
 }
-"""A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
+"""Each subcommand, and the module of this package with its `command`, which is imported when it is used."""
 
 
 @click.group("cmap", cls=Subcommands, modules=COMMANDS)
 def command() -> None:
     """Read, change and follow corosync's keys.
 
-    man cmap_keys(7) says what they mean. A change lasts until corosync ends, and concerns this node alone.
+    man cmap_keys(7) describes the keys. A change lasts until corosync stops, and affects only this node.
     """

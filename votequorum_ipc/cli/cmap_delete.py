@@ -25,7 +25,7 @@ def command(
     as_json: bool,
     address: str | None,
 ) -> None:
-    """Delete keys; exit 1 if one does not exist. Asks before it deletes a key that corosync acts on."""
+    """Delete keys; exit 1 if one does not exist. Asks before deleting a key that corosync acts on."""
 
     async def named(cmap: Cmap) -> list[str]:
         return [key for start in keys for key in await cmap.keys(start)] if prefix else list(keys)
@@ -35,7 +35,7 @@ def command(
             try:
                 await cmap.delete(key)
             except NotExist:
-                if not prefix:  # else it is gone, as it was to be
+                if not prefix:  # otherwise it is already gone
                     raise
 
     found = on_cmap(named, map_name, timeout, as_json, address)

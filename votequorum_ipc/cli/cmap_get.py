@@ -12,7 +12,7 @@ from .keys import binary_option, key_json, key_line, key_options, on_cmap, value
 
 @click.command("get")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
-@click.option("-q", "--quiet", is_flag=True, help="Print the values alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the values.")
 @binary_option
 @key_options
 def command(

@@ -1,4 +1,4 @@
-"""`votequorum-ipc cmap set KEY TYPE VALUE`: give a key a value."""
+"""`votequorum-ipc cmap set KEY TYPE VALUE`: set a key."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def command(
     as_json: bool,
     address: str | None,
 ) -> None:
-    """Give KEY a value of a TYPE, and have it exist.
+    """Set KEY to a VALUE of a TYPE; create KEY if it does not exist.
 
-    TYPE is i8, u8, i16, u16, i32, u32, i64, u64, flt, dbl, str or bin. The VALUE of a bin is a file, or - for
-    the standard input. Asks before it changes a key that corosync acts on.
+    TYPE is i8, u8, i16, u16, i32, u32, i64, u64, flt, dbl, str or bin. For bin, VALUE is a file name, or -
+    for standard input. Asks before changing a key that corosync acts on.
     """
     type_ = TYPE_NAMES[kind]
     value = _value(type_, text)
@@ -46,7 +46,7 @@ def command(
 
 
 def _value(kind: ValueType, text: str) -> Value:
-    """The value that is written so. A wrong one is wrong usage."""
+    """The value for this text. An invalid text is wrong usage."""
     try:
         if kind is ValueType.BINARY:
             return sys.stdin.buffer.read() if text == "-" else Path(text).read_bytes()

@@ -1,4 +1,4 @@
-"""`votequorum-ipc cmap track KEY...`: each change of keys, until Ctrl-C."""
+"""`votequorum-ipc cmap track KEY...`: shows each change of keys, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _WORDS = {TrackType.ADD: "create", TrackType.DELETE: "delete", TrackType.MODIFY:
 def command(
     keys: tuple[str, ...], prefix: bool, binary: bool, map_name: MapName, as_json: bool, address: str | None
 ) -> None:
-    """Show each change of keys, until Ctrl-C or SIGTERM; exit 1 when corosync ends.
+    """Show each change of keys, until Ctrl-C or SIGTERM; exit 1 when corosync stops.
 
-    Of a prefix of the statistics corosync tells only which keys come and go, and changes of single statistics
-    once a second.
+    For a prefix of the statistics corosync reports only which keys come and go. It reports changes of single
+    statistics once a second.
     """
     main = partial(track, keys, prefix, binary, map_name, as_json, address)
     run(partial(until_interrupted, main), as_json=as_json)
@@ -36,7 +36,7 @@ def command(
 async def track(
     keys: tuple[str, ...], prefix: bool, binary: bool, map_name: MapName, as_json: bool, address: str | None
 ) -> None:
-    """Print each change, for ever. Raises `CsError` when the daemon is gone."""
+    """Print each change, until cancelled. Raises `CsError` when the daemon is gone."""
     kinds = ALL_TRACK_TYPES
     if not prefix:
         kinds &= ~TrackType.PREFIX

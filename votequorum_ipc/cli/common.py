@@ -1,7 +1,7 @@
-"""What subcommands share: options, running, and how failures reach people and programs.
+"""What subcommands share: options, running, and reporting failures to people and programs.
 
-Strategy: a command that asks once runs in the calling thread (`run_without_loop`). One that follows or serves
-runs under trio, which takes three times as long to import as everything that `status --json` needs.
+Strategy: a command that asks only once runs in the calling thread (`run_without_loop`). One that follows or
+serves runs under trio, whose import takes three times as long as everything that `status --json` needs.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ T = TypeVar("T")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 FAILED: Final = 1
-"""The exit code for an error of corosync: `status` cannot tell whether there is quorum."""
+"""The exit code for an error from corosync: `status` cannot tell whether there is quorum."""
 
 
 _WHOLE: Final = 1000
-"""More columns than the first sentence of a subcommand's help has."""
+"""Longer than the first sentence of any subcommand's help, so that click does not cut it."""
 
 
 class Subcommands(click.Group):
-    """A group whose subcommands are imported when they are asked for."""
+    """A group whose subcommands are imported when they are used."""
 
     def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
-        """`modules`: a subcommand, and the module of this package whose `command` it is."""
+        """`modules` has each subcommand, and the module of this package with its `command`."""
         super().__init__(*args, **kwargs)
         self._modules = modules
 
@@ -46,7 +46,7 @@ class Subcommands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a word that is nearly a subcommand."""
+        """As in click, with a suggestion for a misspelt subcommand."""
         word = args[0]
         if word not in self._modules and not word.startswith("-"):
             from difflib import get_close_matches
@@ -57,7 +57,7 @@ class Subcommands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each subcommand with its whole first sentence; click would cut it."""
+        """List each subcommand with its whole first sentence, which click would cut."""
         found = [(name, self.get_command(ctx, name)) for name in self._modules]
         rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command]
         with formatter.section("Commands"):
@@ -78,14 +78,14 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds = float(super().convert(value, param, ctx))
-        # No range excludes nan.
+        # no range excludes nan
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a number", param, ctx)
         return seconds
 
 
 def options(function: FunctionT) -> FunctionT:
-    """`--json` and `--address`, as every subcommand has them: parameters `as_json` and `address`."""
+    """The options `--json` and `--address` of every subcommand: the parameters `as_json` and `address`."""
     add_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     return add_json(address_option(function))
 
@@ -96,15 +96,15 @@ def address_option(function: FunctionT) -> FunctionT:
         "--address",
         metavar="ADDRESS",
         callback=_check_address,
-        help="Where the daemon is, instead of corosync on this machine: @NAME of an abstract socket, or a "
+        help="The daemon to use instead of corosync on this machine: @NAME for an abstract socket, or a "
         "path. {service} in it stands for each service's name; without that, an address ending in "
-        "votequorum leads to the other services as well.",
+        "votequorum leads to the other services too.",
     )
     return add_address(function)
 
 
 def _check_address(_context: click.Context, _option: click.Parameter, address: str | None) -> str | None:
-    """An invalid address is wrong usage; a valid one may still lead nowhere."""
+    """Reject an invalid address as wrong usage; a valid one may still lead nowhere."""
     if address is not None:
         from ..sockets import locate
 
@@ -116,23 +116,24 @@ def _check_address(_context: click.Context, _option: click.Parameter, address: s
 
 
 DEFAULT_TIMEOUT: Final = 10.0
-"""Seconds in which corosync has to answer a command that only asks."""
+"""How many seconds a command that only asks waits for corosync's answer."""
 
 
 def timeout_option(default: float | None = None) -> Callable[[FunctionT], FunctionT]:
-    """`--timeout` for a command that asks one question: the parameter `timeout`; None waits without limit."""
+    """The option `--timeout` of a command that asks one question: the parameter `timeout`; None waits without
+    limit."""
     return click.option(
         "--timeout",
         metavar="SECONDS",
         type=Seconds(0, min_open=True),
         default=default,
         show_default=default is not None,
-        help="Give up, with exit code 1, when there is no answer within SECONDS.",
+        help="Give up, with exit code 1, if there is no answer within SECONDS.",
     )
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]], *, as_json: bool) -> T:
-    """Run `main` under trio; a `CsError` ends the command with its one line, and exit code 1."""
+    """Run `main` under trio; a `CsError` ends the command with a one-line message and exit code 1."""
     import trio
 
     try:
@@ -162,7 +163,7 @@ async def _within(main: Coroutine[Any, Any, T], seconds: float) -> T:
         return await main
     raise Timeout(
         f"corosync has not answered for {seconds:g} s: is it stopped, or waiting for other nodes or a quorum "
-        "device? Its log tells; try again, or with more time"
+        "device? See its log, try again, or allow more time"
     )
 
 
@@ -183,7 +184,7 @@ async def until_interrupted(main: Callable[[], Awaitable[None]]) -> None:
 
 
 def fail(error: CsError, *, as_json: bool) -> NoReturn:
-    """Say what failed, to people on stderr and to programs on stdout; exit code 1."""
+    """Report a failure, to people on stderr and to programs on stdout; exit code 1."""
     if as_json:
         from .json_values import error_json
 
@@ -193,7 +194,7 @@ def fail(error: CsError, *, as_json: bool) -> NoReturn:
 
 
 def done(text: str, shape: dict[str, Any], *, as_json: bool) -> None:
-    """Say what was done, to people or to programs."""
+    """Report what was done, to people or to programs."""
     if as_json:
         print_json({"time": utc_now(), **shape})
     else:
@@ -201,12 +202,12 @@ def done(text: str, shape: dict[str, Any], *, as_json: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on a line, at once."""
+    """Print a JSON value on one line, unbuffered."""
     click.echo(json.dumps(value))
 
 
 def utc_now() -> str:
-    """The time, as JSON output has it."""
+    """A time for JSON output."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds // 10**6:03}Z"
 

@@ -1,4 +1,4 @@
-"""Runs a story in corosync-vqsim, and compares who is quorate in the end."""
+"""Runs a story in corosync-vqsim, and compares which nodes are quorate at the end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..cluster import ClusterConfig
 from .vqsim import Vqsim
 
 _MARGIN: Final = 1.5
-"""How much longer than a timer real time waits for it."""
+"""How many seconds of real time to wait beyond a timer."""
 
 
 def quorate_in_vqsim(config: ClusterConfig, story: Story) -> list[frozenset[int]]:
-    """The nodes that corosync's own code says are quorate after each step.
+    """The nodes that are quorate after each step, according to corosync's own code.
 
-    Raises `votequorum_ipc.cli.vqsim.Stuck` where vqsim does not answer.
+    Raises `votequorum_ipc.cli.vqsim.Stuck` if vqsim does not answer.
     """
     quorate = []
     with Vqsim(for_vqsim(config)) as vqsim:

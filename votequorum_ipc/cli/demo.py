@@ -1,9 +1,9 @@
-"""`votequorum-ipc demo`: what quorum is, and what this library does, in twenty seconds and without corosync.
+"""`votequorum-ipc demo`: shows what quorum is and what this library does, in twenty seconds, without
+corosync.
 
-Strategy: a scene is a sentence and something that happens to a simulated cluster. But what the display shows
-of the nodes comes from clients, one for each node, that are connected over real IPC and follow its events
-like any user's program. So it shows what such a program would see. In a terminal the display is redrawn in
-place; elsewhere each change is a line.
+Strategy: a scene is a sentence and an event in a simulated cluster. What the display shows comes from one
+client for each node, connected over real IPC and following events like any user's program. So it shows what
+such a program would see. In a terminal the display is redrawn in place; elsewhere each change is a line.
 """
 
 from __future__ import annotations
@@ -90,21 +90,21 @@ FIRST_ACT: Final = (
 )
 
 SECOND_ACT: Final = (
-    Scene("The same cluster with a quorum device: it may give node 1 two votes more. Quorum is 3 of 5."),
+    Scene("The same cluster with a quorum device, which can give node 1 two more votes. Quorum is 3 of 5."),
     Scene(
-        "Node 1's device says yes: it is a function of yours, asked again and again. "
+        "Node 1's device says yes. It is a function that you write, called again and again. "
         "A device's votes count on its own node.",
         device=True,
     ),
     Scene(
-        "Nodes 2 and 3 crash. Node 1 and its device are 3 votes of 5: the last node works on.",
+        "Nodes 2 and 3 crash. Node 1 and its device have 3 of 5 votes: the last node keeps working.",
         lambda c: c.kill(2, 3),
     ),
 )
 
 
 @click.command("demo")
-@click.option("--pace", type=click.FloatRange(0, 60), default=2.0, help="Seconds a scene; 2 by default.")
+@click.option("--pace", type=click.FloatRange(0, 60), default=2.0, help="Seconds per scene; 2 by default.")
 def command(pace: float) -> None:
     """Show what quorum is on a simulated cluster of three nodes: twenty seconds, no corosync, no root."""
     console = Console(highlight=False)
@@ -112,7 +112,7 @@ def command(pace: float) -> None:
 
 
 async def demo(console: Console, pace: float) -> None:
-    """Play both acts, `pace` seconds a scene, then show what a user would write."""
+    """Play both acts with `pace` seconds for each scene, then show what a user would write."""
     stage = Stage()
     with _display(console, stage):
         async with simulated_cluster(nodes=3) as cluster:
@@ -170,7 +170,7 @@ async def _watch(
 
 @dataclass
 class Stage:
-    """What is shown: the current sentence, and what the client of each node last saw."""
+    """The current sentence, and the last thing that each node's client saw."""
 
     began: float = field(default_factory=time.monotonic)
     text: str = ""
@@ -195,7 +195,7 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the beginning."""
         return time.monotonic() - self.began
 
 
@@ -249,7 +249,7 @@ def _row(nodeid: int, info: NodeInfo | None) -> tuple[Text, ...]:
 
 
 def show_code(console: Console) -> None:
-    """Print the programs that a user would write, and where to go from here."""
+    """Print the programs that a user would write, and what to try next."""
     for title, code in (("Your program", CODE), ("Your own quorum device", _DEVICE_CODE)):
         if console.is_terminal:
             console.print(Rule(title), Syntax(code, "python", background_color="default"))

@@ -40,7 +40,7 @@ class _ListenAddress(click.ParamType):  # type: ignore[type-arg]
     ) -> tuple[str, int]:
         host, _, port = value.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is no ADDRESS:PORT, such as {DEFAULT_LISTEN} or [::1]:9664", param, ctx)
+            self.fail(f"{value!r} is not an ADDRESS:PORT such as {DEFAULT_LISTEN} or [::1]:9664", param, ctx)
         return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -58,7 +58,7 @@ _EXISTING: Final = click.Path(exists=True, dir_okay=False)
     help="Where to serve /metrics.",
 )
 @click.option(
-    "--textfile", metavar="FILE", type=_FILE, help="Write FILE for node_exporter, and serve nothing."
+    "--textfile", metavar="FILE", type=_FILE, help="Write FILE for node_exporter instead of serving."
 )
 @click.option(
     "--interval",
@@ -66,7 +66,7 @@ _EXISTING: Final = click.Path(exists=True, dir_okay=False)
     type=Seconds(1),
     default=_INTERVAL,
     show_default=True,
-    help="How often FILE is written.",
+    help="How often to write FILE.",
 )
 @click.option(
     "--once", is_flag=True, help="Print the metrics, or write FILE, once; exit 1 if quorum is unknown."
@@ -80,7 +80,7 @@ _EXISTING: Final = click.Path(exists=True, dir_okay=False)
     help="How long one scrape may wait for corosync.",
 )
 @click.option(
-    "--ring-id", is_flag=True, help="Give `rings` the label ring_id: new series at each membership."
+    "--ring-id", is_flag=True, help="Give `rings` the label ring_id, with new series at each membership."
 )
 @click.option("--tls-cert", metavar="FILE", type=_EXISTING, help="Serve HTTPS with this certificate.")
 @click.option("--tls-key", metavar="FILE", type=_EXISTING, help="The certificate's key.")
@@ -88,7 +88,7 @@ _EXISTING: Final = click.Path(exists=True, dir_okay=False)
     "--tls-client-ca",
     metavar="FILE",
     type=_EXISTING,
-    help="Serve only clients with a certificate of these authorities.",
+    help="Serve only clients with a certificate from these authorities.",
 )
 @address_option
 def command(
@@ -105,7 +105,7 @@ def command(
 ) -> None:
     """Serve metrics of this node's corosync to Prometheus, until SIGTERM.
 
-    The names are those of ha_cluster_exporter, and more; docs/monitoring.md has all of them.
+    The metrics have ha_cluster_exporter's names, and there are more; docs/monitoring.md lists them all.
     """
     if find_spec("prometheus_client") is None:
         _fail("the exporter needs prometheus_client: pip install 'votequorum-ipc[exporter]'")
@@ -128,7 +128,7 @@ def command(
 
 
 def _once(asker: Asker, textfile: Path | None, ring_id: bool) -> bool:
-    """Print or write the metrics; whether quorum is known."""
+    """Print or write the metrics. Returns whether quorum is known."""
     from prometheus_client import generate_latest, write_to_textfile
 
     from ..exporter.collector import CorosyncCollector, registry_of
@@ -144,7 +144,7 @@ def _once(asker: Asker, textfile: Path | None, ring_id: bool) -> bool:
 
 @contextlib.contextmanager
 def _until_ended() -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the block; that is no failure."""
+    """Let SIGTERM and SIGINT end the block without a failure."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise _Ended

@@ -1,8 +1,8 @@
-"""What `monitor` follows: quorum and this node's links, told as one sequence of notices.
+"""What `monitor` follows: quorum and this node's links, reported as one sequence of notices.
 
 Strategy: one task reads the watcher, another asks for links at an interval. Both hand their notices to one
-function, which does not wait. Another task may ask for the state of this moment: the one that reads the
-watcher then stops waiting for a change and asks the daemon.
+function, which does not wait. Another task may ask for the current state: the one that reads the watcher then
+stops waiting for a change and asks the daemon.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LINK_SECONDS: Final = 2.0
-"""How often links are asked for, as corosync announces nothing about them."""
+"""The interval in seconds between questions about links, which corosync does not announce."""
 
 _LINK_PATIENCE: Final = 0.5
-"""How long the state waits for links, in seconds."""
+"""How many seconds the state waits for links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that was noticed: a change, or the state when it is known again."""
+    """One notice: a change, or the state when it is known again."""
 
     shape: dict[str, Any]
-    """As JSON has it; its key "event" says what it is."""
+    """The notice as JSON; its key "event" says what it is."""
     text: Callable[[], Text]
     """The line for people."""
     moment: Moment | None = None
-    """Everything, where the notice is of the whole state."""
+    """The whole state, if the notice is about that."""
     time: str = field(default_factory=utc_now)
 
     @property
     def event(self) -> str:
-        """What was noticed."""
+        """The notice's event."""
         return str(self.shape["event"])
 
     def line(self) -> dict[str, Any]:
@@ -67,10 +67,10 @@ class Notice:
 
 
 class Following:
-    """Follows a daemon through its restarts. `run` does it; `now` may be awaited by another task."""
+    """Follows a daemon through its restarts, in `run`. Another task may await `now`."""
 
     def __init__(self, address: str | None, patience: float, take: Callable[[Notice], None]) -> None:
-        """`take` is given every notice, in order."""
+        """`take` is called with every notice, in order."""
         self._address = address
         self._patience = patience
         self._take = take
@@ -78,10 +78,10 @@ class Following:
         self._askers: list[trio.Event] = []
         self._view: QuorumView | None = None
         self._names: dict[int, str] = {}
-        """Also of nodes that have left."""
+        """Names of nodes, including those that have left."""
         self._nodes: tuple[ConfiguredNode, ...] = ()
         self._links: LinkWatcher | None = None
-        """None where the address leads to votequorum only."""
+        """None if the address leads only to votequorum."""
         with contextlib.suppress(InvalidParam):
             self._links = LinkWatcher(address)
         self._link_lock = trio.Lock()
@@ -99,7 +99,7 @@ class Following:
                     await self._links.aclose()
 
     async def now(self) -> QuorumView:
-        """The state, asked for after this call. The changes up to then have been told."""
+        """The state, asked for after this call. All changes up to then have been reported."""
         answered = trio.Event()
         self._askers.append(answered)
         self._waiting.cancel()
@@ -150,7 +150,7 @@ class Following:
 
     async def _follow_links(self, links: LinkWatcher) -> None:
         while True:
-            # Whether corosync answers at all is told with quorum.
+            # The watcher reports whether corosync answers at all.
             with contextlib.suppress(CsError), trio.move_on_after(self._patience):
                 async with self._link_lock:
                     changes = await links.changes(self._nodes)
@@ -198,7 +198,7 @@ def _unknown(error: CsError) -> Notice:
 
 
 def state_now(view: QuorumView | None) -> QuorumState:
-    """Whether there is quorum. Without a provider corosync calls itself quorate always, and cannot know."""
+    """Whether there is quorum. Without a provider corosync always calls itself quorate and cannot know."""
     if view is None or (view.status is not None and view.status.quorum_type is QuorumType.FREE):
         return QuorumState.UNKNOWN
     return view.state

@@ -1,10 +1,10 @@
-"""`votequorum-ipc health`: one line and an exit code, as the Monitoring Plugins' guidelines have them.
+"""`votequorum-ipc health`: one line and an exit code, as in the Monitoring Plugins' guidelines.
 
-Strategy: a table of figures, each with a range in which all is well. A figure outside of its range is a
-problem and has a sentence. The worst problem decides the exit code, and all sentences make the line. A figure
-that has a range and is not known makes the state UNKNOWN, unless something is worse. Quorum comes first:
-without it the state is CRITICAL, and where nobody can tell it is UNKNOWN.
-Source: https://www.monitoring-plugins.org/doc/guidelines.html.
+Strategy: a table of figures, each with a range in which all is well. A figure outside its range is a problem
+and has a sentence. The worst problem decides the exit code, and the sentences make up the line. If a figure
+with a range is unknown, the state is UNKNOWN, unless something is worse. Quorum comes first: without quorum
+the state is CRITICAL, and if quorum is unknown it is UNKNOWN. Source:
+https://www.monitoring-plugins.org/doc/guidelines.html.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .json_values import error_json
 
 
 class HealthState(enum.IntEnum):
-    """The exit code, and its word."""
+    """The exit codes and their words."""
 
     OK = 0
     WARNING = 1
@@ -48,7 +48,8 @@ _WORST_FIRST: Final = (HealthState.CRITICAL, HealthState.WARNING, HealthState.UN
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a figure may be, as the guidelines write it: "10" is 0 to 10, "1:" from 1, "@2:4" not 2 to 4."""
+    """A figure's allowed values in the guidelines' notation: "10" is 0 to 10, "1:" from 1, "@2:4" not 2 to
+    4."""
 
     text: str
     low: float
@@ -57,15 +58,15 @@ class Range:
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """Raises `ValueError` for what is no range."""
+        """Raises `ValueError` if the text is not a range."""
         match = _RANGE.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no range: write 10, 1:, ~:5, 1:5 or @1:5")
+            raise ValueError(f"{text!r} is not a range: write 10, 1:, ~:5, 1:5 or @1:5")
         inverted, low, high = match["at"], match["low"], match["high"]
         lowest = float("-inf") if low == "~" else float(low or 0)
         highest = float(high) if high else float("inf")
         if lowest > highest:
-            raise ValueError(f"{text!r} is no range: it ends before it begins")
+            raise ValueError(f"{text!r} is not a range: it ends before it begins")
         return cls(text, lowest, highest, bool(inverted))
 
     def allows(self, value: float) -> bool:
@@ -79,7 +80,7 @@ _RANGE: Final = re.compile(rf"(?P<at>@)?(?:(?P<low>~|{_NUMBER})?:)?(?P<high>{_NU
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the figures are read from."""
+    """The source of the figures."""
 
     overview: Overview
     status: ClusterStatus
@@ -87,17 +88,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is shown as performance data, and what it says when it is out of its range."""
+    """A number shown as performance data, with a sentence for when it is out of range."""
 
     value: Callable[[Reading], float | None]
-    """None where it is not known."""
+    """None if it is unknown."""
     sentence: Callable[[Reading], str]
-    """What a value out of its range means."""
+    """The meaning of a value out of range."""
     warning: str = ""
-    """The range without a warning, by default; empty: every value is well."""
+    """The default range without a warning; empty if every value is fine."""
     unit: str = ""
     applies: Callable[[Reading], bool] = lambda _: True
-    """Whether this cluster has such a thing."""
+    """Whether the figure applies to this cluster."""
 
 
 def _total_votes(reading: Reading) -> float | None:
@@ -117,7 +118,7 @@ def _down(reading: Reading) -> list[str]:
 
 
 def _latency(reading: Reading) -> float | None:
-    """The slowest link's, in milliseconds."""
+    """The slowest link's latency in milliseconds."""
     averages = [
         link.statistics.latency_ave
         for link in reading.overview.links or ()
@@ -189,7 +190,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
         warning="0",
     ),
 }
-"""Every figure, by the name that it has in performance data and in `--warning` and `--critical`."""
+"""Every figure, by its name in performance data, `--warning` and `--critical`."""
 
 Ranges = Mapping[str, Range]
 
@@ -202,7 +203,7 @@ class _RangeOption(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name, _, text = value.partition("=")
         if name not in FIGURES:
-            self.fail(f"there is no figure {name!r}: it is one of {', '.join(FIGURES)}", param, ctx)
+            self.fail(f"there is no figure {name!r}; the figures are {', '.join(FIGURES)}", param, ctx)
         try:
             return name, Range.parse(text) if text else None
         except ValueError as error:
@@ -217,7 +218,7 @@ def _range_option(name: str, help_text: str) -> Callable[[FunctionT], FunctionT]
 @click.command("health")
 @_range_option(
     "--warning",
-    "Warn when a figure is outside of a range, as margin=2: or latency=20. FIGURE= turns a default off. "
+    "Warn if a figure is outside a range, such as margin=2: or latency=20. FIGURE= turns a default off. "
     f"Figures: {', '.join(FIGURES)}.",
 )
 @_range_option("--critical", "The same for the state CRITICAL.")
@@ -232,10 +233,10 @@ def command(
     as_json: bool,
     address: str | None,
 ) -> None:
-    """Say in one line how this node's cluster is: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    """Summarise this node's cluster in one line: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 
     CRITICAL: no quorum. WARNING: one more failure would end quorum, a node is missing, a link is down, the
-    quorum device does not vote, or members' configurations differ. UNKNOWN: nobody can tell.
+    quorum device does not vote, or members' configurations differ. UNKNOWN: quorum is unknown.
     """
     defaults = {name: Range.parse(figure.warning) for name, figure in FIGURES.items() if figure.warning}
     health = judged(
@@ -284,7 +285,7 @@ class Health:
         return f"{name}={value:g}{FIGURES[name].unit};{ranges[0]};{ranges[1]};0"
 
     def shape(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The same as JSON."""
         return {
             "state": self.state.name,
             "sentences": self.sentences,
@@ -296,7 +297,7 @@ class Health:
 
 
 def judged(reading: Reading | CsError, warning: Ranges, critical: Ranges) -> Health:
-    """The state of a cluster, by these ranges; of an error, UNKNOWN."""
+    """The state of a cluster according to these ranges; UNKNOWN for an error."""
     if isinstance(reading, CsError):
         return Health(HealthState.UNKNOWN, (str(reading),), {}, warning, critical, reading)
     figures = {name: figure.value(reading) for name, figure in FIGURES.items() if figure.applies(reading)}
@@ -306,7 +307,7 @@ def judged(reading: Reading | CsError, warning: Ranges, critical: Ranges) -> Hea
     for name, value in figures.items():
         state = _state(value, warning.get(name), critical.get(name))
         if state is HealthState.UNKNOWN:
-            problems.append((state, f"{name} is not known"))
+            problems.append((state, f"{name} is unknown"))
         elif state is not HealthState.OK and (reading.status.quorate or name not in _PART_OF_NO_QUORUM):
             problems.append((state, FIGURES[name].sentence(reading)))
     states = [state for state, _ in problems]
@@ -315,7 +316,7 @@ def judged(reading: Reading | CsError, warning: Ranges, critical: Ranges) -> Hea
 
 
 _PART_OF_NO_QUORUM: Final = frozenset({"margin", "missing", "device_votes"})
-"""What the sentence about missing quorum has said already."""
+"""Figures that the sentence about missing quorum already covers."""
 
 
 def _no_quorum(status: ClusterStatus) -> tuple[HealthState, str]:
@@ -324,7 +325,7 @@ def _no_quorum(status: ClusterStatus) -> tuple[HealthState, str]:
 
 def _summary(reading: Reading) -> str:
     info = reading.status.info
-    votes = f"{info.total_votes} of {info.node_expected_votes} votes" if info else "no votes known"
+    votes = f"{info.total_votes} of {info.node_expected_votes} votes" if info else "votes unknown"
     margin = reading.status.margin
     if margin is None or not margin.nodes or not _many_nodes(reading):
         return f"quorate with {votes}"

@@ -1,10 +1,10 @@
-"""`monitor --exec`: a command that is run for each change.
+"""`monitor --exec`: runs a command for each change.
 
-Strategy: changes wait in a queue of limited length, and one command runs at a time. The command is told two
-things apart: what has changed, which may be history by then, and the state, which is asked of corosync just
-before the command starts. So a command that acts on the state alone is right however long the queue was. Its
-input is a file in memory, because a command that does not read must not hold anything up. When `monitor`
-ends, nobody follows quorum any more: the command is told so by a last change, with the state unknown.
+Strategy: changes wait in a queue of limited length, and one command runs at a time. The command gets two
+separate things: the change, which may be outdated by then, and the state, which corosync is asked for just
+before the command starts. So a command that acts only on the state is right however long the queue was. Its
+input is a file in memory, so a command that does not read it blocks nothing. When `monitor` ends, quorum is
+no longer followed: the command runs a last time, with the state unknown.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
     "link": frozenset({"link"}),
     "votes": frozenset({"votes", "expected_votes", "node_votes"}),
 }
-"""What `--on` takes, and which events it stands for."""
+"""The values of `--on`, and the events that each stands for."""
 
 QUEUE_LIMIT: Final = 1000
-"""How many changes wait for the command at most. Of more, the oldest are dropped and counted."""
+"""The most changes that wait for the command. If there are more, the oldest are dropped and counted."""
 
 _STDERR: Final = 2
-"""Where a command's output goes: standard output has the changes."""
+"""Where a command's output goes, since standard output has the changes."""
 
 _HISTORY: Final = ("event", "quorate")
-"""Keys of a change that its command does not find among its variables. A command that looked for `quorate`
-there would act on what was."""
+"""Keys of a change that do not become variables: a command that acted on such a `quorate` would act on the
+past."""
 
 
 class Hook:
-    """Runs a command for the changes that it is offered, one after another."""
+    """Runs a command for each change that it is given, one after another."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Hook:
         now: Callable[[], Awaitable[QuorumView]],
         report: Callable[[Notice, Outcome], None],
     ) -> None:
-        """`on` has the events that count; `seconds` is the deadline of each run; `now` asks for the state."""
+        """`on` has the events to run for; `seconds` limits each run; `now` asks for the state."""
         self._command = command
         self._on = on
         self._seconds = seconds
@@ -66,7 +66,7 @@ class Hook:
         self._dropped = 0
 
     def offer(self, notice: Notice) -> None:
-        """Have the command run for a notice, if it is one of those that count."""
+        """Queue a run of the command for a notice, if `on` has its event."""
         if notice.event not in self._on:
             return
         self._queue.append(notice)
@@ -75,17 +75,17 @@ class Hook:
         self._offered.set()
 
     async def run(self) -> NoReturn:
-        """Run the command for each notice, until cancelled, which ends a command that runs."""
+        """Run the command for each notice, until cancelled; that also ends a running command."""
         while True:
             await self._offered.wait()
             self._offered = trio.Event()
             while self._queue:
                 view = await self._now()
-                # Only now: a notice that is cancelled here would not be counted as dropped.
+                # Only now: if this were cancelled, the notice would not be counted as dropped.
                 await self._run(self._queue.popleft(), view)
 
     async def stop(self) -> None:
-        """Tell the command that nobody follows quorum any more. Call it after `run` was cancelled."""
+        """Tell the command that quorum is no longer followed. Call it after `run` was cancelled."""
         while self._queue:
             self._drop()
         self.offer(Notice({"event": "stopped"}, _stopped_text))
@@ -110,7 +110,7 @@ class Hook:
 
 
 def _told(notice: Notice, view: QuorumView | None, dropped: int) -> dict[str, Any]:
-    """What a command reads on its standard input."""
+    """The command's standard input."""
     status = view.status if view else None
     error = view.error if view else None
     return {
@@ -126,7 +126,7 @@ def _told(notice: Notice, view: QuorumView | None, dropped: int) -> dict[str, An
 
 
 def _variables(told: Mapping[str, Any]) -> dict[str, str]:
-    """The same for the environment. A change has those of its values that are no table."""
+    """The same as environment variables. Values of a change that are objects are left out."""
     change = told["change"]
     variables = {f"QUORUM_{key.upper()}": value for key, value in told.items() if key != "change"}
     variables["QUORUM_CHANGE"] = change["event"]
@@ -138,7 +138,7 @@ def _variables(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _word(value: Any) -> str:
-    """Nothing for what is unknown, 1 or 0 for what is true or not, and a list's items with blanks between."""
+    """Empty for unknown, 1 or 0 for true or false, and a list's items separated by blanks."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -151,7 +151,7 @@ def _word(value: Any) -> str:
 def _stopped_text() -> Any:
     from rich.text import Text
 
-    return Text("monitor has ended: nobody follows quorum any more")
+    return Text("monitor has ended: quorum is no longer followed")
 
 
 @contextlib.contextmanager

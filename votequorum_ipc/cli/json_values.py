@@ -1,7 +1,7 @@
-"""What programs read: values of the library as JSON has them. The keys are documented in docs/cli.md.
+"""JSON output for programs: values of the library as JSON. docs/cli.md documents the keys.
 
-Strategy: numbers stay numbers, names are those of the C headers, and what is unknown is null. The state of
-the cluster decides about values, never about keys.
+Strategy: numbers stay numbers, names are those of the C headers, and unknown values are null. The state of
+the cluster changes values, but never which keys there are.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
 
 
 def moment_json(moment: Moment) -> dict[str, Any]:
-    """`status`, with links and what corosync has counted; null where that is unknown."""
+    """`status`, with links and statistics; null if they are unknown."""
     status, links, statistics = moment.status, moment.links, moment.statistics
     misses = None if statistics is None else [miss._asdict() for miss in statistics.scheduling_misses]
     return {
@@ -71,7 +71,7 @@ def ring_json(ring_id: RingId) -> dict[str, Any]:
 
 
 def votes_json(info: NodeInfo) -> dict[str, Any]:
-    """The cluster's figures as one node has them."""
+    """The cluster's figures as one node sees them."""
     return {
         "expected_votes": info.node_expected_votes,
         "highest_expected": info.highest_expected,
@@ -82,7 +82,7 @@ def votes_json(info: NodeInfo) -> dict[str, Any]:
 
 
 def node_json(info: NodeInfo | None) -> dict[str, Any]:
-    """What votequorum knows of one node."""
+    """What votequorum knows about one node."""
     return {
         "votes": info and info.node_votes,
         "state": info and info.node_state.name,
@@ -96,7 +96,7 @@ def error_json(error: CsError) -> dict[str, Any]:
 
 
 def flag_names(flags: InfoFlags) -> list[str]:
-    """The names of all flags that are set; one that votequorum.h does not name as a hexadecimal number."""
+    """The names of all flags that are set; a flag without a name in votequorum.h is a hexadecimal number."""
     single = [InfoFlags(1 << bit) for bit in range(int(flags).bit_length()) if flags >> bit & 1]
     return [flag.name or hex(flag) for flag in single]
 
@@ -126,7 +126,7 @@ def _margin_json(margin: Margin) -> dict[str, Any]:
 
 
 def link_json(link: Link, status: ClusterStatus) -> dict[str, Any]:
-    """One link of this node. Times are in microseconds; the statistics are null where they are unknown."""
+    """One link of this node. Times are in microseconds; the statistics are null if they are unknown."""
     names = {node.node_id: node.name for node in status.configured}
     statistics = link.statistics
     return {

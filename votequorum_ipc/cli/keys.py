@@ -1,7 +1,8 @@
-"""What the subcommands of `cmap` share: values as text and as JSON, and asking before what can hurt.
+"""What the subcommands of `cmap` share: values as text and as JSON, and asking before risky changes.
 
-Strategy: the names of types and the lines are corosync-cmapctl's, so that what reads its output reads ours.
-corosync acts at once on a key below certain prefixes; a change of one of these is asked about first.
+Strategy: the lines and the names of types are corosync-cmapctl's, so that programs that read its output can
+read ours. corosync acts at once on changes of keys with certain prefixes, so the command asks before it
+changes one.
 """
 
 from __future__ import annotations
@@ -100,15 +101,15 @@ def on_cmap(
 
 
 def ask_first(keys: Iterable[str], what: str, *, yes: bool) -> None:
-    """Ask before a change of keys that corosync acts on; exit with code 1 unless it is wanted."""
+    """Ask before a change of keys that corosync acts on; exit with code 1 unless the answer is yes."""
     acted_on = [key for key in keys if any(key.startswith(p) or p.startswith(key) for p in ACTED_ON)]
     if yes or not acted_on:
         return
     named = printable(", ".join(acted_on))
     if not sys.stdin.isatty():
         click.echo(
-            f"votequorum-ipc: corosync acts on {named}, so nothing was changed: --yes does it without a "
-            "question",
+            f"votequorum-ipc: corosync acts on {named}, so nothing was changed: --yes changes it "
+            "without asking",
             err=True,
         )
         sys.exit(FAILED)
@@ -140,10 +141,10 @@ def _byte(byte: int) -> str:
 
 
 def key_json(key: str, kind: ValueType, value: Value) -> dict[str, Any]:
-    """A key as JSON has it; binary values are in hexadecimal."""
+    """A key as JSON; binary values are in hexadecimal."""
     return {"key": key, "type": _NAMES[kind], "value": value_json(value)}
 
 
 def value_json(value: Value | None) -> Any:
-    """A value, or null where there is none."""
+    """A value, or null if there is none."""
     return value.hex() if isinstance(value, bytes) else value

@@ -1,9 +1,9 @@
-"""Lines that are typed: with editing, history and completion at a terminal, and as they come elsewhere.
+"""Reads lines: with editing, history and completion at a terminal, and plainly elsewhere.
 
-Strategy: readline, which is in the standard library, does all of it at a terminal; a library of its own
-would be one more thing to install for a dozen words. A thread waits for a line, because reading cannot be
-cancelled. So the terminal is put back into its state at the end, whether the thread is done or not. Lines
-that appear meanwhile are written above the prompt, and what was being typed stays.
+Strategy: readline, from the standard library, does all this at a terminal; another library would be too much
+for a dozen words. A thread waits for a line, because reading cannot be cancelled. So the terminal's state is
+restored at the end, whether or not the thread is done. Output that appears meanwhile is written above the
+prompt, and the line being typed stays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HISTORY_LENGTH: Final = 1000
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 Complete = Callable[[Sequence[str]], Sequence[str]]
-"""Takes the words before the one that is being typed; gives those that may stand there."""
+"""Takes the words before the one being typed; returns the words that may come next."""
 
 
 class LineInput:
@@ -52,7 +52,7 @@ class LineInput:
             return ""
 
     def show(self, lines: Sequence[str]) -> None:
-        """Print lines, above what is being typed."""
+        """Print lines above the line being typed."""
         typing = self._reads and self._editor is not None
         if typing:
             sys.stdout.write(_CLEAR_LINE)
@@ -64,13 +64,13 @@ class LineInput:
 
 @contextlib.contextmanager
 def open_line_input(complete: Complete) -> Iterator[LineInput]:
-    """Lines of standard input for as long as the block."""
+    """Lines of standard input, during the block."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield LineInput(None)
         return
     try:
         import readline
-    except ImportError:  # a Python that was built without it
+    except ImportError:  # this Python was built without it
         yield LineInput(None)
         return
     before = termios.tcgetattr(sys.stdin)
@@ -99,7 +99,7 @@ def history_file() -> Path:
 def _completer(
     complete: Complete, line: Callable[[], str], begin: Callable[[], int]
 ) -> Callable[[str, int], str | None]:
-    """What readline calls: the text before the cursor, and which of its completions is wanted."""
+    """The function that readline calls with the text before the cursor and the number of the completion."""
 
     def completion(text: str, number: int) -> str | None:
         found = [word for word in complete(line()[: begin()].split()) if word.startswith(text)]

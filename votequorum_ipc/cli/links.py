@@ -46,7 +46,7 @@ async def _read(address: str | None, seconds: float) -> tuple[ClusterStatus, Seq
 
 
 def known_links(overview: Overview) -> tuple[ClusterStatus, Sequence[Link]]:
-    """The links, and the status to which they belong.
+    """The links, with the status to which they belong.
 
     Raises the error that keeps them unknown, and `NotSupported` if the daemon reports none.
     """
@@ -55,12 +55,12 @@ def known_links(overview: Overview) -> tuple[ClusterStatus, Sequence[Link]]:
         errors = overview.errors
         raise errors.get("quorum") or errors["cfg"]
     if not links and len(status.configured) > 1:
-        raise NotSupported("corosync tells of no links: it does so with the transport knet only")
+        raise NotSupported("corosync reports no links: it does so only with the transport knet")
     return status, links
 
 
 def links_json(status: ClusterStatus, links: Sequence[Link]) -> dict[str, Any]:
-    """The links as JSON has them."""
+    """The links as JSON."""
     return {
         "node_id": status.node_id,
         "connected": all(link.status.connected for link in links),

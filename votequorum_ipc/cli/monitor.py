@@ -22,14 +22,14 @@ _EXEC_SECONDS: Final = 30.0
 
 
 class _Kinds(click.ParamType):  # type: ignore[type-arg]
-    """A list with commas between."""
+    """A comma-separated list."""
 
     name = "kind,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
         kinds = str(value).split(",")
         if unknown := [kind for kind in kinds if kind not in KINDS]:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(KINDS)}", param, ctx)
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(KINDS)}", param, ctx)
         return frozenset().union(*(KINDS[kind] for kind in kinds))
 
 
@@ -40,7 +40,7 @@ class _Kinds(click.ParamType):  # type: ignore[type-arg]
     type=Seconds(0, min_open=True),
     default=_PATIENCE,
     show_default=True,
-    help="Say that quorum is unknown when the daemon does not answer for SECONDS.",
+    help="Report quorum as unknown if the daemon does not answer for SECONDS.",
 )
 @click.option(
     "--exec",
@@ -62,7 +62,7 @@ class _Kinds(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Kill a COMMAND that takes longer.",
 )
-@click.option("--shell", is_flag=True, help="Give COMMAND to /bin/sh.")
+@click.option("--shell", is_flag=True, help="Run COMMAND with /bin/sh.")
 @live_options
 @options
 def command(
@@ -78,11 +78,11 @@ def command(
 ) -> None:
     """Show the current state, then every change, until Ctrl-C or SIGTERM.
 
-    When corosync ends, it says so, and it shows the state again once corosync is back. It ends with exit code
-    1 only if this user may not ask.
+    When corosync stops, monitor reports it, and shows the state again once corosync is back. monitor exits,
+    with code 1, only if this user is not allowed to ask.
 
-    COMMAND finds the state of the moment in QUORUM_STATE (quorate, not quorate, unknown) and what has changed
-    in QUORUM_CHANGE, and both as JSON on its standard input; docs/cli.md has all variables.
+    COMMAND gets the current state in QUORUM_STATE (quorate, not quorate, unknown), the change in
+    QUORUM_CHANGE, and both as JSON on its standard input; docs/cli.md lists all variables.
     """
     if live or demo:
         others = {"--exec": text, "--on": on, "--shell": shell, "--json": as_json}
@@ -94,7 +94,7 @@ def command(
         hooked = SessionCommand(text, shell=shell) if text is not None else None
     except ValueError as error:
         raise click.UsageError(f"--exec: {error}") from None
-    # A command must run whether or not somebody reads the output.
+    # A command must run whether or not the output is read.
     write = click.echo if hooked is None else LossyOutput().line
     printer = _JsonPrinter(write) if as_json else _TextPrinter(write)
     make_hook = None
@@ -138,7 +138,7 @@ class _Printer:
         raise NotImplementedError
 
     def ran(self, notice: Notice, outcome: Outcome) -> None:
-        """Tell how a command ended."""
+        """Report how a command ended."""
         raise NotImplementedError
 
 

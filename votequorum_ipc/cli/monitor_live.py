@@ -1,7 +1,7 @@
-"""`votequorum-ipc monitor --live`: what has to be there before the screen can start.
+"""`votequorum-ipc monitor --live`: checks before the screen can start.
 
-Strategy: the screen needs textual, which is an extra, and a terminal. Both are looked for before anything
-else, so that what is missing is one line with what to do. The screen itself is `votequorum_ipc.live`.
+Strategy: the screen needs textual, which is an extra, and a terminal. Both are checked before anything else,
+so that if one is missing, a single line says what to do. The screen itself is `votequorum_ipc.live`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MISSING: Final = (
 def live_options(function: FunctionT) -> FunctionT:
     """`--live` and `--demo`: the parameters `live` and `demo`."""
     add_demo = click.option(
-        "--demo", is_flag=True, help="With --live: show a simulated cluster in which things happen."
+        "--demo", is_flag=True, help="With --live: show a simulated cluster with failures."
     )
     add_live = click.option(
         "--live",
@@ -41,18 +41,18 @@ def live_options(function: FunctionT) -> FunctionT:
 def run_live(
     patience: float, address: str | None, *, live: bool, demo: bool, others: Mapping[str, object]
 ) -> None:
-    """Show the screen until the user ends it. `others` are further options, false where not given."""
+    """Show the screen until the user ends it. `others` are further options, false if not given."""
     if not live:
         raise click.UsageError("--demo is for --live; votequorum-ipc demo tells a story without a screen")
     given = [name for name, value in {**others, "--address": demo and address}.items() if value]
     if given:
-        raise click.UsageError(f"{given[0]} and this screen do not go together: leave one of them out")
+        raise click.UsageError(f"{given[0]} and this screen cannot be combined: leave one of them out")
     # textual draws on standard error.
     streams = (sys.stdin, sys.stdout, sys.stderr)
     if not all(stream.isatty() for stream in streams) or os.environ.get("TERM", "dumb") == "dumb":
         raise click.UsageError(
-            "--live draws a full screen, and here is no terminal for it: use monitor or monitor --json, and "
-            "redirect none of its input, output and errors"
+            "--live needs a terminal: do not redirect its input, output or errors, or use monitor or "
+            "monitor --json"
         )
     if find_spec("textual") is None:
         click.echo(_MISSING, err=True)

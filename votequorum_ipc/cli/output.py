@@ -1,4 +1,4 @@
-"""Lines of output that nothing else depends on: writing one neither waits nor fails.
+"""Output that must not affect the program: writing a line neither waits nor fails.
 
 Strategy: a program that holds a vote must not lose it because its output is not read. So a line is written
 only while the descriptor accepts it. A reader that is gone (`| head -1`), a full disk, or a terminal stopped
@@ -39,7 +39,7 @@ class LossyOutput:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """None without such a stream, as after `>&-`."""
+    """None if there is no such stream, as after `>&-`."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError):
@@ -47,7 +47,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 
 def _write(descriptor: int | None, text: str) -> str:
-    """Write a line; an empty text, or why (a part of) it was lost."""
+    """Write a line. Returns an empty text, or why (a part of) the line was lost."""
     if descriptor is None:
         return "it is closed"
     rest = text.encode("utf-8", "surrogateescape") + b"\n"
@@ -55,7 +55,7 @@ def _write(descriptor: int | None, text: str) -> str:
     poll.register(descriptor, select.POLLOUT)
     while rest:
         if not poll.poll(0):
-            return "nobody reads it"
+            return "it is not being read"
         try:
             rest = rest[os.write(descriptor, rest[:PIECE]) :]
         except OSError as error:

@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice`: run a quorum device, see how it is, unregister it."""
+"""`votequorum-ipc qdevice`: run a quorum device, show its state, unregister it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COMMANDS: Final = {
     "status": "qdevice_status",
     "unregister": "qdevice_unregister",
 }
-"""A subcommand: the module of this package whose `command` it is, imported when it is asked for."""
+"""Each subcommand, and the module of this package with its `command`, which is imported when it is used."""
 
 
 @click.group("qdevice", cls=Subcommands, modules=COMMANDS)
 def command() -> None:
-    """Run a quorum device: a vote of your own, given while commands succeed."""
+    """Run a quorum device: a vote that is cast while your commands succeed."""

@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice run`: this node's quorum device, which votes while commands succeed."""
+"""`votequorum-ipc qdevice run`: runs this node's quorum device, which votes while commands succeed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .json_values import ring_json
 from .output import LossyOutput
 
 _SHORTEST: Final = 0.01
-"""Seconds; a shorter interval would keep a CPU busy with starting commands."""
+"""In seconds; a shorter interval would keep a CPU busy starting commands."""
 
-_VOTES: Final = {True: "votes", False: "does not vote", None: "has cast nothing"}
+_VOTES: Final = {True: "votes", False: "does not vote", None: "has cast no vote"}
 
 
 class _Requirement(click.ParamType):  # type: ignore[type-arg]
@@ -52,18 +52,18 @@ class _Requirement(click.ParamType):  # type: ignore[type-arg]
     type=Seconds(_SHORTEST, 3600),
     default=2.0,
     show_default=True,
-    help="Seconds from one run of the commands to the next.",
+    help="Seconds between runs of the commands.",
 )
 @click.option(
     "--timeout",
     type=Seconds(_SHORTEST, 3600),
     default=3.0,
     show_default=True,
-    help="Seconds after which a command is killed and has failed.",
+    help="Seconds after which a command is killed and counts as failed.",
 )
-@click.option("--shell", is_flag=True, help="Give the commands to /bin/sh.")
+@click.option("--shell", is_flag=True, help="Run the commands with /bin/sh.")
 @click.option("--master-wins", is_flag=True, help="The partition with the device's vote is quorate.")
-@click.option("--leave-registered", is_flag=True, help="Keep the vote at the end, until corosync's timeout.")
+@click.option("--leave-registered", is_flag=True, help="At the end, keep the vote until corosync's timeout.")
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -85,10 +85,10 @@ def command(
 ) -> None:
     """Vote while the commands succeed, until SIGTERM or Ctrl-C; then withdraw the vote.
 
-    The commands run at the same time, at once when the membership changes and then at each interval, and
-    learn about the membership from the environment: QDEVICE_NODE_ID, QDEVICE_RING_ID, QDEVICE_MEMBERS,
-    QDEVICE_QUORATE, QDEVICE_EXPECTED_VOTES, QDEVICE_TOTAL_VOTES. Tells systemd when it is ready, and keeps
-    its watchdog. It keeps running when its output is no longer read.
+    The commands run in parallel: at once when the membership changes, then at each interval. The environment
+    tells them about the membership: QDEVICE_NODE_ID, QDEVICE_RING_ID, QDEVICE_MEMBERS, QDEVICE_QUORATE,
+    QDEVICE_EXPECTED_VOTES, QDEVICE_TOTAL_VOTES. The device notifies systemd when it is ready, and serves its
+    watchdog. It keeps running if its output is no longer read.
 
     Exit codes: 0 the vote was withdrawn, 1 it was not, or an error of corosync, 2 wrong usage.
     """
@@ -121,8 +121,8 @@ async def _until_told(
     address: str | None,
     directory: Path | None,
 ) -> QuorumDevice | None:
-    """Run the device until a signal ends it; return it, for what it may have left behind. None if the signal
-    came before it was ready, so that it has cast no vote."""
+    """Run the device until a signal ends it, and return it, since it may have left something behind. Returns
+    None if the signal came before the device was ready, so that it has cast no vote."""
     ran: QuorumDevice | None = None
     with contextlib.ExitStack() as stack:
         reporter.recorder = stack.enter_context(_recorder(directory, name, address, reporter.output))
@@ -143,7 +143,7 @@ async def _cancel_when_told(signals: Any, scope: trio.CancelScope) -> None:
 
 @contextlib.contextmanager
 def _recorder(directory: Path | None, name: str, address: str | None, output: LossyOutput) -> Any:
-    """A recorder, if there is a place for records; the device votes without one, too."""
+    """A recorder, if there is a place for records; the device can also vote without one."""
     with contextlib.ExitStack() as stack:
         recorder = None
         if directory is not None:
@@ -155,7 +155,7 @@ def _recorder(directory: Path | None, name: str, address: str | None, output: Lo
 
 
 class _WarningsOnStderr(logging.Handler):
-    """Shows what the library warns about, such as a vote that could not be withdrawn."""
+    """Shows the library's warnings, such as about a vote that could not be withdrawn."""
 
     def __init__(self, output: LossyOutput) -> None:
         super().__init__(logging.WARNING)
@@ -166,7 +166,7 @@ class _WarningsOnStderr(logging.Handler):
 
 
 class _Reporter:
-    """Passes every ballot on to `qdevice status`, and those that differ from the last one to people and
+    """Passes every ballot to `qdevice status`, and each that differs from the last one to people and
     systemd."""
 
     def __init__(self, decision: Commands, name: str, as_json: bool) -> None:
@@ -188,7 +188,7 @@ class _Reporter:
             self._show(ballot)
 
     def left_behind(self, sentences: Sequence[str]) -> None:
-        """Tell programs what could not be withdrawn; people have read the warnings."""
+        """Tell programs what could not be withdrawn; people have seen the warnings."""
         if self._as_json:
             self._json("left_behind", left_behind=list(sentences))
 

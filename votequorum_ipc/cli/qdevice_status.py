@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice status`: what corosync knows of this node's device, and the device's last vote."""
+"""`votequorum-ipc qdevice status`: corosync's view of this node's device, and the device's last vote."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _WORDS = (
     (InfoFlags.QDEVICE_CAST_VOTE, "votes", "does not vote"),
     (InfoFlags.QDEVICE_MASTER_WINS, "master wins", ""),
 )
-"""A flag, and what is said where it is set and not set."""
+"""A flag, with the words for set and not set."""
 
 
 @click.command("status")
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the device that runs leaves its last vote; /run/votequorum-ipc for root.",
+    help="Where the running device records its last vote; /run/votequorum-ipc for root.",
 )
 @timeout_option(DEFAULT_TIMEOUT)
 @options
 def command(state_dir: Path | None, timeout: float, as_json: bool, address: str | None) -> None:
     """Show this node's quorum device: its name, flags and votes, its last vote and the reason for it.
 
-    The last vote is known while `votequorum-ipc qdevice run` runs on this node.
+    The last vote is known only while `votequorum-ipc qdevice run` runs on this node.
     """
     info = run_without_loop(_own_info(address), as_json=as_json, timeout=timeout)
     directory = state_dir or runtime_directory()
@@ -85,6 +85,6 @@ def _rows(info: NodeInfo, name: str, record: Record | None) -> Iterator[tuple[st
     yield "Node quorate:", "Yes" if InfoFlags.QUORATE in info.flags else "No"
     if record is not None:
         answer = {True: "yes", False: "no", None: "none"}[record.vote]
-        ring = f" about ring {record.ring_id}" if record.ring_id else ""
+        ring = f" for ring {record.ring_id}" if record.ring_id else ""
         yield "Last vote:", f"{answer}{ring}, {time.time() - record.time:.1f} s ago, by process {record.pid}"
         yield "Reason:", record.reason

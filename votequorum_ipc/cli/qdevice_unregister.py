@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice unregister`: withdraw this node's device, no matter which program registered it."""
+"""`votequorum-ipc qdevice unregister`: withdraws this node's device, whichever program registered it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .votes import on_votequorum
 
 
 @click.command("unregister")
-@click.option("--name", help="The device's name; the one that is registered by default.")
+@click.option("--name", help="The device's name. Default: the registered one.")
 @options
 def command(name: str | None, as_json: bool, address: str | None) -> None:
     """Unregister this node's quorum device and withdraw its vote.
 
-    For a device that was left registered. A device that still runs ends with an error at its next vote.
+    Use it for a device that was left registered. A device that is still running fails at its next vote.
     """
     names: list[str] = []
 
@@ -40,6 +40,6 @@ async def _registered(votequorum: Votequorum, name: str | None) -> str:
     if name not in (None, info.qdevice_name):
         raise InvalidParam(
             f"the device registered on this node is called {info.qdevice_name!r}, not {name!r}: "
-            "give that name, or none"
+            "give that name, or no name"
         )
     return info.qdevice_name

@@ -1,4 +1,4 @@
-"""The words that `serve` understands on its standard input: those of corosync-vqsim, and some more.
+"""The commands that `serve` reads from standard input: those of corosync-vqsim, and some more.
 
 Strategy: a line is split into a word and its arguments, and the table of words says what to do. Nodes are
 given alone (`1`), in a list (`1,2`), or after the partition to put them in (`1:3,4`). Partitions are numbers;
@@ -19,32 +19,32 @@ from ..errors import CsError
 from ..qdevice import Ballot, run_qdevice
 
 SIMULATED_DEVICE: Final = "simulated"
-"""What the device that `qdevice on` registers is called."""
+"""The name of the device that `qdevice on` registers."""
 
 HELP: Final = (
-    ("up [PARTITION:]NODE[,NODE...] ...", "start nodes, in partition 0 or in this one"),
+    ("up [PARTITION:]NODE[,NODE...] ...", "start nodes, in partition 0 or in the given one"),
     ("down NODE[,NODE...] ...", "crash nodes"),
     ("leave NODE[,NODE...] ...", "shut nodes down"),
     ("split PARTITION:NODE[,NODE...] ...", "move nodes to partitions (also: move)"),
-    ("join PARTITION PARTITION ...", "make partitions one, the first"),
-    ("heal", "make all partitions one, number 0, and connect every link"),
+    ("join PARTITION PARTITION ...", "merge partitions into the first"),
+    ("heal", "merge all partitions into number 0, and connect every link"),
     ("qdevice on|off NODE[,NODE...] ...", "let nodes' quorum devices vote, or not (also: device)"),
     ("link down|up NODE NODE [NUMBER]", "take links between two nodes down or up: all, or one"),
-    ("link latency|loss NODE NODE VALUE", "let links have a latency in seconds, or lose a part (0 to 1)"),
+    ("link latency|loss NODE NODE VALUE", "give links a latency in seconds, or a loss (0 to 1)"),
     ("latency NODE NODE SECONDS", "the same as link latency"),
     ("reload", "read the file of --config again"),
     ("show", "show nodes, partitions and votes"),
     ("help", "these words"),
-    ("exit", "the end of the cluster (also: quit, q)"),
+    ("exit", "end the cluster (also: quit, q)"),
 )
 
 
 class ScriptError(Exception):
-    """A line that cannot be carried out; the text says why."""
+    """A line cannot be carried out; the text says why."""
 
 
 class Exit(Exception):
-    """The line asks for the end."""
+    """A line ends the cluster."""
 
 
 class Script:
@@ -57,7 +57,7 @@ class Script:
         complain: Callable[[str], None],
         read_config: Callable[[], ClusterConfig] | None = None,
     ) -> None:
-        """The devices that `qdevice on` starts live in `nursery`; `complain` is told of one that fails.
+        """Devices that `qdevice on` starts run in `nursery`; `complain` is called if one fails.
 
         `read_config` reads the configuration again, for `reload`. It may raise ValueError or OSError.
         """
@@ -87,7 +87,7 @@ class Script:
     async def run(self, line: str) -> bool:
         """Carry out a line; False for a line without a word, such as a comment.
 
-        Raises `ScriptError` for a line that makes no sense, `Exit` for a line that asks for the end, and
+        Raises `ScriptError` for a line that makes no sense, `Exit` for a line that ends the cluster, and
         `CsError` when a node's address is in use.
         """
         words = line.split("#", 1)[0].split()
@@ -95,20 +95,20 @@ class Script:
             return False
         word = words[0].lower()
         if word not in self._words:
-            raise ScriptError(f"{words[0]!r} is not a known word; help shows them")
+            raise ScriptError(f"{words[0]!r} is not a known word; type help to see them")
         await self._words[word](words[1:])
         return True
 
     @property
     def partitions(self) -> dict[int, int]:
-        """For each node, the number of the partition that it is in, or will be in when it is up.
+        """For each node, the number of its partition, or of the one that it will start in.
 
         A client of cfg may reload the configuration, so the nodes are those of the one in force now.
         """
         return {nodeid: self._placed.get(nodeid, 0) for nodeid in self._simulation.config.nodeids}
 
     def completions(self, before: Sequence[str]) -> list[str]:
-        """The words that may follow these in a line."""
+        """The words that may come next in a line."""
         if not before:
             return [*self._words, "help"]
         nodes = [str(nodeid) for nodeid in self.partitions]
@@ -143,7 +143,7 @@ class Script:
     async def _join(self, arguments: Sequence[str]) -> None:
         numbers = [_number(argument, "a partition") for argument in arguments]
         if len(numbers) < 2:
-            raise ScriptError("join takes two partitions or more")
+            raise ScriptError("join takes two or more partitions")
         if unknown := set(numbers) - set(self.partitions.values()):
             raise ScriptError(f"there is no partition {min(unknown)}")
         into, *others = numbers
@@ -151,7 +151,7 @@ class Script:
 
     async def _heal(self, arguments: Sequence[str]) -> None:
         if arguments:
-            raise ScriptError("heal takes nothing: all nodes hear each other again")
+            raise ScriptError("heal takes no arguments: all nodes hear each other again")
         self._placed = dict.fromkeys(self.partitions, 0)
         self._simulation.heal()
 
@@ -169,7 +169,7 @@ class Script:
 
     async def _reload(self, arguments: Sequence[str]) -> None:
         if arguments or self._read_config is None:
-            raise ScriptError("reload takes nothing, and a cluster that serve --config FILE has started")
+            raise ScriptError("reload takes no arguments, and works only after serve --config FILE")
         self._simulation.read_config = self._read_config
         try:
             self._simulation.reload_from_file()
@@ -211,7 +211,7 @@ class Script:
         return list(self._places(arguments))
 
     def _places(self, arguments: Iterable[str]) -> dict[int, int]:
-        """The nodes of the arguments, and which partition each was to be in."""
+        """The nodes in the arguments, and the partition given for each."""
         placed: dict[int, int] = {}
         for argument in arguments:
             before, colon, after = argument.partition(":")
@@ -233,7 +233,7 @@ class Script:
     # --- devices ---
 
     async def _start_device(self, nodeid: int) -> None:
-        """Register a device and wait for its first vote, or for the end of it."""
+        """Register a device and wait for its first vote or its end."""
         device = self._devices[nodeid] = _Device()
         self._nursery.start_soon(self._run_device, nodeid, device)
         with trio.move_on_after(_FIRST_VOTE_SECONDS):
@@ -243,7 +243,7 @@ class Script:
         try:
             await device.run(self._simulation.address(nodeid))
         except CsError as error:
-            # Such as a configuration without a device, or a device that was unregistered.
+            # such as a configuration without a device, or a device that was unregistered
             if self._devices.get(nodeid) is device:
                 del self._devices[nodeid]
             self._complain(f"the quorum device of node {nodeid}: {error}")
@@ -266,7 +266,7 @@ class _Device:
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.voted = trio.Event()
-        """It has voted, or never will."""
+        """Set when it has voted or never will."""
         self.ended = trio.Event()
 
     async def run(self, address: str | None) -> None:
@@ -284,7 +284,7 @@ class _Device:
 
 
 _FIRST_VOTE_SECONDS: Final = 2.0
-"""How long `qdevice on` waits for the first vote before it continues without it."""
+"""How many seconds `qdevice on` waits for the first vote before it goes on without it."""
 
 
 async def always_votes(_: object) -> bool:
@@ -303,10 +303,10 @@ def _groups(partitions: Mapping[int, int]) -> list[set[int]]:
 _LINK_WORDS: Final = ("down", "up", "latency", "loss")
 
 _FOLLOWS: Final = {"qdevice": ("on", "off"), "device": ("on", "off"), "link": _LINK_WORDS}
-"""What stands behind a word, other than nodes."""
+"""The arguments of a word, other than nodes."""
 
 _ALONE: Final = ("heal", "reload", "show", "help", "exit", "quit", "q")
-"""Words that take nothing."""
+"""Words without arguments."""
 
 
 def _fraction(text: str) -> float:

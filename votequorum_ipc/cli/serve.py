@@ -1,8 +1,8 @@
 """`votequorum-ipc serve`: a simulated cluster in the foreground, for any client of corosync's quorum API.
 
-Strategy: one node is at corosync's own addresses, or under a prefix, and the others are beside it. Words on
-the standard input change the cluster (`script`). After each, the nodes are shown. Time passes as the clock
-does.
+Strategy: one node has corosync's own addresses, or all have a prefix; the others have addresses beside it.
+Words on standard input change the cluster (`script`), and after each line the nodes are shown. Time passes in
+real time.
 """
 
 from __future__ import annotations
@@ -42,11 +42,13 @@ from .line_input import LineInput, open_line_input
 from .script import HELP, Exit, Script, ScriptError
 
 _OTHERS_PREFIX: Final = "vqsim"
-"""Before the names of the nodes that do not have the well-known ones."""
+"""The prefix of nodes without the well-known names."""
 
 
 @click.command("serve")
-@click.option("--nodes", type=click.IntRange(1, 384), help="That many nodes with a vote each; 3 by default.")
+@click.option(
+    "--nodes", type=click.IntRange(1, 384), help="Number of nodes, with one vote each; 3 by default."
+)
 @click.option(
     "--config",
     "file",
@@ -54,17 +56,17 @@ _OTHERS_PREFIX: Final = "vqsim"
     help="A corosync.conf: its node list, quorum options and cluster name.",
 )
 @click.option(
-    "--device", "device_votes", type=click.IntRange(1), help="Allow a quorum device with that many votes."
+    "--device", "device_votes", type=click.IntRange(1), help="Allow a quorum device with this many votes."
 )
-@click.option("--ipc", type=click.Choice(["shm", "socket"]), help="How clients are served; shm by default.")
-@click.option("--node", type=int, help="Whose services have corosync's own names; the first by default.")
+@click.option("--ipc", type=click.Choice(["shm", "socket"]), help="The clients' transport; shm by default.")
+@click.option("--node", type=int, help="The node with corosync's own names; the first by default.")
 @click.option(
-    "--prefix", help="Names with this prefix instead of corosync's, for several clusters side by side."
+    "--prefix", help="Use names with this prefix instead of corosync's, for several clusters side by side."
 )
 @click.option(
-    "--immediate", is_flag=True, help="Let nodes hear each other at once; corosync takes milliseconds."
+    "--immediate", is_flag=True, help="Deliver multicasts at once; in corosync they take milliseconds."
 )
-@click.option("--seed", type=int, default=0, help="Decides how long each multicast takes; 0 by default.")
+@click.option("--seed", type=int, default=0, help="The seed for the multicasts' delays; 0 by default.")
 def command(
     nodes: int | None,
     file: Path | None,
@@ -75,14 +77,14 @@ def command(
     immediate: bool,
     seed: int,
 ) -> None:
-    """Run a simulated cluster until exit, Ctrl-C or SIGTERM: quorum to develop against, without corosync.
+    """Run a simulated cluster until exit, Ctrl-C or SIGTERM, to develop against without corosync.
 
-    Any client of votequorum, quorum, cmap and cfg can use it, corosync's own programs included. The standard
-    input takes words that change the cluster: type help. When it ends, the cluster continues, except at a
+    Any client of votequorum, quorum, cmap and cfg can use it, including corosync's own programs. Words on
+    standard input change the cluster: type help. At the end of the input the cluster goes on, except at a
     terminal.
     """
     if file is not None and (nodes is not None or device_votes is not None):
-        raise click.UsageError("--config says it all: neither --nodes nor --device beside it")
+        raise click.UsageError("--config cannot be combined with --nodes or --device")
     conf = _conf(file, nodes or 3, device_votes)
     local = conf.cluster.nodeids[0] if node is None else node
     if local not in conf.cluster.nodeids:
@@ -94,7 +96,7 @@ def command(
 
 
 def _conf(file: Path | None, nodes: int, device_votes: int | None) -> CorosyncConf:
-    """The configuration asked for; a usage error if corosync would not start with it."""
+    """The requested configuration; a usage error if corosync would not start with it."""
     try:
         if file is None:
             device = None if device_votes is None else DeviceConfig(votes=device_votes)
@@ -118,7 +120,7 @@ def _about_device(config: ClusterConfig) -> Iterator[str]:
     if device and device >= nodes:
         yield (
             f"the quorum device has {device} of {nodes + device} votes, so the nodes have no quorum without "
-            "it; they do if it has fewer votes than they"
+            "it: give it fewer votes than the nodes have"
         )
 
 
@@ -130,7 +132,7 @@ async def serve(
     latency: Latency | None,
     file: Path | None = None,
 ) -> None:
-    """Serve until told to end. Raises `Busy` when the names are in use."""
+    """Serve until ended. Raises `Busy` when the names are in use."""
 
     def address(nodeid: int) -> str | None:
         if nodeid == local:
@@ -143,9 +145,7 @@ async def serve(
     ) as cluster:
         cluster.up(*conf.cluster.nodeids)
         kind = "; multicasts are immediate" if latency is None else ""
-        click.echo(
-            f"serving {_count(conf.cluster)} over {transport}{kind}; help shows what can be typed here"
-        )
+        click.echo(f"serving {_count(conf.cluster)} over {transport}{kind}; type help to see what you can do")
         for line in _addresses(cluster):
             click.echo(line)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -187,11 +187,11 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-# --- the standard input, and what is shown ---
+# --- standard input and display ---
 
 
 class _Display:
-    """Shows the nodes after each line that was carried out, and whenever something else has changed them."""
+    """Shows the nodes after each line that was carried out, and whenever something else changes them."""
 
     def __init__(self, cluster: Simulation, script: Script, lines: LineInput) -> None:
         self._cluster = cluster
@@ -199,18 +199,18 @@ class _Display:
         self._lines = lines
         self._shown: list[str] = []
         self.lock = trio.Lock()
-        """Held while a line is carried out, whose result is shown once."""
+        """Held while a line is carried out, so that its result is shown once."""
 
     async def settled(self) -> None:
-        """Show the nodes once nothing is under way any more; the lock is held."""
+        """Show the nodes once nothing is under way; the caller holds the lock."""
         await self._cluster.settled()
         self._show([*node_lines(self._cluster, self._script)])
 
     async def follow(self) -> None:
-        """Show what changes without a word: a client, a timer, a device that stopped voting."""
+        """Show changes that no typed word causes: by a client, a timer, a device that stopped voting."""
         while True:
             await self._cluster.happened()
-            # Not after the look: what happens during a pause there would be missed.
+            # Not after the look: changes during such a pause would be missed.
             await trio.sleep(_SHOW_SECONDS)
             async with self.lock:
                 await self._cluster.settled()
@@ -224,11 +224,11 @@ class _Display:
 
 
 _SHOW_SECONDS: Final = 0.1
-"""How often changes that nobody typed are shown, at most."""
+"""The shortest interval in seconds between displays of changes that were not typed."""
 
 
 async def _obey(cluster: Simulation, nursery: trio.Nursery, file: Path | None) -> None:
-    """Carry out the lines of the standard input. At a terminal, its end ends the cluster."""
+    """Carry out the lines of standard input. At a terminal, its end ends the cluster."""
     read_config = None if file is None else partial(_read_config, file)
     if read_config is not None:
         # For corosync-cfgtool -R, and any other client of cfg.
@@ -295,7 +295,7 @@ def node_lines(cluster: Simulation, script: Script) -> Iterator[str]:
 
 
 def _info(cluster: Simulation, nodeid: int) -> NodeInfo:
-    """votequorum's figures of a node, as it answers them itself."""
+    """votequorum's figures for a node, as the node itself answers."""
     conn = cluster.model.connect(nodeid, ServiceKind.VOTEQUORUM)
     [(_, answer)] = cluster.model.request(conn, GetInfo())
     cluster.model.disconnect(conn)

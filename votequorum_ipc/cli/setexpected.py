@@ -1,4 +1,4 @@
-"""`votequorum-ipc setexpected N`: how many votes the whole cluster expects."""
+"""`votequorum-ipc setexpected N`: sets how many votes the whole cluster expects."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .votes import MOST_VOTES, on_votequorum
 @timeout_option(DEFAULT_TIMEOUT)
 @options
 def command(expected_votes: int, timeout: float, as_json: bool, address: str | None) -> None:
-    """Let the cluster expect N votes.
+    """Set the cluster's expected votes to N.
 
-    Refused when N is below the votes present, or when the cluster would lose quorum by it.
+    corosync refuses if N is below the votes present, or if the cluster would lose quorum.
     """
     main = on_votequorum(address, partial(_set, expected_votes))
     run_without_loop(main, as_json=as_json, timeout=timeout)
@@ -35,13 +35,13 @@ async def _set(expected_votes: int, votequorum: Votequorum) -> None:
 
 
 def _reason(expected_votes: int, present: int) -> str:
-    """Why votequorum refuses (`message_handler_req_lib_votequorum_setexpected`), and what it would take."""
+    """Why votequorum refuses (`message_handler_req_lib_votequorum_setexpected`), and what it would accept."""
     if expected_votes < present:
         return f"{expected_votes} is below the {_votes(present)} present: expect {present} or more"
     return (
         f"{expected_votes} expected votes need a quorum of {expected_votes // 2 + 1}, and {_votes(present)} "
         f"{'is' if present == 1 else 'are'} present, so quorum would be lost: "
-        f"expect {2 * present - 1} at most, or have more votes present first"
+        f"expect at most {2 * present - 1}, or bring up more nodes first"
     )
 
 

@@ -1,4 +1,4 @@
-"""`votequorum-ipc setvotes NODE VOTES`: how many votes a node has."""
+"""`votequorum-ipc setvotes NODE VOTES`: sets how many votes a node has."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _NodeReference(click.ParamType):  # type: ignore[type-arg]
 @timeout_option(DEFAULT_TIMEOUT)
 @options
 def command(node: int | str, votes: int, timeout: float, as_json: bool, address: str | None) -> None:
-    """Let a NODE have VOTES votes; it is named by its id or its name.
+    """Set the votes of NODE, an id or a name, to VOTES.
 
-    Refused for a node that is unknown, and when the cluster would lose quorum by it.
+    corosync refuses for an unknown node, and if the cluster would lose quorum.
     """
 
     async def set_votes() -> int:
@@ -51,7 +51,7 @@ def command(node: int | str, votes: int, timeout: float, as_json: bool, address:
 
 
 async def _node_id(node: int | str, address: str | None) -> int:
-    """The id of a node that is named by its id or its name. Raises `NameNotFound` for an unknown name."""
+    """The id of a node given by id or name. Raises `NameNotFound` for an unknown name."""
     if isinstance(node, int):
         return node
     nodes = (await cluster_status(address)).configured
@@ -60,4 +60,4 @@ async def _node_id(node: int | str, address: str | None) -> int:
         return found[0]
     known = ", ".join(f"{each.node_id} ({each.name})" if each.name else str(each.node_id) for each in nodes)
     which = f"several nodes are called {node!r}" if found else f"no node is called {node!r}"
-    raise NameNotFound(f"{which}: the node list has {known or 'no nodes that cmap would tell'}")
+    raise NameNotFound(f"{which}: the node list has {known or 'no nodes in cmap'}")

@@ -1,4 +1,4 @@
-"""`votequorum-ipc status`: what `corosync-quorumtool -s` shows."""
+"""`votequorum-ipc status`: shows what `corosync-quorumtool -s` shows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .common import DEFAULT_TIMEOUT, FAILED, options, print_json, run_without_lo
 from .json_values import moment_json
 
 NOT_QUORATE: Final = 2
-"""The exit code for a node without quorum, as corosync-quorumtool has it."""
+"""The exit code for a node without quorum, as in corosync-quorumtool."""
 
 _LINK_SHARE: Final = 0.2
-"""The part of `--timeout` that links may take: they must not cost the answer about quorum."""
+"""The part of `--timeout` that links may take, so that they do not delay the answer about quorum too long."""
 
 _RESOLVE_SECONDS: Final = 1.0
 """How long name servers may take, for all members together."""
@@ -31,7 +31,7 @@ _RESOLVE_SECONDS: Final = 1.0
 @options
 @click.pass_context
 def command(context: click.Context, timeout: float, as_json: bool, address: str | None) -> None:
-    """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if that cannot be known."""
+    """Show quorum, votes and members; exit 0 if quorate, 2 if not, 1 if unknown."""
     moment = run_without_loop(
         read_moment(address, link_seconds=_LINK_SHARE * timeout), as_json=as_json, timeout=timeout
     )
@@ -45,17 +45,17 @@ def command(context: click.Context, timeout: float, as_json: bool, address: str 
 
 
 def exit_code(status: ClusterStatus) -> int:
-    """A daemon without a provider calls itself quorate whatever happens, and so cannot tell."""
+    """A daemon without a provider always calls itself quorate, and so cannot tell."""
     if status.quorum_type is QuorumType.FREE:
         return FAILED
     return 0 if status.quorate else NOT_QUORATE
 
 
 def with_resolved_names(status: ClusterStatus) -> ClusterStatus:
-    """Give members without a name the one that their address resolves to, as corosync-quorumtool does.
+    """Look up names for members without one from their addresses, as corosync-quorumtool does.
 
-    The lookups run side by side in threads, as they cannot be cut short; those that take longer than
-    `_RESOLVE_SECONDS` are left behind.
+    The lookups run in parallel threads, because they cannot be interrupted; those that take longer than
+    `_RESOLVE_SECONDS` are abandoned.
     """
     found: dict[str, str] = {}
 

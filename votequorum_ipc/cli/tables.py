@@ -1,4 +1,4 @@
-"""What people read: the tables of `status`.
+"""The tables of `status` for people.
 
 Strategy: the words and the order are corosync-quorumtool's, so its users can read this output too.
 The tables have no lines, so a pipe gets the same text as a terminal, without the colours.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..overview import Moment
 
 _PIPE_WIDTH: Final = 1000
-"""Columns without a terminal: nothing is wrapped or cut for a program that reads it."""
+"""The width without a terminal: nothing is wrapped or cut for a program that reads it."""
 
 _FLAG_WORDS: Final = {
     InfoFlags.TWONODE: "2Node",
@@ -42,7 +42,7 @@ _DEVICE_WORDS: Final = (
     (InfoFlags.QDEVICE_CAST_VOTE, "V", "NV"),
     (InfoFlags.QDEVICE_MASTER_WINS, "MW", "NMW"),
 )
-"""A flag of a registered device, and what is shown for it set and not set."""
+"""A flag of a registered device, with the letters for set and not set."""
 
 Rows = Iterable[tuple[str, str | Text]]
 
@@ -59,7 +59,7 @@ def print_status(moment: Moment) -> None:
 
 
 def status_text(moment: Moment) -> str:
-    """What `print_status` prints."""
+    """The text that `print_status` prints."""
     status = moment.status
     sections = [("Quorum information", _figures(_quorum_rows(status)))]
     if status.info is not None:
@@ -73,17 +73,17 @@ def status_text(moment: Moment) -> str:
     with out.capture() as captured:
         for title, body in sections:
             out.print(Text(title, "bold"), "-" * len(title), body, "", sep="\n")
-    # A table fills its last column up with blanks.
+    # A table pads its last column with blanks.
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
 def flag_words(flags: InfoFlags) -> str:
-    """The flags in corosync-quorumtool's words; those that it does not show are left out."""
+    """The flags in corosync-quorumtool's words, without those that it does not show."""
     return " ".join(word for flag, word in _FLAG_WORDS.items() if flag in flags)
 
 
 def device_words(flags: InfoFlags) -> str:
-    """A node's device in corosync-quorumtool's words, such as "A,V,NMW"; "NR": none is registered."""
+    """A node's device in corosync-quorumtool's words, such as "A,V,NMW", or "NR" if none is registered."""
     if InfoFlags.QDEVICE_REGISTERED not in flags:
         return "NR"
     return ",".join(is_set if flag in flags else is_not for flag, is_set, is_not in _DEVICE_WORDS)
@@ -136,13 +136,13 @@ def _member_table(status: ClusterStatus) -> Table:
 
 
 def _counted_rows(moment: Moment) -> Rows:
-    """What corosync has counted since its start, and what does not fit together."""
+    """corosync's statistics since its start, and remarks about contradictions."""
     if moment.statistics is not None and (totem := moment.statistics.totem) is not None:
         yield "Token losses:", str(totem.token_losses)
         yield "Retransmits:", str(totem.mcast_retx)
     if moment.statistics is not None and (misses := moment.statistics.scheduling_misses):
         worst = max(miss.delay for miss in misses)
-        yield "Not scheduled:", Text(f"{len(misses)} times lately, for {worst:.0f} ms at most", "yellow")
+        yield "Not scheduled:", Text(f"{len(misses)} times lately, for up to {worst:.0f} ms", "yellow")
     for remark in connectivity_remarks(moment.status, moment.links or ()):
         yield "Remark:", Text(printable(remark), "yellow")
 
@@ -159,11 +159,11 @@ LINK_COLUMNS: Final[dict[str, Literal["left", "right"]]] = {
     "Local": "left",
     "Remote": "left",
 }
-"""The headings of links, and to which side their cells are aligned."""
+"""The headings of the links' table, and how their cells are aligned."""
 
 
 def link_table(status: ClusterStatus, links: Iterable[Link]) -> Table:
-    """A line for each link."""
+    """One line for each link."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     for heading, side in LINK_COLUMNS.items():
         table.add_column(heading, justify=side, overflow="fold")
@@ -183,7 +183,7 @@ def link_table(status: ClusterStatus, links: Iterable[Link]) -> Table:
 
 
 def link_figures(link: Link) -> tuple[str, str, str, str]:
-    """Latency, MTU, how often it was down, and lost heartbeats; "?" where that is not known."""
+    """Latency, MTU, times down, and lost heartbeats; "?" if unknown."""
     statistics = link.statistics
     mtu = str(link.status.mtu or "?")
     if statistics is None:

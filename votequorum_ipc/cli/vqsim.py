@@ -1,10 +1,10 @@
 """Drives `corosync-vqsim`, which runs corosync's own votequorum for simulated nodes.
 
-Started with -n it prints a line for each decision of each node as it comes. Nothing says that a command is
-done, but every membership change has a ring sequence that is known beforehand, and a node reports it
-after it has told the others what it knows: once all nodes have reported, no message is missing, and what
-is left is for each node to read its socket. So a command waits for the reports that it must cause, and
-nothing here sleeps except where a step of the scenario is time itself.
+With -n it prints a line for each decision of each node at once. Nothing says that a command is done. But the
+ring sequence of every membership change is known beforehand, and a node reports it only after sending the
+others what it knows: once all nodes have reported, all messages have been sent, and each node only has to
+read its socket. So a command waits for the reports that it must cause, and nothing here sleeps unless a step
+of the scenario is about time.
 
 Its -c option refuses every path in corosync 3.1.7, so the configuration is a directory that is bind-mounted
 over /etc/corosync in its own mount namespace; and a state directory that is empty, for expected votes
@@ -31,7 +31,7 @@ from ..types import TieBreaker
 
 PARTITIONS = 16
 _PATIENCE = 10.0
-"""Seconds without the expected line after which a run counts as stuck; nothing waits for it in a good run."""
+"""Seconds without the expected line after which a run counts as stuck; a good run never waits for it."""
 
 _REPORT = re.compile(r"(\d+):(\d+): q=(\d) ring=\[([0-9a-f]+)\.([0-9a-f]+)\] nodes=\[([0-9 ]*)\]")
 _REFUSED = "votequorum exec init failed: "
@@ -42,7 +42,7 @@ _MOUNT = (
 
 
 class Stuck(Exception):
-    """vqsim did not report what it must."""
+    """vqsim did not report what it must report."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ def why_unavailable() -> str:
 
 
 def _unshare() -> list[str]:
-    """Own mounts and own processes: vqsim's nodes would outlive it, but not its namespace."""
+    """A command in its own mount and pid namespaces: vqsim's nodes would outlive vqsim, but not the
+    namespace."""
     root = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *root, "--mount", "--pid", "--fork", "--kill-child"]
 
 
 def corosync_conf(config: ClusterConfig) -> str:
-    """The configuration as vqsim reads it. Without addresses, vqsim starts no node by itself."""
+    """The configuration for vqsim. Without addresses, vqsim starts no node by itself."""
     quorum: dict[str, object] = {
         "provider": "corosync_votequorum",
         "expected_votes": config.expected_votes,
@@ -203,7 +204,7 @@ class Vqsim:
             self._read(left)
 
     def read_until(self, done: Callable[[], bool]) -> bool:
-        """Read until something holds; False if it does not come to hold."""
+        """Read until a condition holds. Returns False if it never does."""
         try:
             self._wait(done, 0.06)
         except Stuck:
@@ -224,7 +225,7 @@ class Vqsim:
         }
 
     def ring_seq(self, nodeid: int) -> int:
-        """The sequence of the ring that a node is in, or about to be."""
+        """The sequence of a node's ring, current or expected."""
         return self._ring_seq[self.where[nodeid]]
 
     def _count(self, nodeid: int, start: int) -> int:
