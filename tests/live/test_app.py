@@ -34,7 +34,7 @@ async def test_the_arrows_select_a_node_and_say_what_its_failure_would_do(
     async with staged(three.address(1)) as stage:
         assert "If alpha failed: quorum would be LOST, 1 of 3 votes, 2 needed" in stage.rows()
         await stage.press("down", "down")
-        assert "If gamma failed: nothing would change, it is missing already" in stage.rows()
+        assert "If gamma failed: nothing would change, it is already missing" in stage.rows()
         await stage.press("down", "up")
         assert "If beta failed: quorum would be LOST, 1 of 3 votes, 2 needed" in stage.rows()
         assert [row for row in stage.rows() if row.startswith(">")] == [

@@ -50,4 +50,4 @@ def test_without_quorum_there_is_nothing_to_lose() -> None:
         cluster.kill(2, 3)
         status = status_of(cluster)
     sentence = outlook(status, 1, status.configured)
-    assert sentence == "If node1 failed: there is no quorum that could be lost"
+    assert sentence == "If node1 failed: there is no quorum to lose"

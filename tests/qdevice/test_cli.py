@@ -146,7 +146,7 @@ async def test_a_device_whose_registration_was_taken_away_ends_with_an_error(she
         assert await process.wait() == 1
         assert process.stderr
         complaint = (await process.stderr.receive_some()).decode()
-        assert "somebody has unregistered the quorum device 'device': start it again" in complaint
+        assert "the quorum device 'device' has been unregistered: start it again" in complaint
         assert "qdevice_" not in complaint
 
 
@@ -154,7 +154,7 @@ async def test_a_second_process_for_the_device_is_refused(shell: Shell) -> None:
     async with shell.device("--exec", "true") as process:
         await line(process)
         complaint = await shell.run("run", "--name", "device", "--exec", "true", exits=1)
-        assert "another process runs the quorum device 'device' here: end that one first" in complaint
+        assert "another process runs the quorum device 'device' here: end it first" in complaint
         assert f"by process {process.pid}" in await shell.run("status")
         assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 

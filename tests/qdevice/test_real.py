@@ -429,7 +429,7 @@ async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_
         await until_name(one, "device")
         assert not (await one.info()).flags & REGISTERED
         with pytest.raises(
-            Exist, match=r"'device', on another node, or .* start and end a device of that name"
+            Exist, match=r"'device', on another node, or .* start and stop a device of that name"
         ):
             async with device_on(pair[1], "another"):
                 pass

@@ -1,8 +1,8 @@
-"""`votequorum-ipc exporter`: a node's cluster as metrics for Prometheus. The extra is `exporter`.
+"""`votequorum-ipc exporter`: metrics of a node's cluster for Prometheus. The extra is `exporter`.
 
-Strategy: `metrics` is a table with each metric's name, labels, meaning and where its samples come from; it
+Strategy: `metrics` is a table with each metric's name, labels, meaning and the source of its samples; it
 reads an `Overview` and does no I/O. `collector` asks for an overview at each scrape. `serving` answers HTTP
 or writes a file. Sockets to corosync belong to one thread, the main one, and each HTTP request waits for it.
 
-Names and labels of the metrics that ha_cluster_exporter has are its own, so its dashboards go on working.
+Metrics that ha_cluster_exporter also has keep its names and labels, so its dashboards work unchanged.
 """

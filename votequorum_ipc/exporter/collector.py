@@ -1,7 +1,8 @@
-"""What Prometheus's client library asks at a scrape.
+"""The collector that Prometheus's client library calls at each scrape.
 
-Strategy: `prometheus_client` wants a collector whose `collect` gives families. This one asks for an overview
-and reads it by the table in `metrics`. It describes nothing beforehand: that would ask corosync at the start.
+Strategy: `prometheus_client` needs a collector whose `collect` yields families. This one asks for an overview
+and turns it into families by the table in `metrics`. It describes nothing beforehand: that would ask corosync
+at the start.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ class CorosyncCollector(Collector):
     """One node's corosync."""
 
     def __init__(self, ask: Callable[[], Overview], *, ring_id: bool = False) -> None:
-        """`ask` gives an overview of now. With `ring_id`, `rings` has that label, new at each membership."""
+        """`ask` returns a current overview. With `ring_id`, `rings` has that label, new at each
+        membership."""
         self._ask = ask
         self._errors: collections.Counter[str] = collections.Counter()
         self._plan = [_planned(metric, ring_id=ring_id) for metric in METRICS]
 
     def describe(self) -> Iterable[Family]:
-        """Nothing: it is told at a scrape."""
+        """Nothing: the metrics are described at each scrape."""
         return []
 
     def collect(self) -> Iterable[Family]:
-        """The families that have samples now."""
+        """The families that have samples."""
         overview = self._ask()
         self._errors.update(overview.errors.keys())
         snapshot = Snapshot(overview, self._errors)
@@ -51,7 +53,7 @@ class CorosyncCollector(Collector):
 
 
 def _planned(metric: Metric, *, ring_id: bool) -> tuple[Metric, Callable[[], Family], Sequence[int]]:
-    """A metric, what makes its family, and which of its labels are kept."""
+    """A metric, the function that makes its family, and the labels that are kept."""
     kept = [number for number, label in enumerate(metric.labels) if label != _RING_ID or ring_id]
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     labels = [metric.labels[number] for number in kept]
@@ -59,7 +61,7 @@ def _planned(metric: Metric, *, ring_id: bool) -> tuple[Metric, Callable[[], Fam
 
 
 def _utf8(text: str) -> str:
-    """Names come from corosync.conf, and need not be UTF-8."""
+    """A name as valid UTF-8: names come from corosync.conf and may be anything."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

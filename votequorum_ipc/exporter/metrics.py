@@ -1,8 +1,8 @@
-"""The table of metrics: what each is called, what it means, and which samples an overview gives it.
+"""The table of metrics: each metric's name, its meaning, and its samples in an overview.
 
-Strategy: a metric that nobody can tell has no sample. So "not quorate" is a 0 and "cannot tell" is nothing,
-with `ha_cluster_scrape_success` to tell them apart. Labels are ids and names that last: what changes at each
-membership or reload is a value. Source of the first five names: ha_cluster_exporter's corosync collector.
+Strategy: an unknown metric has no sample. So "not quorate" is 0 and "unknown" is absent, and
+`ha_cluster_scrape_success` tells them apart. Labels are lasting ids and names; whatever changes with a
+membership or a reload is a value. Source of the first five names: ha_cluster_exporter's corosync collector.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Sample = tuple[Labels, float]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the samples are taken from."""
+    """The source of the samples."""
 
     overview: Overview
     errors: Mapping[str, int]
-    """For each service, how often it has failed since the exporter's start."""
+    """How often each service has failed since the exporter's start."""
 
     @property
     def status(self) -> ClusterStatus | None:
@@ -101,7 +101,7 @@ def _member_votes(snapshot: Snapshot) -> Iterable[Sample]:
 
 
 def _rings(snapshot: Snapshot) -> Iterable[Sample]:
-    """A ring is healthy while it reaches every member: a node that is down is no fault of its rings."""
+    """A ring is healthy while it reaches every member: a node that is down is not a ring's fault."""
     if snapshot.status is None:
         return
     members = {member.node_id for member in snapshot.status.members}
@@ -220,7 +220,7 @@ METRICS: Final = (
         "ha_cluster_scrape_success",
         "gauge",
         ("collector",),
-        "1: quorum is known. 0: nobody can tell, and there is no `quorate`",
+        "1: quorum is known. 0: quorum is unknown, and `quorate` is absent",
         _scrape_success,
     ),
     Metric(
@@ -234,13 +234,13 @@ METRICS: Final = (
         _C + "service_up",
         "gauge",
         ("service",),
-        "Whether a service of corosync answered this scrape",
+        "Whether a corosync service answered this scrape",
         _service_up,
     ),
     Metric(
         _C + "scrape_errors_total", "counter", ("service",), "How often a service did not answer", _errors
     ),
-    Metric(_C + "quorate", "gauge", (), "1: this node's partition has quorum. 0: it has none", _quorate),
+    Metric(_C + "quorate", "gauge", (), "1: this node's partition has quorum. 0: it has no quorum", _quorate),
     Metric(
         _C + "quorum_votes",
         "gauge",
@@ -283,14 +283,14 @@ METRICS: Final = (
         _C + "margin_nodes",
         "gauge",
         (),
-        "How many nodes, whichever they are, may fail at once before quorum is lost; absent without quorum",
+        "Any set of this many nodes may fail at once without loss of quorum; absent without quorum",
         _margin,
     ),
     Metric(
         _C + "device_registered",
         "gauge",
         (),
-        "Whether a quorum device runs on this node; absent where none is configured",
+        "Whether a quorum device runs on this node; absent if none is configured",
         _device(InfoFlags.QDEVICE_REGISTERED),
     ),
     Metric(
@@ -318,7 +318,7 @@ METRICS: Final = (
         _C + "configuration_checksum",
         "gauge",
         (),
-        "A number of the node list and the quorum options; the same on all nodes of a sound cluster",
+        "A checksum of the node list and the quorum options; equal on all nodes of a consistent cluster",
         _checksum,
     ),
     Metric(
@@ -332,28 +332,28 @@ METRICS: Final = (
         _C + "link_mtu_bytes",
         "gauge",
         _LINK,
-        "The link's MTU as knet found it; 0 while unknown",
+        "The link's MTU as measured by knet; 0 while unknown",
         _link(lambda link: link.status.mtu),
     ),
     Metric(
         _C + "link_latency_seconds",
         "gauge",
         _LINK,
-        "Average round trip of a heartbeat; absent before the first",
+        "Average round-trip time of a heartbeat; absent before the first one",
         _counted(lambda s: s.latency_ave / 1e6 if s.latency_ave else None),
     ),
     Metric(
         _C + "link_latency_max_seconds",
         "gauge",
         _LINK,
-        "The longest round trip since corosync's start",
+        "The longest round-trip time since corosync's start",
         _counted(lambda s: s.latency_max / 1e6 if s.latency_ave else None),
     ),
     Metric(
         _C + "link_down_total",
         "counter",
         _LINK,
-        "How often the link was down; the time before the first heartbeat counts",
+        "How often the link was down, including the time before the first heartbeat",
         _counted(lambda s: s.down_count),
     ),
     Metric(
@@ -367,7 +367,7 @@ METRICS: Final = (
         _C + "link_pongs_received_total",
         "counter",
         _LINK,
-        "Heartbeats answered; those sent and not answered are lost",
+        "Heartbeats answered; those sent but not answered are lost",
         _counted(lambda s: s.rx_pong_packets),
     ),
     Metric(
@@ -381,7 +381,7 @@ METRICS: Final = (
         _C + "token_losses_total",
         "counter",
         ("state",),
-        "Losses of the token, by the state that totem was in",
+        "Losses of the token, by totem's state at the time",
         _token_losses,
     ),
     Metric(
@@ -392,7 +392,11 @@ METRICS: Final = (
         _totem(lambda totem: totem.mtt_rx_token / 1e3),
     ),
     Metric(
-        _C + "retransmits_total", "counter", (), "Messages sent again", _totem(lambda totem: totem.mcast_retx)
+        _C + "retransmits_total",
+        "counter",
+        (),
+        "Messages retransmitted",
+        _totem(lambda totem: totem.mcast_retx),
     ),
     Metric(
         _C + "messages_dropped_total",
@@ -405,7 +409,7 @@ METRICS: Final = (
         _C + "consensus_timeouts_total",
         "counter",
         (),
-        "Memberships that could not be agreed on in time",
+        "Memberships that were not agreed on in time",
         _totem(lambda totem: totem.consensus_timeouts),
     ),
     Metric(
@@ -426,7 +430,7 @@ METRICS: Final = (
         _C + "scheduling_miss_delay_seconds",
         "gauge",
         (),
-        "For how long it did not run then",
+        "How long it did not run then",
         _missed(lambda _, delay: delay / 1e3),
     ),
 )

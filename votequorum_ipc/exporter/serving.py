@@ -1,9 +1,9 @@
-"""The exporter's loops: answering scrapes, or writing a file again and again.
+"""The exporter's loops: answering scrapes, or writing a file at an interval.
 
 Strategy: connections to corosync belong to the thread that made them, so the main thread asks. A request for
 metrics is served in a thread of `prometheus_client`'s server; it leaves a question and waits for the answer.
-Requests that come while a question is being answered share the next one. So a daemon that hangs costs each of
-them at most two deadlines, however many there are.
+Requests that arrive while a question is being answered share the next one. So if the daemon hangs, each
+request waits for at most two deadlines, however many requests there are.
 
 After a while without a scrape the connections are closed: corosync would keep every announcement for them.
 """
@@ -26,19 +26,19 @@ from ..overview import Observer, Overview
 from .collector import CorosyncCollector, registry_of
 
 IDLE_SECONDS: Final = 120.0
-"""After how long without a question the connections are closed."""
+"""How many seconds without a question until the connections are closed."""
 
 
 class Asker:
-    """Asks corosync, from one thread, with connections that are kept. A context manager."""
+    """Asks corosync, from one thread, over lasting connections. A context manager."""
 
     def __init__(self, observe: Callable[[], Observer]) -> None:
-        """`observe` makes an observer; again after `rest`."""
+        """`observe` makes an observer, and a new one after `rest`."""
         self._observe = observe
         self._observer: Observer | None = None
 
     def read(self) -> Overview:
-        """An overview of now."""
+        """A current overview."""
         if self._observer is None:
             self._observer = self._observe()
         return run_blocking(self._observer.read())
@@ -57,19 +57,19 @@ class Asker:
 
 
 class Questions:
-    """Questions of other threads, which one thread answers."""
+    """Questions from other threads, which one thread answers."""
 
     url = ""
-    """Where they are asked."""
+    """Where the questions are asked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next: Future[Overview] | None = None
-        """The question that is not being answered yet."""
+        """The next question, which is not being answered yet."""
         self._queue: queue.SimpleQueue[Future[Overview]] = queue.SimpleQueue()
 
     def ask(self) -> Overview:
-        """Wait for an overview that is asked for after this call."""
+        """Wait for an overview that was asked for after this call."""
         with self._lock:
             if self._next is None:
                 self._next = Future()
@@ -78,7 +78,7 @@ class Questions:
         return question.result()
 
     def answer(self, asker: Asker, idle_seconds: float = IDLE_SECONDS) -> NoReturn:
-        """Answer questions until an exception ends it, as a signal's handler raises one."""
+        """Answer questions until an exception, such as one from a signal handler."""
         while True:
             try:
                 question = self._queue.get(timeout=idle_seconds)
@@ -98,10 +98,10 @@ class Questions:
 def http_server(
     listen: tuple[str, int], tls: Mapping[str, str | None], *, ring_id: bool
 ) -> Iterator[Questions]:
-    """Serve metrics at an address and port for as long as the block, which has to answer the questions.
+    """Serve metrics at an address and port during the block, which has to answer the questions.
 
     `tls` is what `prometheus_client.start_http_server` takes: certfile, keyfile, client_cafile; with the last
-    one, clients need a certificate. Raises `OSError` when the port cannot be had or a file cannot be read.
+    one, clients need a certificate. Raises `OSError` when the port is not available or a file cannot be read.
     """
     questions = Questions()
     host, port = listen
@@ -131,9 +131,9 @@ def _in_url(host: str) -> str:
 
 
 def write_for_ever(asker: Asker, path: Path, interval: float, *, ring_id: bool) -> NoReturn:
-    """Write the metrics to a file each `interval` seconds, and take the file away at the end.
+    """Write the metrics to a file every `interval` seconds, and remove the file at the end.
 
-    node_exporter would go on showing the last one, and with it a quorum that may be gone.
+    Otherwise node_exporter would keep showing the last values, and with them a quorum that may be gone.
     """
     registry = registry_of(CorosyncCollector(asker.read, ring_id=ring_id))
     try:

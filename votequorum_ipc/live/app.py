@@ -1,8 +1,8 @@
-"""The textual program: it holds what is known, and draws it again when that or the time has changed.
+"""The textual program: it holds the data, and redraws it when the data or the time changes.
 
-Strategy: the program decides nothing about quorum. It keeps the last answers, the timeline and what the user
-has chosen, and asks `panes` for text. Each second, and at each piece of news, everything is drawn from what
-is known at that moment, so an answer that has grown old leaves the screen although nothing else happens.
+Strategy: the program decides nothing about quorum. It keeps the last answers, the timeline and the user's
+choices, and asks `panes` for text. Every second, and at every piece of news, it redraws everything from the
+current data, so an old answer leaves the screen even if nothing else happens.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from .standing import NOT_ASKED, age_limit, known_nodes, standing
 from .timeline import Timeline
 
 SPANS: Final = (900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)
-"""Seconds that the strip of the last hours can show."""
+"""The choices for how many seconds the strip shows."""
 
 _KEYS: Final = "q Quit   Up/Down Node   PgUp/PgDn Timeline   t Time span   s Save timeline"
 
 _REDRAW_SECONDS: Final = 1.0
 
 _LEGEND_HEIGHT: Final = 30
-"""On a screen with fewer lines there is no room for the legend of the strip."""
+"""With fewer lines there is no room for the strip's legend."""
 
 
 class ScreenClock:
-    """The two clocks of the screen: the time of day, and the one that ages are measured on."""
+    """The two clocks of the screen: the time of day, and the clock for ages."""
 
     def __init__(
         self, time_of_day: Callable[[], float] = time.time, elapsed_seconds: Callable[[], float] = elapsed
@@ -54,17 +54,17 @@ class ScreenClock:
 
 
 class Narrator(Protocol):
-    """A demonstration: something that happens from time to time."""
+    """A demonstration: an event from time to time."""
 
     pace: float
     """Seconds between two steps."""
 
     def step(self) -> str:
-        """Do the next thing; what it is, in a sentence."""
+        """Carry out the next step. Returns a sentence about it."""
 
 
 class Pane(Widget):
-    """A part of the screen that is lines of text."""
+    """A part of the screen made of lines of text."""
 
     def __init__(
         self,
@@ -73,22 +73,22 @@ class Pane(Widget):
         id: str,  # noqa: A002 - textual's
         plain: bool = False,
     ) -> None:
-        """`draw` gives the lines for a width and a height. `plain`: without colour."""
+        """`draw` returns the lines for a width and a height. `plain`: without colour."""
         super().__init__(id=id)
         self._draw = draw
         self._plain = plain
 
     def lines(self, width: int, height: int) -> list[Text]:
-        """What the pane has to show, for this size."""
+        """The pane's content for this size."""
         return list(self._draw(width, height))
 
     def render(self) -> Text:
-        """The lines, for the size that the pane has."""
+        """The lines for the pane's size."""
         text = Text("\n", no_wrap=True).join(self.lines(self.size.width, self.size.height))
         return without_colour(text) if self._plain else text
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as there are."""
+        """The number of lines."""
         return len(self.lines(width, viewport.height))
 
 
@@ -137,12 +137,12 @@ class LiveApp(App[None]):
         clock: ScreenClock | None = None,
     ) -> None:
         """`patience` is as in `Feed`; the timeline is saved in `directory`, the current one by default."""
-        # textual turns colours into greys, some of them too dark to read, and takes the variable away.
+        # textual would turn colours into greys, some too dark to read, and remove the variable.
         self._plain = bool(os.environ.get("NO_COLOR"))
         super().__init__()
         self.timeline = Timeline()
         self.known = NOT_ASKED
-        """What the screen shows."""
+        """The data that the screen shows."""
         self._source = source
         self._limit = age_limit(patience)
         self._directory = directory or Path.cwd()
@@ -151,7 +151,7 @@ class LiveApp(App[None]):
         self._told: Told | None = None
         self._overview: Overview | None = None
         self._last: ClusterStatus | None = None
-        """The last status that was known, for the names of nodes."""
+        """The last known status, for the names of nodes."""
         self._selected: int | None = None
         self._offset = 0
         self._span = SPANS[1]
@@ -176,7 +176,7 @@ class LiveApp(App[None]):
         self.look()
 
     def look(self) -> None:
-        """Decide what is known now, and draw it."""
+        """Decide what counts as known now, and draw it."""
         self.known = standing(self._told, self._clock.elapsed(), self._limit)
         if self.known.state is QuorumState.UNKNOWN and self._told is not None:
             self._note_silence()
@@ -189,7 +189,7 @@ class LiveApp(App[None]):
     def _note_silence(self) -> None:
         assert self._told is not None
         age = self._clock.elapsed() - self._told.asked_at
-        self.timeline.note_silence(self._clock.time_of_day() - age, "no answer from then on")
+        self.timeline.note_silence(self._clock.time_of_day() - age, "no answer since then")
 
     # --- drawing ---
 
@@ -208,11 +208,11 @@ class LiveApp(App[None]):
             yield Pane(draw, id=name, plain=self._plain)
 
     def on_mount(self) -> None:
-        """Begin to ask, and to look at the clock."""
+        """Start asking corosync, and start the clock."""
         self.run_worker(self._source.run(self))
         self.set_interval(_REDRAW_SECONDS, self.look)
         if self._narrator is not None:
-            self._message = "Demo: a simulated cluster, in which something happens every few seconds."
+            self._message = "Demo: a simulated cluster with an event every few seconds."
             self.set_interval(self._narrator.pace, self._tell)
 
     def _tell(self) -> None:
@@ -275,8 +275,8 @@ class LiveApp(App[None]):
             files = save(self.timeline, self._directory, self._clock.time_of_day(), self._span)
         except OSError as error:
             self._message = (
-                f"The timeline was not saved: {printable(str(error))}. Start this program in a directory "
-                "that can be written"
+                f"The timeline was not saved: {printable(str(error))}. Start this program in a writable "
+                "directory"
             )
         else:
             self._message = printable(f"Saved as {files.svg} and {files.json.name}")
@@ -284,10 +284,10 @@ class LiveApp(App[None]):
 
 
 def run_on_terminal(app: LiveApp) -> int:
-    """Run it until the user ends it; the exit code.
+    """Run the screen until the user ends it. Returns the exit code.
 
-    textual puts the terminal right when its program ends by itself, so SIGTERM ends it as a key does. SIGHUP,
-    which comes when an ssh connection is lost, ends the process: there is no terminal any more.
+    textual restores the terminal only when its program ends by itself, so SIGTERM ends it as a key does.
+    SIGHUP, which comes when an ssh connection is lost, ends the process: the terminal is gone.
     """
 
     async def run() -> None:

@@ -1,8 +1,8 @@
-"""What a change is called in the timeline, and what caused it.
+"""The words for a change in the timeline, and its cause.
 
-Strategy: corosync reports what changed, not why. The cause of a gain or a loss of quorum is the change of
-members, votes or device that was reported with it, the nearest one before it, or else after it; a loss is
-also explained by the state in which it left the node. Where neither tells, there is no cause: nothing is
+Strategy: corosync reports what changed, not why. The cause of a gain or loss of quorum is the change of
+members, votes or device that was reported with it: the nearest one before it, or else after it. A loss is
+also explained by the state that follows. If neither explains the change, no cause is shown: nothing is
 guessed.
 """
 
@@ -32,7 +32,7 @@ from ..types import (
 
 
 class Gravity(enum.Enum):
-    """How a line of the timeline is meant; the value is the sign that stands before it."""
+    """The kind of a line in the timeline; the value is the sign in front of it."""
 
     GOOD = "+"
     BAD = "!"
@@ -72,7 +72,7 @@ def text_of(change: Change, names: Names) -> str:
 
 
 def cause_of(position: int, view: QuorumView, names: Names) -> str:
-    """Why the change at this position of the view's changes came about; empty where that is not known."""
+    """The cause of the change at this position of the view's changes; empty if unknown."""
     change = view.changes[position]
     if not isinstance(change, QuorumChanged):
         return ""
@@ -81,7 +81,7 @@ def cause_of(position: int, view: QuorumView, names: Names) -> str:
     if change.quorate or view.status is None or view.status.quorate:
         return words or ""
     why = printable(why_not_quorate(view.status))
-    # That says already who is missing, and what the device does.
+    # This already says who is missing, and what the device does.
     return f"{words}; {why}" if isinstance(trigger, ExpectedVotesChanged | NodeVotesChanged) else why
 
 
@@ -98,7 +98,7 @@ def votes_text(status: ClusterStatus) -> str:
     """The votes of a partition: "2 of 3 votes, 2 needed"."""
     info = status.info
     if info is None:
-        return "no votes are known"
+        return "votes unknown"
     return f"{info.total_votes} of {info.node_expected_votes} votes, {info.quorum} needed"
 
 

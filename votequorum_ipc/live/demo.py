@@ -1,8 +1,8 @@
-"""`monitor --live --demo`: a simulated cluster in which things happen.
+"""`monitor --live --demo`: a simulated cluster with failures.
 
 Strategy: the cluster runs in a thread, in its own trio run, and the screen connects to its first node over
-real IPC, as to any corosync. A scene is a sentence and something that is done to the cluster. The scenes come
-one after another, for ever; the last one leaves everything as it was before the first.
+real IPC, as to any corosync. A scene is a sentence and a change of the cluster. The scenes repeat for ever;
+the last one restores the state before the first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DemoCluster:
         """Not public: use `demo_cluster`."""
         self.pace = pace
         self.address = ""
-        """Where the screen connects to."""
+        """The address that the screen connects to."""
         self._scenes = itertools.cycle(SCENES)
         self._cluster: SimulatedCluster
         self._token: trio.lowlevel.TrioToken
@@ -43,7 +43,7 @@ class DemoCluster:
         self._device_says = True
 
     def step(self) -> str:
-        """Play the next scene; its sentence."""
+        """Play the next scene. Returns its sentence."""
         scene = next(self._scenes)
         played: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -84,20 +84,20 @@ class DemoCluster:
         await trio.lowlevel.checkpoint()
         return self._device_says
 
-    # --- what can happen ---
+    # --- events ---
 
     def change(self, act: Callable[[SimulatedCluster], None]) -> None:
         """Do something to the cluster."""
         act(self._cluster)
 
     def let_device_say(self, yes: bool) -> None:
-        """Let the device vote, or vote no, from its next decision on."""
+        """Make the device vote, or vote no, from its next decision on."""
         self._device_says = yes
 
 
 @dataclass(frozen=True, slots=True)
 class LiveScene:
-    """Something that happens."""
+    """A scene of the demonstration."""
 
     text: str
     act: Callable[[DemoCluster], None]
@@ -132,7 +132,7 @@ def _addresses(number: int) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def demo_cluster(pace: float = PACE) -> Iterator[DemoCluster]:
-    """The demonstration's cluster, for as long as the block."""
+    """The demonstration's cluster, during the block."""
     demo = DemoCluster(pace)
     started: concurrent.futures.Future[None] = concurrent.futures.Future()
     with concurrent.futures.ThreadPoolExecutor(1, "demo-cluster") as executor:

@@ -1,9 +1,9 @@
 """Where the screen's data comes from: one task follows quorum, another asks for links and statistics.
 
-Strategy: quorum comes first and waits for nothing else, so it has its own task and its own connections. An
-announcement of corosync is followed at once. Without one, corosync is asked for its state at each tick, since
-it does not announce everything, and since an old answer must not stay on the screen. Each view comes with the
-moment at which asking for it began: what is true now may be newer than the view, never older.
+Strategy: quorum comes first and waits for nothing else, so it has its own task and its own connections. After
+an announcement, corosync is asked at once. Otherwise it is asked for its state at each tick, because it does
+not announce everything, and because an old answer must not stay on the screen. Each view comes with the time
+at which the question began, so a view is never taken for newer than it is.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from ..types import QuorumView
 from ..watch import QuorumWatcher, watch_quorum
 
 TICK: Final = 1.0
-"""Seconds after which corosync is asked for its state if it has announced nothing."""
+"""Seconds without an announcement until corosync is asked for its state."""
 
 _LINKS_PAUSE: Final = 2.0
 """Seconds between two questions about links."""
 
 
 def elapsed() -> float:
-    """Seconds on a clock that also counts while the machine is suspended."""
+    """Seconds on a clock that also runs while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A view of quorum, and when it was asked for, on the clock of `elapsed`."""
+    """A view of quorum, and when it was asked for, on `elapsed`'s clock."""
 
     view: QuorumView
     asked_at: float
 
 
 class Screen(Protocol):
-    """What is told the news."""
+    """Receives the news."""
 
     def take_view(self, told: Told) -> None:
         """A new view of quorum."""
 
     def take_overview(self, overview: Overview) -> None:
-        """Links and statistics; its view is the last one that was given to `take_view`."""
+        """Links and statistics; its view is the last one passed to `take_view`."""
 
 
 class Source(Protocol):
-    """Tells a screen the news, until it is cancelled."""
+    """Passes news to a screen until cancelled."""
 
     async def run(self, screen: Screen) -> None:
-        """Ask and tell, for ever."""
+        """Ask corosync and pass on its answers, until cancelled."""
 
 
 class Feed:
@@ -77,7 +77,7 @@ class Feed:
         self._answered = asyncio.Event()
 
     async def run(self, screen: Screen) -> None:
-        """Tell the screen the news until cancelled."""
+        """Pass news to the screen until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_quorum(screen))
             tasks.create_task(self._follow_links(screen))

@@ -1,7 +1,7 @@
 """What would happen if a node failed, or the quorum device: in one sentence.
 
-Strategy: the margin of the status decides. Where it is not known, the sentence says "unknown". Votes that
-would be left are told only where nothing but votes decides.
+Strategy: the margin of the status decides. If it is unknown, the sentence says "unknown". The remaining votes
+are given only if votes alone decide.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..types import QDEVICE_NODEID, ClusterStatus, ConfiguredNode, InfoFlags, Ma
 _NOT_VOTES_ALONE: Final = (
     InfoFlags.TWONODE | InfoFlags.AUTO_TIE_BREAKER | InfoFlags.LAST_MAN_STANDING | InfoFlags.WAIT_FOR_ALL
 )
-"""With one of these flags, more than a sum of votes decides."""
+"""With one of these flags, votes alone do not decide."""
 
 
 def outlook(status: ClusterStatus | None, node_id: int | None, nodes: Sequence[ConfiguredNode]) -> str:
     """What would happen if the node with this id failed now; 0 is the quorum device, None no node.
 
-    `nodes` are those whose names are known, which they are also while the status is not.
+    `nodes` are the nodes with known names, which stay known while the status is unknown.
     """
     if node_id is None:
         return ""
@@ -31,11 +31,11 @@ def outlook(status: ClusterStatus | None, node_id: int | None, nodes: Sequence[C
     if status is None or margin is None:
         return f"If {what} failed: unknown"
     if not margin.quorate:
-        return f"If {what} failed: there is no quorum that could be lost"
+        return f"If {what} failed: there is no quorum to lose"
     if node_id == QDEVICE_NODEID:
         return f"If {what} failed: {_without_device(margin)}"
     if node_id not in {member.node_id for member in status.members}:
-        return f"If {what} failed: nothing would change, it is missing already"
+        return f"If {what} failed: nothing would change, it is already missing"
     verdict = "quorum would be LOST" if node_id in margin.alone else "quorum would stay"
     return f"If {what} failed: {verdict}{_votes_left(status, node_id)}"
 

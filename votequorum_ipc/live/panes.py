@@ -1,4 +1,4 @@
-"""The screen's parts as text: each is a pure function of what is known and of a width.
+"""The screen's parts as text: each is a pure function of the data and a width.
 
 Strategy: words and signs carry the meaning, and colour only repeats it, so the screen reads the same without
 colour. Lines are cut or wrapped here, not by the terminal, so a screen is the same wherever it is drawn.
@@ -60,7 +60,7 @@ Lines = list[Text]
 
 
 def heading(known: Standing, since: float | None, now: float, width: int) -> Text:
-    """The state, since when, who says so, and the time."""
+    """The state, its beginning, the node that was asked, and the time."""
     left = Text.assemble((f" {known.state.value.upper()} ", f"{STATE_STYLES[known.state]} reverse"))
     if since is not None:
         left.append(f" since {clock_text(since, now)}")
@@ -72,7 +72,7 @@ def heading(known: Standing, since: float | None, now: float, width: int) -> Tex
 
 
 def votes_bar(status: ClusterStatus | None, width: int) -> Text:
-    """The votes that are present, against the line that is needed."""
+    """The votes present, with a mark at the votes needed."""
     info = status.info if status else None
     figures = f"{info.total_votes} of {info.node_expected_votes}, {info.quorum} needed" if info else "unknown"
     room = width - 8 - 1 - 2 - max(len(figures), 20)
@@ -87,7 +87,7 @@ def votes_bar(status: ClusterStatus | None, width: int) -> Text:
 
 
 def _bar_lengths(info: NodeInfo, room: int) -> tuple[int, int, int]:
-    """Where the line is, how far the bar goes, and how much of it is the device's. The bar reaches the line
+    """The position of the mark, the length of the bar, and the device's part of it. The bar reaches the mark
     if and only if there are enough votes, however it is rounded."""
     scale = max(info.node_expected_votes, info.total_votes, info.quorum, 1)
     needed = -(-info.quorum * room // scale)
@@ -98,7 +98,7 @@ def _bar_lengths(info: NodeInfo, room: int) -> tuple[int, int, int]:
 
 
 def reason(known: Standing, width: int) -> Lines:
-    """Why there is no quorum or no answer; while there is quorum, what it survives. At most two lines."""
+    """Why there is no quorum or no answer; with quorum, which failures it survives. At most two lines."""
     if known.status is not None and known.state is QuorumState.QUORATE:
         text = f"Margin  {known.status.margin or 'unknown'}{_missing(known.status)}"
     else:
@@ -131,7 +131,8 @@ _WIDTHS: Final = {"node": 24, "state": 10, "votes": 7, "device": 13}
 
 
 def node_rows(known: Standing, last: ClusterStatus | None, overview: Overview | None) -> list[NodeRow]:
-    """A row for each node, then one for the quorum device. While unknown, the nodes of `last`, as unknown."""
+    """A row for each node, then one for the quorum device. While quorum is unknown, `last`'s nodes as
+    unknown."""
     status = known.status
     if status is None:
         nodes = known_nodes(last) if last else ()
@@ -143,7 +144,7 @@ def node_rows(known: Standing, last: ClusterStatus | None, overview: Overview | 
 
 
 def nodes_table(rows: Sequence[NodeRow], selected: int | None, width: int, height: int) -> Lines:
-    """The table; of more rows than there is room for, those around the selected one."""
+    """The table; if there are too many rows, those around the selected one."""
     position = next((at for at, row in enumerate(rows) if row.node_id == selected), 0)
     room = max(height - 1, 1)
     first = min(max(position - room // 2, 0), max(len(rows) - room, 0))
@@ -215,7 +216,7 @@ def _links_text(node_id: int, overview: Overview | None) -> str:
 
 
 def hours(timeline: Timeline, now: float, seconds: float, width: int) -> Text:
-    """The state of each moment of the last `seconds`, the newest at the right."""
+    """The state at each moment of the last `seconds`, newest at the right."""
     title = f"Last {duration_text(seconds):<5}"
     text = Text(f"{title[:9]:<10}")
     for state in timeline.cells(now - seconds, now, width - 10):
@@ -224,14 +225,14 @@ def hours(timeline: Timeline, now: float, seconds: float, width: int) -> Text:
 
 
 LEGEND: Final = Text(" " * 10 + "█ quorate   x not quorate   ? unknown   · not watched", "dim")
-"""What the signs of `hours` mean."""
+"""The legend for `hours`."""
 
 
 # --- the timeline ---
 
 
 def timeline_pane(timeline: Timeline, offset: int, now: float, width: int, height: int) -> Lines:
-    """The title, then the lines, the newest first, from the one at `offset` on."""
+    """The title, then the lines, newest first, beginning with the one at `offset`."""
     count = len(timeline.lines)
     facts = [f"{count} changes" if count != 1 else "1 change", "newest first"]
     if offset:
@@ -247,7 +248,7 @@ def timeline_pane(timeline: Timeline, offset: int, now: float, width: int, heigh
 
 
 def line_text(line: TimelineLine, now: float, width: int) -> Iterator[Text]:
-    """A line of the timeline, and below it its cause."""
+    """A line of the timeline, with its cause below it."""
     style = _GRAVITY_STYLES[line.gravity]
     start = f"{clock_text(line.at, now)} {line.gravity.value} "
     for number, part in enumerate(_wrapped(line.text, width - len(start))):
@@ -258,7 +259,7 @@ def line_text(line: TimelineLine, now: float, width: int) -> Iterator[Text]:
 
 
 def clock_text(at: float, now: float) -> str:
-    """A time of day; with the date where that is another day."""
+    """A time of day, with the date if it is another day."""
     then, today = time.localtime(at), time.localtime(now)
     same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M:%S" if same else "%b %d %H:%M:%S", then)
@@ -270,7 +271,7 @@ def duration_text(seconds: float) -> str:
 
 
 def message(text: str, width: int) -> Lines:
-    """What was done last; nothing takes no line."""
+    """The last message; no line if there is none."""
     return [Text(line, "bold cyan") for line in textwrap.wrap(text, width, max_lines=3, placeholder=" ...")]
 
 

@@ -1,8 +1,7 @@
 """The timeline as files: a picture (SVG) for people, JSON for programs.
 
-Strategy: both are made from the same lines, all of them and not only those on the screen. A file is created,
-never overwritten and never opened through a link that somebody has put there: where the name is taken, the
-next number is tried.
+Strategy: both have the same lines: all of them, not only those on the screen. A file is always new: it is
+never overwritten, and never opened through an existing link. If a name is taken, the next number is tried.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from .panes import LEGEND, hours, line_text
 from .timeline import Timeline
 
 _WIDTH = 100
-"""Columns of the picture."""
+"""The picture's width in columns."""
 
 _REMOTE_FONTS = re.compile(r"@font-face\s*{.*?}\s*", re.DOTALL)
-"""rich asks for fonts from the network; the picture falls back to a font of the viewer's."""
+"""Matches the web fonts that rich asks for; without them, the viewer uses its own font."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def save(timeline: Timeline, directory: Path, now: float, seconds: float) -> Sav
 
 
 def timeline_json(timeline: Timeline, now: float) -> dict[str, Any]:
-    """The timeline as JSON has it; times are in UTC."""
+    """The timeline as JSON; times are in UTC."""
     return {
         "time": utc_text(now),
         "dropped": timeline.dropped,
@@ -96,7 +95,7 @@ def timeline_svg(timeline: Timeline, now: float, seconds: float) -> str:
 
 
 def without_remote_fonts(svg: str) -> str:
-    """A picture by rich or textual that asks for nothing from the network."""
+    """A picture by rich or textual without anything from the network."""
     return _REMOTE_FONTS.sub("", svg).replace("Fira Code", "DejaVu Sans Mono")
 
 
@@ -106,7 +105,7 @@ def utc_text(at: float) -> str:
 
 
 def _create(path: Path, text: str) -> None:
-    """Create a file that is complete, or does not exist. Raises `OSError`."""
+    """Create a file completely or not at all. Raises `OSError`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         _write(descriptor, text)

@@ -1,9 +1,8 @@
-"""What may be shown as known at this moment.
+"""What may be shown as known now.
 
-Strategy: the last view is shown with its age, and only as long as it is young enough. A view that is older
-than the limit says nothing about now, whatever was in it: the state is UNKNOWN then, and nothing of the view
-is shown as true. So it does not matter why no newer view came: a frozen daemon, a follower that hangs, or a
-screen that was suspended.
+Strategy: the last view is shown with its age, and only while it is fresh enough. A view older than the limit
+says nothing about the present: the state is then UNKNOWN, and nothing in the view is shown as true. So it
+does not matter why no newer view came: a frozen daemon, a hanging follower, or a suspended screen.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ _LATE_SECONDS: Final = 2 * TICK + 0.5
 
 
 def age_limit(patience: float) -> float:
-    """How old a view may be: corosync has `patience` seconds, and is asked each tick."""
+    """How old a view may be in seconds: corosync has `patience` seconds to answer, and is asked at each
+    tick."""
     return patience + 2 * TICK
 
 
@@ -34,9 +34,9 @@ class Standing:
     status: ClusterStatus | None
     """None while unknown."""
     reason: str
-    """Why there is no quorum, or why nobody can tell; empty while quorate."""
+    """Why there is no quorum, or why quorum is unknown; empty while quorate."""
     late: str = ""
-    """That the last answer is some seconds old; empty while it is fresh."""
+    """A note that the last answer is some seconds old; empty while it is fresh."""
 
 
 NOT_ASKED: Final = Standing(QuorumState.UNKNOWN, None, "asking corosync")
@@ -44,7 +44,7 @@ NOT_ASKED: Final = Standing(QuorumState.UNKNOWN, None, "asking corosync")
 
 
 def standing(told: Told | None, now: float, limit: float) -> Standing:
-    """What is known at the moment `now`, on the clock of `Told`, if views may be `limit` seconds old."""
+    """What is known at the time `now`, on the clock of `Told`, if views may be `limit` seconds old."""
     if told is None:
         return NOT_ASKED
     age, view = now - told.asked_at, told.view
@@ -59,16 +59,16 @@ def standing(told: Told | None, now: float, limit: float) -> Standing:
 
 @dataclass(frozen=True, slots=True)
 class LinkStanding:
-    """A node's links from this node, as far as they are known."""
+    """The known links from this node to another node."""
 
     connected: int
     count: int
     latency: float | None
-    """Of the slowest link that is connected, in milliseconds; None where unknown."""
+    """The latency of the slowest connected link in milliseconds; None if unknown."""
 
 
 def links_to(node_id: int, overview: Overview | None) -> LinkStanding | None:
-    """The links to a node; None where they are not known, or there are none."""
+    """The links to a node; None if they are unknown or there are none."""
     links = [link for link in (overview.links if overview else None) or () if link.node_id == node_id]
     if not links:
         return None

@@ -1,9 +1,9 @@
-"""What happened, in bounded memory: the lines of the timeline, and in which state each moment was.
+"""The history in bounded memory: the lines of the timeline, and the state at each moment.
 
 Strategy: a line is made when a change is noticed, with its cause, and never changes afterwards. The oldest
-lines are dropped, and counted, when there are too many. Beside the lines stand periods: from when on quorum
-was known to be there, known to be missing, or unknown. A time in which nobody answered is a period of its
-own, from the last question that was answered, so a gap is never filled with the state before it.
+lines are dropped, and counted, when there are too many. Periods record when quorum was known to be present,
+known to be missing, or unknown. A time without an answer is a separate period, which begins at the last
+answered question, so a gap is never filled with the earlier state.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from ..types import ClusterStatus, Connected, Link, LinkChanged, Lost, QuorumCha
 from .causes import Gravity, cause_of, gravity_of, text_of, votes_text
 
 LINE_LIMIT: Final = 1_000
-"""Lines that are kept, and periods."""
+"""How many lines and how many periods are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineLine:
-    """Something that happened."""
+    """A line of the timeline."""
 
     at: float
     """When it was noticed, in seconds since the Epoch."""
     gravity: Gravity
     text: str
     cause: str = ""
-    """Why; empty where that is not known."""
+    """The cause; empty if unknown."""
     shapes: tuple[Mapping[str, Any], ...] = ()
-    """The change as `monitor --json` has it; links of one node that change together are one line."""
+    """The change as in `monitor --json`; links to one node that change together share a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From when on quorum was in a state."""
+    """The beginning of a period in one state."""
 
     since: float
     """In seconds since the Epoch."""
@@ -58,11 +58,11 @@ class Timeline:
         self.lines: deque[TimelineLine] = deque(maxlen=limit)
         """The oldest first."""
         self.periods: deque[Period] = deque(maxlen=limit)
-        """The oldest first. Before the first, nobody watched, or it is not remembered."""
+        """The oldest first. The time before the first was not watched, or is no longer remembered."""
         self.dropped = 0
-        """How many lines were older than those that are kept."""
+        """How many older lines were dropped."""
         self._names: dict[int, str] = {}
-        """Also of nodes that have left."""
+        """Names of nodes, including those that have left."""
         self._links: tuple[Link, ...] = ()
         self._token_losses: int | None = None
         self._missed_at: int | None = None
@@ -90,7 +90,7 @@ class Timeline:
             self._add(TimelineLine(at, gravity_of(change), text, cause, (change_json(change),)))
         if self._is_news(view):
             self._add(_state_line(view, at))
-        # What was over before anybody looked leaves its mark, unless it was good.
+        # A state that was over before anyone looked leaves its mark, unless it was good.
         for change in view.changes:
             if isinstance(change, Lost):
                 self._enter(QuorumState.UNKNOWN, at)
@@ -99,7 +99,7 @@ class Timeline:
         self._enter(view.state, at)
 
     def note_silence(self, since: float, why: str) -> None:
-        """Nobody has answered since then, so quorum is unknown from then on."""
+        """There has been no answer since then, so quorum is unknown from then on."""
         if self.state is not QuorumState.UNKNOWN:
             shape = {"event": "unknown", "error": None}
             self._add(TimelineLine(since, Gravity.UNKNOWN, f"quorum unknown: {why}", shapes=(shape,)))
@@ -107,7 +107,7 @@ class Timeline:
             self._enter(QuorumState.UNKNOWN, max(since, self.periods[-1].since if self.periods else since))
 
     def _is_news(self, view: QuorumView) -> bool:
-        """Whether the view's state needs a line, as no change of it tells the state."""
+        """Whether the view's state needs its own line, because none of its changes shows it."""
         last = view.changes[-1] if view.changes else None
         if view.state is QuorumState.UNKNOWN:
             return self.state is not QuorumState.UNKNOWN and not isinstance(last, Lost)
@@ -128,7 +128,7 @@ class Timeline:
     # --- links and statistics ---
 
     def note_overview(self, overview: Overview, at: float) -> None:
-        """Add what changed on links, and what corosync has counted."""
+        """Add changes of links, and corosync's statistics."""
         if overview.links is not None:
             changes = link_changes(self._links, overview.links)
             for _, alike in groupby(changes, lambda each: (each.node_id, each.connected, each.times_down)):
@@ -173,7 +173,7 @@ class Timeline:
     # --- the last hours ---
 
     def cells(self, start: float, end: float, count: int) -> Iterator[QuorumState | None]:
-        """The time from `start` to `end` in that many parts: the worst state of each, None: not watched.
+        """The time from `start` to `end` in equal parts: the worst state of each, or None if not watched.
 
         Missing quorum is worse than unknown, and unknown is worse than quorate.
         """
@@ -193,7 +193,7 @@ _WORST_FIRST: Final = (QuorumState.NOT_QUORATE, QuorumState.UNKNOWN, QuorumState
 
 
 def _state_line(view: QuorumView, at: float) -> TimelineLine:
-    """A state that no change tells."""
+    """A line for a state that no change shows."""
     status = view.status
     if status is None:
         why = printable(str(view.error))

@@ -1,4 +1,4 @@
-"""Quorum devices: a vote of your own in corosync's quorum, decided by your own code.
+"""Quorum devices: an extra vote in corosync's quorum, decided by your own code.
 
 ```python
 async def vote(view: View) -> bool:  # asked at each interval, and at once when the membership changes
@@ -8,10 +8,10 @@ async def vote(view: View) -> bool:  # asked at each interval, and at once when 
 trio.run(run_qdevice, "shared-disk", vote)
 ```
 
-`schedule` knows when a decision is due, until when its answer counts, and about which ring; it does no I/O.
-`settings` is what the configuration says about devices. `device` is one registered device, for programs with
-their own loop; `run` is the loop. `commands` makes a decision of commands, `record` leaves what was cast for
-other processes to read, `systemd` tells the service manager. What a vote means: docs/quorum-devices.md.
+`schedule` knows when a decision is due, for which ring, and until when its answer counts; it does no I/O.
+`settings` reads the configuration of devices. `device` is one registered device, for programs with their own
+loop; `run` is the loop. `commands` makes decisions from commands, `record` leaves the last vote for other
+processes to read, `systemd` notifies the service manager. What a vote means: docs/quorum-devices.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A decision made of commands: a vote while enough of them succeed.
+"""A decision made by commands: a vote while enough of them succeed.
 
-Strategy: the commands run at the same time, each in a session that ends as a whole (`sessions`), and in half
-of the time that is left to answer. Killing one that is late takes the rest.
+Strategy: the commands run in parallel, each in a session that ends as a whole (`sessions`), and have half of
+the remaining time. The other half is for killing late ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Command:
     """One command of a decision. Raises `ValueError` for an empty or malformed text."""
 
     def __init__(self, text: str, *, timeout: float, shell: bool = False) -> None:
-        """`text` is split into words as a shell does, or given to /bin/sh if `shell`; `timeout` is in
+        """`text` is split into words as a shell does, or passed to /bin/sh if `shell`; `timeout` is in
         seconds."""
         self.text = text
         self._timeout = timeout
         self._session = SessionCommand(text, shell=shell)
 
     async def run(self, view: View) -> Outcome:
-        """Run the command once, in its time and at most half of the time that is left to answer.
+        """Run the command once, for at most its timeout and half of the remaining time.
 
         When this returns, or is cancelled, the command has ended, unless it cannot be killed.
         """
@@ -48,7 +48,7 @@ class Commands:
         if not 1 <= self._require <= len(commands):
             raise ValueError(f"{self._require} of {len(commands)} commands cannot be required")
         self.outcomes: tuple[Outcome, ...] = ()
-        """How the commands of the last decision ended."""
+        """The outcomes of the last decision's commands."""
 
     async def __call__(self, view: View) -> bool:
         outcomes: list[Outcome] = []
@@ -64,7 +64,7 @@ class Commands:
         return sum(outcome.succeeded for outcome in outcomes) >= self._require
 
     def summary(self) -> str:
-        """Why the last decision was what it was."""
+        """The reason for the last decision."""
         failed = [outcome for outcome in self.outcomes if not outcome.succeeded]
         count = f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} commands succeeded"
         return "; ".join([count, *(f"{outcome.command}: {outcome.detail}" for outcome in failed)])

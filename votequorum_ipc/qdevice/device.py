@@ -10,7 +10,7 @@ async with QuorumDevice("shared-disk") as device:
 
 Strategy: nothing runs by itself. Events are read when the program calls, and each answer is tied to the ring
 and the deadline of its question. `cast` does not send an answer that is late or about another ring, and
-corosync refuses one whose ring id has become old on the way. Sources: corosync's votequorum_qdevice_*(3).
+corosync refuses one whose ring id is outdated when it arrives. Sources: corosync's votequorum_qdevice_*(3).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HERE: Final = "on this node: use that name, or unregister it first, with votequ
 # all others at each membership change (`message_handler_req_exec_votequorum_qdevice_reg`).
 _NOT_HERE: Final = (
     "on another node, or it was there when that one crashed or was cut off, and the nodes remember it: use "
-    "that name, or unregister it there; where no node has it any more, start and end a device of that name "
+    "that name, or unregister it there; if no node has it any more, start and stop a device of that name "
     "once while all nodes are members"
 )
 """Where a device with another name is registered, and what to do."""
@@ -47,7 +47,7 @@ _NOT_HERE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a decision is about: the membership, and the votes as this node counts them now.
+    """The subject of a decision: the membership, and the votes as this node counts them now.
 
     After a membership change, before the device has answered, corosync still counts the vote that the device
     cast for the membership before.
@@ -61,13 +61,13 @@ class View:
     quorate: bool
     expected_votes: int
     total_votes: int
-    """The votes present, the device's included while it casts it."""
+    """The votes present, including the device's while it casts them."""
     deadline: float
-    """trio's time until which an answer counts: for `trio.move_on_at` and its like."""
+    """The deadline of the answer in trio's time, for `trio.move_on_at` and the like."""
 
     @property
     def time_left(self) -> float:
-        """The seconds that are left to answer; negative when it is too late."""
+        """The seconds left to answer; negative when it is too late."""
         return self.deadline - trio.current_time()
 
 
@@ -75,18 +75,19 @@ class QuorumDevice:
     """This node's quorum device: an async context manager that registers it, and withdraws it at the end.
 
     `name` has 1 to 254 bytes, and is the same on all nodes that have the device: corosync knows one name in a
-    cluster. It does not notice two processes with one name on one node; their votes would take turns.
+    cluster. It does not notice two processes with the same name on one node: the later vote would replace the
+    earlier one.
 
     With `master_wins`, the partition whose device votes is quorate, however many votes it lacks; the devices
     of all nodes should set it alike. With `leave_registered`, leaving the block keeps the device and its
     vote, so that a successor with the same name can take over within the timeout. Without it, leaving the
     block takes the vote back, within two seconds; `left_behind` lists what corosync did not give back.
 
-    `address` and `server_uids`, the users whose server is believed, are as in `votequorum_ipc.ipc.connect`.
+    `address` and `server_uids`, the users whose server is trusted, are as in `votequorum_ipc.ipc.connect`.
 
     Entering raises `Library` when corosync is not running, `Security` when another user's program answers in
     its place, `Access` when this user may not connect, or when the configuration has no room for a device
-    (the message names the setting), `Exist` when a device of another name is registered on this node or
+    (the message names the setting), `Exist` when a device with another name is registered on this node or
     elsewhere in the cluster, `InvalidParam` for an invalid name, `TryAgain` when the daemon stays unable to
     answer. Every method raises `Library` when the daemon is gone; the device can then be entered again, and
     registers again.
@@ -108,7 +109,7 @@ class QuorumDevice:
         self._leave_registered = leave_registered
         self._left_behind: tuple[str, ...] = ()
         self._refused: NodeInfo | None = None
-        """What corosync held for this node when it refused to register the device; None if it did not."""
+        """This node's info when corosync refused to register the device; None if it did not refuse."""
         self._resources = contextlib.AsyncExitStack()
         self._schedule = Schedule()
         self._votequorum: Votequorum
@@ -119,12 +120,12 @@ class QuorumDevice:
 
     @property
     def name(self) -> str:
-        """The name that the device is registered under now."""
+        """The device's current registered name."""
         return self._name
 
     @property
     def ring_id(self) -> RingId:
-        """The last ring that is known here."""
+        """The last known ring."""
         assert self._schedule.ring_id is not None
         return self._schedule.ring_id
 
@@ -155,7 +156,7 @@ class QuorumDevice:
     # --- deciding and voting ---
 
     async def next_view(self, interval: float = 2.0) -> View:
-        """Wait until a decision is due, and give what it is about.
+        """Wait until a decision is due, and return the view that it is about.
 
         The first decision is due at once, and so is one after each membership change. Otherwise a decision is
         due `interval` seconds after the last one began, but at least three times in quorum.device.timeout.
@@ -186,12 +187,12 @@ class QuorumDevice:
             await self._votequorum.dispatch(DispatchFlags.ONE)
 
     async def cast(self, vote: bool, view: View | None = None) -> None:
-        """Tell corosync that the device lives, and whether it votes (votequorum_qdevice_poll(3)).
+        """Tell corosync that the device is alive, and whether it votes (votequorum_qdevice_poll(3)).
 
         The answer is about `view`. Without `view` it is about the membership at the end of the last call of
         `next_view` or `cast` (or of entering), so the answers of a simple loop are never about a membership
-        that began while it decided. A vote of False takes the vote back at once, and shows that the device
-        lives. Without any call, the vote is lost at the daemon's timeout.
+        that began while it decided. False withdraws the vote at once, and shows that the device is alive.
+        Without any call, the vote is lost at the daemon's timeout.
 
         Raises `MessageError` when the membership has changed since: decide again. `Timeout` after
         `View.deadline`; nothing is sent then, since the answer may no longer be true. `TryAgain` if the
@@ -205,13 +206,13 @@ class QuorumDevice:
         try:
             await self._poll(vote, question)
         finally:
-            # Whatever the result, the caller now knows of the current membership.
+            # Whatever the result, the caller now knows the current membership.
             self._question = self._schedule.question(trio.current_time())
         await self._settings.refresh()
         self._schedule.timeouts = self._settings.timeouts
 
     async def rename(self, name: str) -> None:
-        """Give the device another name, everywhere in the cluster (votequorum_qdevice_update(3)).
+        """Rename the device, everywhere in the cluster (votequorum_qdevice_update(3)).
 
         On other nodes where this device runs, its next `cast` raises `InvalidParam`: restart the device there
         with the new name. Raises `InvalidParam` for an invalid name, `NotExist` if the device was
@@ -271,7 +272,7 @@ class QuorumDevice:
         return await Votequorum.initialize(address=self._address, server_uids=self._server_uids, **callbacks)
 
     async def _register(self, deadline: float) -> None:
-        # votequorum lets a device register that it gives no votes; such a device is useless.
+        # votequorum lets a device without votes register; such a device is useless.
         if self._settings.model_missing:
             info = await self._votequorum.getinfo()
             if not info.qdevice_votes:
@@ -292,7 +293,7 @@ class QuorumDevice:
             )
         if isinstance(error, NotExist):
             return NotExist(
-                f"somebody has unregistered the quorum device {self._name!r}: start it again for its vote"
+                f"the quorum device {self._name!r} has been unregistered: start it again to get its vote"
             )
         info = await self._votequorum.getinfo()
         known = info.qdevice_name
@@ -300,8 +301,8 @@ class QuorumDevice:
             where = _HERE if InfoFlags.QDEVICE_REGISTERED in info.flags else _NOT_HERE
             return Exist(f"a device with another name than {self._name!r} is registered: {known!r}, {where}")
         return InvalidParam(
-            f"somebody has renamed the quorum device {self._name!r}, or put another in its place: it is "
-            f"{known!r} now; start it by that name, or unregister that one first"
+            f"the quorum device {self._name!r} has been renamed or replaced: it is now called {known!r}; "
+            f"start it with that name, or unregister that one first"
         )
 
     async def _withdraw(self) -> None:
@@ -309,7 +310,7 @@ class QuorumDevice:
             return
         master_wins, refused = self._master_wins, self._refused
         if refused is not None:
-            # An earlier registration outlives a reload that shuts devices out, and can still be taken back.
+            # An earlier registration outlives a reload that excludes devices, and can still be withdrawn.
             if not (InfoFlags.QDEVICE_REGISTERED in refused.flags and refused.qdevice_name == self._name):
                 self._left_behind = ()
                 return
@@ -343,7 +344,7 @@ class QuorumDevice:
                 raise await self._explained(error) from None
 
     async def _ask_for_the_ring(self) -> None:
-        """The daemon is in another ring than is known here: ask again, so as not to miss it for good."""
+        """The daemon is in another ring than the last known one: ask again, so as not to miss it for good."""
         with contextlib.suppress(Exist):
             await self._votequorum.trackstart()
         await self._votequorum.dispatch(DispatchFlags.ALL)
@@ -353,6 +354,6 @@ class QuorumDevice:
             raise MessageError(
                 f"the membership has changed, from ring {question.ring_id} to {self.ring_id}: decide again"
             )
-        # It is never too late to take a vote back.
+        # It is never too late to withdraw a vote.
         if vote and now > question.deadline:
             raise Timeout(f"the answer is {now - question.deadline:.3f} s late: decide again")

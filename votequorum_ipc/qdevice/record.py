@@ -1,9 +1,9 @@
-"""What a running device last did, in a file that `votequorum-ipc qdevice status` reads.
+"""The last action of a running device, in a file that `votequorum-ipc qdevice status` reads.
 
-Strategy: corosync knows whether a device votes, but not why, and it does not notice two processes with one
-name. So each device has two files in a directory for records: one that is locked while the process lives, and
-one with the last ballot, replaced as a whole each time. The reader trusts neither the file's text nor its
-size. It only asks about the lock: taking the lock itself would keep a device from starting.
+Strategy: corosync knows whether a device votes, but not why, and it does not notice two processes with the
+same name. So each device has two files in a directory for records: one that is locked while the process
+lives, and one with the last ballot, replaced as a whole each time. The reader trusts neither the file's text
+nor its size. It only queries the lock: taking it could keep a device from starting.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Record:
 
 
 def runtime_directory() -> Path | None:
-    """Where records are: /run/votequorum-ipc for root, $XDG_RUNTIME_DIR/votequorum-ipc for others, unless the
-    service manager made $RUNTIME_DIRECTORY. None if the user has no such place."""
+    """The directory of records: $RUNTIME_DIRECTORY if the service manager made one, else /run/votequorum-ipc
+    for root and $XDG_RUNTIME_DIR/votequorum-ipc for others. None if the user has no such directory."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
@@ -96,8 +96,8 @@ def open_recorder(directory: Path, name: str, address: str | None) -> Iterator[R
             fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
         except BlockingIOError:
             raise Busy(
-                f"another process runs the quorum device {name!r} here: end that one first; "
-                "votequorum-ipc qdevice status shows its number"
+                f"another process runs the quorum device {name!r} here: end it first; "
+                "votequorum-ipc qdevice status shows its process id"
             ) from None
         try:
             yield Recorder(path)
@@ -119,7 +119,7 @@ def read_record(directory: Path, name: str, address: str | None) -> Record | Non
 
 
 def _path(directory: Path, name: str, address: str | None) -> Path:
-    # The first part is for people who look into the directory, the second tells devices apart.
+    # The first part is for people who look into the directory, the second distinguishes devices.
     digest = hashlib.sha256(f"{address or ''}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return directory / f"{urllib.parse.quote(name, safe='', errors='replace')[:_NAME_PART]}-{digest}.json"
 
@@ -136,6 +136,6 @@ def _record(values: Mapping[str, Any]) -> Record:
     ring = values["ring_id"]
     kinds = ((name, str), (pid, int), (reason, str), (vote, bool | None))
     if not all(isinstance(value, kind) for value, kind in kinds):
-        raise TypeError("a record of other types")
+        raise TypeError("a record with wrong types")
     ring_id = None if ring is None else RingId(*map(int, ring))
     return Record(name, pid, vote, reason, ring_id, float(values["time"]))

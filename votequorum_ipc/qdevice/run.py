@@ -2,15 +2,15 @@
 
 Strategy: one round is a view, a decision, and a ballot. While the decision runs, the round also waits for the
 next membership change, and whichever comes first ends the other. So no answer outlives its question. The
-device never votes for what the program cannot know:
+device votes only for what the program knows:
 
-    the decision says False, or raises       a ballot of False: corosync takes the vote back at once
-    it is late                               no ballot: corosync takes the vote away at its timeout
-    the membership changed meanwhile         no ballot: it is asked again, about the new ring
-    the daemon is gone                       connect and register again, until that works
+    the decision says False, or raises       a ballot of False: corosync withdraws the vote at once it is late
+    no ballot: corosync withdraws the vote at its timeout the membership changed meanwhile         no ballot:
+    it is asked again, about the new ring the daemon is gone                       connect and register again,
+    until that works
 
-Late differs from False because a device that does not answer is better counted as dead: then a membership
-change does not wait for it.
+A late answer is not cast as False because a device that does not answer is better counted as dead: then a
+membership change does not wait for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LONGEST_PAUSE: Final = 5.0
 """Seconds between attempts to reach a daemon that is gone."""
 
 _PASSING: Final = (Library, TryAgain, NoMemory, NoResources, NoSpace, QueueFull)
-"""What ends or prevents a connection without being a refusal of the device."""
+"""Errors that end or prevent a connection but do not refuse the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Ballot:
     """The result of one round."""
 
     vote: bool | None
-    """What was cast; None if nothing was."""
+    """The vote; None if none was cast."""
     reason: str
-    """Why, in words."""
+    """The reason in words."""
     ring_id: RingId | None = None
-    """The ring that it was about; None if the daemon could not be asked."""
+    """The ring that it was for; None if the daemon could not be asked."""
     time: float = field(default_factory=time.time)
     """When, in seconds since the epoch."""
 
@@ -88,15 +88,16 @@ async def run_qdevice(
     report: OnBallot | None = None,
     task_status: trio.TaskStatus[QuorumDevice] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
-    """Be this node's quorum device until cancelled: ask `vote` and cast what it says.
+    """Act as this node's quorum device until cancelled: ask `vote` and cast its answer.
 
     `vote` is asked at once when the membership changes, else when `interval` seconds have passed since the
     last decision began, and at least three times in quorum.device.timeout. It answers True or False within
     `View.time_left`; anything else counts as raising. A membership change cancels it and asks it again.
 
     When cancelled, it withdraws the vote and unregisters the device, unless `leave_registered`. When the
-    daemon goes, it waits for it to return, and registers the device again. `report` is called with each
-    `Ballot`. `await nursery.start(run_qdevice, name, vote)` gives the `QuorumDevice` once it is registered.
+    daemon ends, it waits for the daemon's return, and registers the device again. `report` is called with
+    each `Ballot`. `await nursery.start(run_qdevice, name, vote)` returns the `QuorumDevice` once it is
+    registered.
 
     `name`, `address`, `server_uids`, `master_wins` and what is raised are as with `QuorumDevice`: at the
     start what entering it raises, later what its `cast` raises.
@@ -147,7 +148,7 @@ class _Rounds:
         """Report a ballot, and log it if it differs from the last one."""
         now = (ballot.vote, ballot.reason)
         if now != self._told:
-            cast = {True: "votes", False: "does not vote", None: "has cast nothing"}[ballot.vote]
+            cast = {True: "votes", False: "does not vote", None: "has cast no vote"}[ballot.vote]
             _log.info("quorum device %s %s: %s", self._device.name, cast, ballot.reason)
             self._told = now
         if self._report is not None:
@@ -181,7 +182,7 @@ class _Rounds:
         try:
             answer = await self._vote(view)
             if not isinstance(answer, bool):
-                raise TypeError(f"a decision says True or False, not {answer!r}")
+                raise TypeError(f"a decision returns True or False, not {answer!r}")
         except Exception as error:
             reason = f"the decision failed: {type(error).__name__}: {error}"
             if (False, reason) != self._told:

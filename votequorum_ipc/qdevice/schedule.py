@@ -1,10 +1,10 @@
-"""When a device must decide, until when an answer counts, and about which ring: no I/O, no clock.
+"""When a device must decide, for which ring, and until when an answer counts: no I/O, no clock.
 
 Strategy: corosync gives a device `timeout` from each poll to the next, and `sync_timeout` from a membership
 change to the first poll with the new ring id. A device that is silent for longer loses its vote until it
-polls again. So a decision must end some time before that. A decision that does not is late, and its answer is
-dropped: the daemon takes the vote away at its timeout. corosync does not wait for a device that it does not
-count as alive. The decision of such a device may therefore take as long as one between two polls.
+polls again. So a decision must end some time before that. Otherwise it is late, and its answer is dropped:
+the daemon withdraws the vote at its timeout. corosync does not wait for a device that it does not count as
+alive. The decision of such a device may therefore take as long as one between two polls.
 
 All times are seconds of one monotonic clock, given by the caller.
 """
@@ -21,7 +21,7 @@ RESERVE: Final = 0.1
 """The part of a timeout that is kept for the poll itself, after the decision."""
 
 POLLS_PER_TIMEOUT: Final = 3
-"""Decisions begin at least this often within a timeout, whatever interval was asked for."""
+"""Decisions begin at least this often within a timeout, whatever the interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,15 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer is about: a ring, and until when it counts."""
+    """What an answer is about: a ring, and the answer's deadline."""
 
     ring_id: RingId
     deadline: float
 
 
 class Schedule:
-    """The state of one registration: the current ring, the last poll, and what follows from them."""
+    """The state of one registration: the current ring, the last poll, and the deadlines that follow from
+    them."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self.timeouts = timeouts or Timeouts()
@@ -53,7 +54,7 @@ class Schedule:
         self._began = -math.inf
 
     def joined(self, ring_id: RingId, members: tuple[int, ...], now: float) -> None:
-        """The daemon said which ring it is in; it may be the one that was known."""
+        """The daemon has reported its ring, which may be the known one."""
         if ring_id == self.ring_id:
             return
         self.ring_id = ring_id
@@ -63,7 +64,7 @@ class Schedule:
             self._expires = now + self.timeouts.sync_timeout
 
     def is_alive(self, now: float) -> bool:
-        """Whether the daemon still counts on this device."""
+        """Whether the daemon still counts this device as alive."""
         return now < self._expires
 
     def due(self, interval: float) -> float:
@@ -76,12 +77,12 @@ class Schedule:
         return self.question(now)
 
     def question(self, now: float) -> Question:
-        """What an answer that is given from now on is about."""
+        """The question for an answer given from now on."""
         assert self.ring_id is not None, "the daemon has not said which ring it is in"
         shorter = min(self.timeouts.timeout, self.timeouts.sync_timeout)
         deadline = self._expires - RESERVE * shorter
         if deadline <= now:
-            # The daemon counts this device as dead, or is about to: nothing is lost by a whole new decision.
+            # The daemon counts this device as dead, or soon will: a complete new decision costs nothing.
             deadline = now + (1 - RESERVE) * self.timeouts.timeout
         return Question(self.ring_id, deadline)
 

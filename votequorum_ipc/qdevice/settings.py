@@ -1,8 +1,8 @@
-"""What corosync.conf says about quorum devices, read and followed through cmap.
+"""corosync.conf's settings for quorum devices, read and followed through cmap.
 
-Strategy: cmap answers nothing while the nodes synchronise, and a membership change may be waiting for the
-very poll that this device is about to send. So connecting and reading are tried for a moment only. For what
-could not be read, the defaults are used, and it is tried again after the next poll. With a daemon without
+Strategy: cmap does not answer while the nodes synchronise, and a membership change may be waiting for the
+very poll that this device is about to send. So connecting and reading are tried only for a moment. Settings
+that could not be read have their defaults, and are tried again after the next poll. With a daemon without
 cmap, or an address that does not lead to it, the defaults stay. Source: votequorum(5), and
 `votequorum_readconfig` of corosync 3.1.7 for what it refuses.
 """
@@ -43,8 +43,8 @@ _MODES: Final = (
     (InfoFlags.AUTO_TIE_BREAKER, "quorum.auto_tie_breaker has been on since corosync started"),
     (InfoFlags.ALLOW_DOWNSCALE, "quorum.allow_downscale has been on since corosync started"),
 )
-"""What excludes a device while it is in force, and how to say so. corosync reads all but the first only when
-it starts, so their keys do not tell whether they are: getinfo does."""
+"""The options that exclude a device while they are in force, with the words for it. corosync reads all but
+the first only when it starts, so getinfo, not their keys, tells whether they are in force."""
 
 _VOTES: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
     (
@@ -60,17 +60,17 @@ _VOTES: Final[tuple[tuple[Callable[[Keys], object], str], ...]] = (
         "quorum.device.votes is not set, as it must be unless each node has one vote",
     ),
 )
-"""Votes with which votequorum refuses a device, in its order, and how to say so."""
+"""Vote settings with which votequorum refuses a device, in its order, with the words for it."""
 
 
 class Settings:
-    """What is known of the configuration. Made by `open_settings`."""
+    """The known part of the configuration. Made by `open_settings`."""
 
     def __init__(self, address: Address, server_uids: Collection[int] | None) -> None:
         """Not public: use `open_settings`."""
         self.timeouts = Timeouts()
         self.model_missing = False
-        """Whether cmap has said that no model is named."""
+        """Whether cmap has reported that no model is set."""
         self._address = address
         self._server_uids = server_uids
         self._exists = True
@@ -80,7 +80,7 @@ class Settings:
         self._changed = True
 
     async def refresh(self) -> None:
-        """Read what has changed since the last time, unless cmap does not answer now."""
+        """Read what has changed since the last time, if cmap answers now."""
         with trio.move_on_after(_READ_SECONDS), contextlib.suppress(CsError):
             cmap = await self._connected()
             if cmap is None:
@@ -120,7 +120,7 @@ class Settings:
             await self._cmap.finalize()
 
     async def _connected(self) -> Cmap | None:
-        """The handle, made if needed; None if the last attempt has shown that there is no cmap."""
+        """The handle, made if needed; None if an earlier attempt has shown that there is no cmap."""
         if self._cmap is None and self._exists:
             try:
                 self._cmap = await Cmap.initialize(
@@ -147,7 +147,8 @@ class Settings:
 
 @contextlib.asynccontextmanager
 async def open_settings(address: Address, server_uids: Collection[int] | None) -> AsyncIterator[Settings]:
-    """The settings of the daemon whose votequorum is at `address`, not read yet; closed with the block."""
+    """The settings of the daemon whose votequorum is at `address`, not read yet; closed at the end of the
+    block."""
     async with contextlib.aclosing(Settings(address, server_uids)) as settings:
         yield settings
 

@@ -1,4 +1,4 @@
-"""Telling the service manager how a service is: systemd's notification protocol.
+"""Reports a service's state to the service manager: systemd's notification protocol.
 
 Strategy: a notification is one datagram of lines to the socket that $NOTIFY_SOCKET names, and a service that
 has a watchdog says so at half the interval that $WATCHDOG_USEC gives. A service also runs without a
@@ -17,12 +17,12 @@ import trio
 
 
 class Notifier:
-    """Sends notifications where the environment says, or nowhere."""
+    """Sends notifications to the socket in the environment, if there is one."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self.watchdog_interval = _watchdog_interval(environment)
-        """Seconds after which the service manager takes silence for failure; None without a watchdog."""
+        """Seconds of silence that the service manager treats as a failure; None without a watchdog."""
 
     def notify(self, **variables: str) -> None:
         """Send variables, such as `READY="1"` or `STATUS="votes"`; line breaks in a value become blanks."""
@@ -38,7 +38,8 @@ class Notifier:
             notifications.sendto(message, self._address)
 
     async def keep_watchdog(self) -> None:
-        """Show at half the watchdog's interval that trio's loop turns, for ever; without one, return."""
+        """Notify the watchdog at half its interval that trio's loop runs, until cancelled; return without a
+        watchdog."""
         await trio.lowlevel.checkpoint()
         while self.watchdog_interval is not None:
             self.notify(WATCHDOG="1")

@@ -1,12 +1,12 @@
-"""The end of a device: take back what corosync holds for it, and report what stays behind.
+"""The end of a device: withdraw everything that corosync holds for it, and report what remains.
 
-Strategy: two things outlive a device: the setting that its partition wins, and its vote. Each is taken back
-in its own step with its own time limit, so a step that is refused or not answered costs the next one nothing.
-If the connection is lost, a new one is made for the step, because the daemon may well be alive. If nothing
+Strategy: two things outlive a device: the setting that its partition wins, and its vote. Each is withdrawn in
+its own step with its own time limit, so a step that is refused or not answered does not affect the next. If
+the connection is lost, a new one is made for the step, because the daemon may still be alive. If nothing
 listens any more, the daemon is gone, and everything with it.
 
-A step that fails does not raise, since another exception may be on its way. It is logged as a warning, and is
-in `QuorumDevice.left_behind`. Sources: votequorum_qdevice_unregister(3),
+A step that fails does not raise, because another exception may be propagating. It is logged as a warning, and
+appears in `QuorumDevice.left_behind`. Sources: votequorum_qdevice_unregister(3),
 votequorum_qdevice_master_wins(3), and exec/votequorum.c for what refuses them.
 """
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class _Step(NamedTuple):
     call: Callable[[Votequorum, str], Awaitable[None]]
     consequence: str
-    """What follows when the call fails."""
+    """The consequence if the call fails."""
 
 
 # Before the vote: without a device votequorum refuses to change the setting.
@@ -52,10 +52,10 @@ _VOTE: Final = _Step(
 async def withdraw(
     votequorum: Votequorum, name: str, *, master_wins: bool, connect: MakeHandle
 ) -> tuple[str, ...]:
-    """Take back what corosync holds for a device; return a sentence for each thing that stays.
+    """Withdraw everything that corosync holds for a device; return a sentence for each thing that remains.
 
-    `connect` makes a new handle where this one is lost. Shielded from cancellation; takes at most
-    `STEP_SECONDS` for each step.
+    `connect` makes a new handle if this one is lost. Shielded from cancellation; each step takes at most
+    `STEP_SECONDS`.
     """
     steps = (_MASTER_WINS, _VOTE) if master_wins else (_VOTE,)
     left = [sentence for step in steps if (sentence := await _take_back(step, votequorum, name, connect))]
@@ -65,7 +65,7 @@ async def withdraw(
 
 
 async def _take_back(step: _Step, votequorum: Votequorum, name: str, connect: MakeHandle) -> str:
-    """Carry a step out; an empty text, or what stays behind and why."""
+    """Carry out a step. Returns an empty text, or what remains and why."""
     why = f"no answer for {STEP_SECONDS:g} s"
     deadline = trio.current_time() + STEP_SECONDS
     with trio.CancelScope(shield=True, deadline=deadline):
@@ -85,7 +85,7 @@ async def _call(step: _Step, votequorum: Votequorum, name: str, connect: MakeHan
     try:
         await retry(step.call, votequorum, name, deadline=deadline)
     except (Library, QueueFull):
-        # The connection is lost, which says nothing about the daemon.
+        # The connection is lost; the daemon may still be alive.
         await _call_anew(step, name, connect, deadline)
 
 
