@@ -32,6 +32,7 @@ def shown(result: Result) -> Any:
         (conf(2, "two_node: 1"), 2),
         (conf(2, "two_node: 1", "device {", "model: net", "}"), 1),
         ("not a corosync.conf", 1),
+        (conf(2).replace("provider: corosync_votequorum", ""), 1),
     ],
 )
 def test_the_exit_code_says_what_is_reachable(text: str, code: int, tmp_path: Path) -> None:
@@ -145,8 +146,22 @@ def test_an_accepted_property_does_not_decide_the_exit_code(accepted: str, code:
     assert (result.exit_code, "split brain: happens" in result.stdout) == (code, True)
 
 
-def test_a_property_that_does_not_exist_cannot_be_accepted(tmp_path: Path) -> None:
-    assert run("--no-remedies", "--accept", "everything", write(tmp_path, conf(3))).exit_code == 64
+@pytest.mark.parametrize("option", ["--accept", "--replay", "--vqsim"])
+def test_a_misspelt_property_is_refused_before_the_search(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("votequorum_ipc.cli.check.check", None)
+    result = run(option, "splitbrain", write(tmp_path, conf(3)))
+    assert result.exit_code == 64
+    assert "'splitbrain': the properties are split brain, stuck, flapping" in result.stderr
+
+
+def test_several_processes_say_what_one_says(tmp_path: Path) -> None:
+    file = write(tmp_path, conf(3, "auto_tie_breaker: 1", "wait_for_all: 1"))
+    alone, shared = (shown(run("--json", "--processes", count, file)) for count in ("1", "2"))
+    for report in (alone, shared):
+        del report["effort"]["seconds"]
+    assert alone == shared
 
 
 def test_help_lists_every_option_once() -> None:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
-from votequorum_ipc.check import Bounds, DeviceKind, Property, Reachability, Situation, Stopped, check
+from votequorum_ipc.check import (
+    Bounds,
+    DeviceKind,
+    Progress,
+    Property,
+    Reachability,
+    Situation,
+    Stopped,
+    check,
+)
 from votequorum_ipc.check.events import Event
-from votequorum_ipc.check.properties import SPLIT_BRAIN
+from votequorum_ipc.check.properties import BUILT_IN, SPLIT_BRAIN
+from votequorum_ipc.check.remedies import remedies
 from votequorum_ipc.check.report import Checked
 from votequorum_ipc.check.search import Search
 from votequorum_ipc.check.states import State
@@ -69,12 +85,29 @@ def renamed(view: View, names: dict[int, int]) -> View:
 
 
 def renamings(checked: Checked) -> Iterator[dict[int, int]]:
+    """The names under which the search takes two states for one."""
     nodeids = sorted(checked.config.nodeids)
-    groups = checked.successors().symmetry.down_alike(nodeids)
+    symmetry = checked.successors().symmetry
+    groups = symmetry.down_alike(nodeids)
+    circles = [nodeids[by:] + nodeids[:by] for by in range(len(nodeids))] if symmetry.rotates else []
     for order in permutations(nodeids):
         names = dict(zip(nodeids, order, strict=True))
-        if all({names[nodeid] for nodeid in group} == set(group) for group in groups):
+        if (
+            all({names[nodeid] for nodeid in group} == set(group) for group in groups)
+            or list(order) in circles
+        ):
             yield names
+
+
+def test_ids_move_in_a_circle_only_where_no_node_differs() -> None:
+    def rotates(config: ClusterConfig, device: DeviceKind | None = None) -> bool:
+        return Checked(config, device).successors().symmetry.rotates
+
+    uneven = (NodeConfig(1, votes=2), NodeConfig(2), NodeConfig(3))
+    waiting = {"three waiting", "last man standing, waiting", "two_node", "three two_node"}
+    assert {name for name in CONFIGS if rotates(*CONFIGS[name])} == waiting
+    assert not rotates(ClusterConfig(uneven, wait_for_all=True))
+    assert not rotates(ClusterConfig.of(3, wait_for_all=True, device=DEVICE), DeviceKind.LMS)
 
 
 LONGEST = {"last man standing, waiting", "lms device"}
@@ -128,6 +161,14 @@ def test_walks_through_the_search_are_walks_of_the_model(name: str, walks: int) 
         assert disagreement(config, story_of(checked.partitions, steps)) is None
 
 
+def test_a_story_that_the_model_does_not_tell_is_noticed() -> None:
+    one = next(one for one in check(ClusterConfig.of(2, two_node=True)).verdicts if one.stories)
+    *before, last = one.stories[0]
+    wrong = replace(last, sides=tuple(replace(side, quorate=()) for side in last.sides))
+    assert disagreement(CONFIGS["two_node"][0], (*before, last)) is None
+    assert disagreement(CONFIGS["two_node"][0], (*before, wrong)) == f"{last.text}: quorate should be []"
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_long_walks_reach_nothing_that_the_search_has_not_seen(name: str) -> None:
     _, search = searched(name)
@@ -140,6 +181,81 @@ def test_long_walks_reach_nothing_that_the_search_has_not_seen(name: str) -> Non
         assert identity(state) in known
         if search.is_end(state):
             state = State(())
+
+
+# -- several processes --------------------------------------------------------------------------------------
+
+SHARED: dict[str, tuple[ClusterConfig, DeviceKind | None, Bounds]] = {
+    "all states": (*CONFIGS["last man standing, waiting"], Bounds()),
+    "interchangeable nodes": (*CONFIGS["last man standing"], Bounds()),
+    "a device": (*CONFIGS["lms device"], Bounds()),
+    "few faults": (*CONFIGS["last man standing, waiting"], Bounds(faults=3)),
+    "few states": (ClusterConfig.of(4, auto_tie_breaker=LOWEST), None, Bounds(states=300)),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_two_processes_see_the_states_of_one_in_the_same_order(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("votequorum_ipc.check.search._WORTH_SHARING", 2)
+    config, device, bounds = SHARED[name]
+
+    def seen(processes: int) -> list[object]:
+        checked = Checked(config, device, processes=processes)
+        search, faults = checked.search(BUILT_IN, bounds)
+        found = {name: (one.detail, one.cost, one.at) for name, one in search.found.items()}
+        numbers = search.changes, search.depth, search.expanded, search.ends, search.stopped, faults
+        described = checked.partitions.description
+        return [found, numbers, [tuple(map(described, state.parts)) for state in search.states]]
+
+    assert seen(2) == seen(1)
+
+
+def test_processes_are_gone_when_a_search_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("votequorum_ipc.check.search._WORTH_SHARING", 2)
+    monkeypatch.setattr("votequorum_ipc.check.search._REPORT_EVERY", 0)
+    workers: list[object] = []
+
+    def interrupt(progress: Progress) -> None:
+        workers.extend(multiprocessing.active_children())
+        if workers:
+            raise KeyboardInterrupt
+
+    report = check(ClusterConfig.of(3, wait_for_all=True), processes=2, progress=interrupt)
+    assert (report.effort.stopped, len(workers)) == (Stopped.INTERRUPTED, 2)
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_end_when_the_search_is_killed() -> None:
+    program = """
+import multiprocessing, os, signal
+from votequorum_ipc.check import check, search
+from votequorum_ipc.cluster import ClusterConfig
+search._WORTH_SHARING, search._REPORT_EVERY = 2, 0
+def kill(progress):
+    if workers := multiprocessing.active_children():
+        print(*(worker.pid for worker in workers), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+check(ClusterConfig.of(3, wait_for_all=True), processes=2, progress=kill)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    pids = list(map(int, killed.stdout.split()))
+    assert (killed.returncode, len(pids)) == (-signal.SIGKILL, 2)
+    # its output is closed only when the workers, who share it, have ended
+    assert [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and not is_zombie(pid)] == []
+
+
+def is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_remedies_are_the_same_with_two_processes() -> None:
+    config = ClusterConfig.of(3, auto_tie_breaker=LOWEST, wait_for_all=True)
+    names = ["split brain", "flapping"]
+    alone, shared = (remedies(config, None, names, seconds=60, processes=count) for count in (1, 2))
+    assert alone == shared
+    assert alone["split brain"] != []
 
 
 def test_a_bound_on_faults_keeps_what_takes_more_faults_out() -> None:

@@ -102,6 +102,17 @@ def test_a_device_without_a_model_is_no_device_and_a_tie_breaker_is_off_by_defau
     conf = parse_corosync_conf(NODES + "quorum {\n auto_tie_breaker_node: 1\n device {\n votes: 1\n }\n}\n")
     assert conf.cluster.device is None
     assert conf.cluster.auto_tie_breaker is TieBreaker.NONE
+    assert "quorum.device has no model: votequorum ignores the whole section" in conf.warnings
+
+
+def test_a_tie_breaker_that_votequorum_cannot_read_is_named() -> None:
+    conf = parse_corosync_conf(
+        NODES
+        + "quorum {\n provider: corosync_votequorum\n auto_tie_breaker: 1\n auto_tie_breaker_node: low\n}\n"
+    )
+    assert conf.cluster.auto_tie_breaker is TieBreaker.NONE
+    [warning] = conf.warnings
+    assert warning.startswith("quorum.auto_tie_breaker_node is 'low', which is neither lowest")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +131,7 @@ def test_a_device_without_a_model_is_no_device_and_a_tie_breaker_is_off_by_defau
         ("\x7fELF\x02\0\udcff: {\n", "^this is no text"),
         ("nodelist {\n node {\n nodeid: one\n }\n}\n", "nodeid is a number of 0 or more, not 'one'"),
         (NODES + "quorum {\n two_node: 2\n}\n", "two_node is 0 or 1"),
-        (NODES + "quorum {\n provider: corosync_ykd\n}\n", "only corosync_votequorum can be simulated"),
+        (NODES + "quorum {\n provider: corosync_ykd\n}\n", "the only one known is corosync_votequorum"),
         (NODES + "system {\n qb_ipc_type: mq\n}\n", "qb_ipc_type is 'mq'"),
     ],
 )

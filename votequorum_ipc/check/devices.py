@@ -45,7 +45,7 @@ class DeviceModel:
     def apart(self) -> tuple[int, ...]:
         """The nodes that this device tells apart from others."""
         if self.kind is DeviceKind.FFSPLIT:
-            return (min(self._nodeids),)
+            return () if len(self._nodeids) % 2 else (min(self._nodeids),)
         return self._nodeids if self.kind is DeviceKind.LMS else ()
 
     @property

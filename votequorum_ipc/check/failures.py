@@ -128,7 +128,8 @@ class Failures:
         """What it comes to when one node loses its network."""
         if len(self._nodeids) == 1:
             return []
-        return [self._isolate(nodeids, alike) for nodeids, alike in self._sets(1) if nodeids]
+        alone = [(nodeids, alike) for nodeids, alike in self._sets(1) if nodeids]
+        return [self._isolate(nodeids, alike) for nodeids, alike in sorted(alone)]
 
     def fatal_sets(self) -> list[Failure]:
         """The least sets of failures after which no node is quorate."""
@@ -146,7 +147,7 @@ class Failures:
             able = nodeids and set(nodeids) <= self._quorate(self._start(nodeids)[-1][1])
             if able and not any(self._fits(smaller, nodeids) for smaller in found):
                 found.append(nodeids)
-        return found
+        return sorted(found, key=lambda nodeids: (len(nodeids), nodeids))
 
     def memory(self) -> tuple[Story, Story] | None:
         """Two ways in which the same nodes fail, and that end differently; None if there are none."""
@@ -194,7 +195,13 @@ class Failures:
                 chosen = chain.from_iterable(
                     group[:count] for group, count in zip(groups, counts, strict=True)
                 )
-                yield tuple(sorted(chosen)), prod(map(_choose, map(len, groups), counts))
+                nodeids = tuple(sorted(chosen))
+                yield nodeids, self.alike(nodeids)
+
+    def alike(self, nodeids: tuple[int, ...]) -> int:
+        """How many sets of nodes are the same as this one but for names, itself included."""
+        counts = (len(set(group).intersection(nodeids)) for group in self._groups)
+        return prod(map(_choose, map(len, self._groups), counts))
 
     def _crash(self, nodeids: tuple[int, ...], alike: int, *, device: bool) -> Failure:
         way = list(self._up)

@@ -7,6 +7,9 @@ Where no rule asks for node ids there are no names in it: a speaker is what was 
 now, and of those that were heard it only matters what they said. So the machine is small even for sixteen
 nodes, and every member can be tried as the one that speaks first.
 
+Most of what a node knew is about nodes that are not in the new ring. So a ring's outcome is remembered by
+what its members still are in it (`reduced_to`), which many different pasts have in common.
+
 With a quorum device nodes wait for it after they have heard all. So there `Partitions` takes them from that
 point (`heard`) and asks about the rest of the ring as a whole.
 """
@@ -17,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from ..cluster.messages import Multicast, NodeInfoMessage
+from ..cluster.messages import Multicast, NodeFlags, NodeInfoMessage
 from ..cluster.snapshot import Entry, Listening, NodeSnapshot, Placed, Workbench
 from ..types import QDEVICE_NODEID
 
@@ -28,6 +31,8 @@ _UNKNOWN: Final = -1
 
 _ITSELF: Final = -1
 """In place of a name: the node itself."""
+
+_NO_FLAGS: Final = NodeFlags(0)
 
 _NAMELESS: Final = 0
 """In place of a name: another node, where no rule asks which."""
@@ -75,7 +80,10 @@ class _Ring(NamedTuple):
 
 
 class _Ear(NamedTuple):
-    """A node that listens. `others` are pairs of a name and an entry's number, sorted."""
+    """A node that listens. `others` are pairs of a name and an entry's number, sorted.
+
+    The flags of those that it has heard are left out: nothing looks at them before the next ring.
+    """
 
     ring: _Ring
     head: int
@@ -91,6 +99,15 @@ class Heard(NamedTuple):
     ear: int
     row: tuple[int, ...]
     at: int
+
+
+class _InRing(NamedTuple):
+    """A member of a new ring that has heard none yet: its ear, what it says, and the entries that it has."""
+
+    ear: int
+    at: int
+    says: int
+    known: tuple[int, ...]
 
 
 class _Speaker(NamedTuple):
@@ -120,6 +137,8 @@ class Nodes:
         self._speakers: Numbering[_Speaker] = Numbering()
         self._says: dict[tuple[int, int, int], int] = {}
         self._begins: dict[tuple[object, ...], int] = {}
+        self._in_rings: Numbering[_InRing] = Numbering()
+        self._reduced: dict[tuple[MemberState, tuple[int, ...]], int] = {}
         self._hears: dict[tuple[int, int], tuple[int, int]] = {}
         self._decides: dict[int, tuple[int, int, int]] = {}
         self.asked = 0
@@ -152,17 +171,31 @@ class Nodes:
 
     def ring(self, places: Sequence[MemberState]) -> Iterator[RingOutcome]:
         """What becomes of these nodes in a new ring, for each of them that may speak first."""
-        return map(self.decided, self.heard(places))
+        return map(self.decided, self.heard(self.reduced_to(places)))
 
-    def heard(self, places: Sequence[MemberState]) -> Iterator[tuple[Heard, ...]]:
-        """The nodes of a new ring when they have heard all, for each of them that may speak first."""
-        members = tuple(place.nodeid for place in places)
-        speeches = [self._speech(place, members) for place in places]
-        listeners = [
-            (self._begin(place, members), at, self._audible(place, members, speeches))
-            for at, place in enumerate(places)
-        ]
-        for first in range(len(members)):
+    def reduced_to(self, places: Sequence[MemberState]) -> tuple[int, ...]:
+        """All that decides what becomes of these nodes in a new ring, one number for each."""
+        members = tuple([place.nodeid for place in places])
+        return tuple([self._reduce(place, members) for place in places])
+
+    def _reduce(self, place: MemberState, members: tuple[int, ...]) -> int:
+        found = self._reduced.get((place, members))
+        if found is None:
+            before = dict(zip(place.members, self.row(place.knows), strict=True))
+            known = tuple(before.get(nodeid, _UNKNOWN) for nodeid in members)
+            ear, says = self._begin(place, members), self._speech(place, members)
+            in_ring = _InRing(ear, members.index(place.nodeid), says, known)
+            found = self._reduced[place, members] = self._in_rings.of(in_ring)
+        return found
+
+    def heard(self, nodes: Sequence[int]) -> Iterator[tuple[Heard, ...]]:
+        """The nodes of a new ring when they have heard all, for each of them that may speak first.
+
+        `nodes` are what `reduced_to` gives.
+        """
+        there = [self._in_rings.values[number] for number in nodes]
+        listeners = [(one.ear, one.at, self._audible(one, there)) for one in there]
+        for first in range(len(there)):
             yield tuple([self._hear_all(ear, at, speakers, first) for ear, at, speakers in listeners])
 
     def decided(self, nodes: Iterable[Heard]) -> RingOutcome:
@@ -197,16 +230,13 @@ class Nodes:
             self._says[key] = self._speeches.of(tuple(_about(message, _ITSELF) for message in said))
         return self._says[key]
 
-    def _audible(
-        self, place: MemberState, members: tuple[int, ...], speeches: Sequence[int]
-    ) -> tuple[int, ...]:
+    def _audible(self, listener: _InRing, there: Sequence[_InRing]) -> tuple[int, ...]:
         """The members as the speakers that they are to this one, in the order of their ids."""
-        before = dict(zip(place.members, self.row(place.knows), strict=True))
+        members = self._ears.values[listener.ear].ring.members or range(len(there))
+        itself = members[listener.at]
         return tuple(
-            self._speakers.of(
-                _Speaker(self._name(nodeid, place.nodeid), before.get(nodeid, _UNKNOWN), speech)
-            )
-            for nodeid, speech in zip(members, speeches, strict=True)
+            self._speakers.of(_Speaker(self._name(nodeid, itself), known, one.says))
+            for nodeid, known, one in zip(members, listener.known, there, strict=True)
         )
 
     def _name(self, nodeid: int, listener: int) -> int:
@@ -232,17 +262,17 @@ class Nodes:
     def _hear(self, ear: int, speaker: int) -> tuple[int, int]:
         """What a listener has become, and the number of what it knows of the speaker now."""
         self.asked += 1
-        listening, who = self.listening(ear), self._speakers.values[speaker]
+        listening, who = self._listening(ear), self._speakers.values[speaker]
         nodeid = self._find(listening, who)
         said = (_about(message, nodeid) for message in self._speeches.values[who.says])
         after = self._bench.hears(listening, nodeid, said)
         self._check(listening, after, nodeid)
-        return self._ear(after), self._entries.of(dict(after.known)[nodeid])
+        return self._ear(after, nodeid), self._entries.of(dict(after.known)[nodeid])
 
     def _decide(self, ear: int) -> tuple[int, int, int]:
         """Its head, what it knows of itself, and its timer."""
         self.asked += 1
-        listening = self.listening(ear)
+        listening = self._listening(ear)
         after = self._bench.decides(listening)
         self._check(listening, after, listening.nodeid)
         itself = dict(after.known)[after.nodeid]
@@ -254,9 +284,11 @@ class Nodes:
         changed = {nodeid for nodeid, _ in set(before.known) ^ set(after.known)}
         assert changed <= {before.nodeid, speaker}, "hearing one member changed what is known of another"
 
-    def _ear(self, listening: Listening) -> int:
+    def _ear(self, listening: Listening, heard: int | None = None) -> int:
         known = dict(listening.known)
         itself = self._entries.of(known.pop(listening.nodeid))
+        if heard in known:
+            known[heard] = known[heard]._replace(flags=_NO_FLAGS)
         others = (
             (self._name(nodeid, listening.nodeid), self._entries.of(entry)) for nodeid, entry in known.items()
         )
@@ -266,7 +298,18 @@ class Nodes:
         ear = _Ear(ring, head, itself, tuple(sorted(others)), listening.fate, listening.waits)
         return self._ears.of(ear)
 
-    def listening(self, number: int) -> Listening:
+    def gathered(self, nodes: Sequence[Heard], members: tuple[int, ...]) -> list[Listening]:
+        """Nodes that have heard each other, as the members of a ring."""
+        return [self._gathered(one, members) for one in nodes]
+
+    def _gathered(self, one: Heard, members: tuple[int, ...]) -> Listening:
+        ear = self._ears.values[one.ear]
+        row = (*one.row[: one.at], ear.itself, *one.row[one.at + 1 :])
+        known = tuple(zip(members, map(self._entries.values.__getitem__, row), strict=True))
+        head = self._heads.values[ear.head]
+        return Listening(members[one.at], members, head, known, ear.fate, ear.waits)
+
+    def _listening(self, number: int) -> Listening:
         """A node that listens; without names it gets some."""
         ear = self._ears.values[number]
         nodeid = ear.ring.nodeid if self._ids_matter else self._anybody

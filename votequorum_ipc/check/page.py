@@ -19,6 +19,7 @@ from .plot import plot
 from .remedies import Remedy
 from .report import Reachability, Report, Verdict
 from .story import Side, Story, StoryStep, folded, situation
+from .words import and_others, device_in_words
 
 _LIGHT: Final = """
 --text: #1b1b1b; --note: #555; --page: #fff; --line: #999; --grid: #e3e3e3;
@@ -83,9 +84,9 @@ def page(
             f"<style>{_STYLE}</style></head><body>",
             f"<h1>{_text(title)}</h1>",
             _summary(report.verdicts),
-            _list("Rules in force", report.in_words),
+            _list("Rules in force", [*report.in_words, *device_in_words(report.device)]),
             _list("Switched off or ignored", [*warnings, *report.ignored]),
-            _failures(report.failures),
+            _failures(report),
             *([] if estimate is None else [_likely(estimate)]),
             "<h2>Verdicts</h2>",
             *(_verdict(one, remedies.get(one.name, ())) for one in report.verdicts),
@@ -111,8 +112,9 @@ def _answer(verdict: Verdict) -> str:
 
 
 def _likely(estimate: Estimate) -> str:
+    words = str(estimate)
     return (
-        f"<h2>How likely quorum is</h2><p>{_text(str(estimate).capitalize())}.</p>{plot(estimate)}"
+        f"<h2>How likely quorum is</h2><p>{_text(words[:1].upper() + words[1:])}.</p>{plot(estimate)}"
         '<p class="note">Time a year without quorum, by how likely each node is down. The dot is this '
         "cluster, the dashed line a single node without a cluster.</p>"
     )
@@ -127,16 +129,23 @@ def _list(title: str, lines: Iterable[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
 
 
-def _failures(failures: Sequence[Failure]) -> str:
-    has_others = any(one.alike > 1 for one in failures)
+def _failures(report: Report) -> str:
+    has_others = any(one.alike > 1 for one in report.failures)
     rows = "".join(
-        f"<tr><td>{_text(str(one))}</td><td>{_goes_on(one)}</td>"
-        f"{f'<td>{one.alike - 1}</td>' if one.alike > 1 else ''}</tr>"
-        for one in failures
+        f"<tr><td>{_text(str(one))}</td><td>{_goes_on(one)}</td>{_others(one) if has_others else ''}</tr>"
+        for one in report.failures
     )
     others = "<th>same for others</th>" if has_others else ""
     head = f"<tr><th>if these fail</th><th>these stay quorate</th>{others}</tr>"
-    return f'<h2>Failures at the same moment</h2><div class="wide"><table>{head}{rows}</table></div>'
+    fatal = "; ".join(f"{one}{and_others(one.alike)}" for one in report.fatal_sets)
+    return (
+        f'<h2>Failures at the same moment</h2><div class="wide"><table>{head}{rows}</table></div>'
+        f"<p>Smallest sets of failures that end quorum: {_text(fatal)}.</p>"
+    )
+
+
+def _others(failure: Failure) -> str:
+    return f"<td>{failure.alike - 1 or ''}</td>"
 
 
 def _goes_on(failure: Failure) -> str:
@@ -211,7 +220,7 @@ def _node(nodeid: int, x: int, css: str) -> str:
 
 def _effort(report: Report) -> str:
     effort = report.effort
-    within = "" if effort.faults is None else f", up to {effort.faults} faults"
+    within = "" if effort.faults is None else f" (faults: up to {effort.faults})"
     text = f"{effort.stopped}{within}: {effort.states} states in {effort.seconds:.1f} s; {effort.reach}."
     legend = "A filled circle is a quorate node, a frame a partition, a dashed circle a node that is down."
     return f'<p class="note">{legend}</p><p class="note">{_text(text)}</p>'

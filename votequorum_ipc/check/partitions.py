@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..cluster import (
     ClusterConfig,
@@ -28,7 +28,7 @@ from ..cluster import (
 )
 from ..cluster.messages import NodeFlags
 from ..cluster.snapshot import NO_TIMER, NodeSnapshot, Placed, Workbench
-from .nodes import MemberState, Nodes, Numbering, RingOutcome
+from .nodes import Heard, MemberState, Nodes, Numbering, RingOutcome
 
 DEVICE_NAME: Final = "device"
 
@@ -92,6 +92,14 @@ class TimedPartition:
     voted_for: frozenset[int]
 
 
+class PartitionDescription(NamedTuple):
+    """A timed partition without numbers: what another process needs to know which one is meant."""
+
+    members: tuple[int, ...]
+    nodes: tuple[NodeSnapshot, ...]
+    timers: Timers
+
+
 _Formed = tuple[int, tuple[int, ...] | None]
 """A partition's number, and what its forming does to each timer; None: it keeps all."""
 
@@ -110,11 +118,12 @@ class Partitions:
         self._ranks: list[int] = []
         """The `ranks` of `timed`."""
         by_order = self.rules.tie_breaker is not TieBreaker.NONE
-        ids_matter = not reduced or by_order or self.rules.has_device
+        ids_matter = not reduced or by_order
         self.nodes = Nodes(bench, ids_matter=ids_matter)
         self._bench = bench
         self._one_by_one = not ids_matter or len(config.nodes) <= _NAMED_NODES
-        self._with_votes: dict[tuple[tuple[int, ...], VotedFor], RingOutcome] = {}
+        self._outcomes: dict[tuple[object, ...], tuple[RingOutcome, ...]] = {}
+        self._with_votes: dict[tuple[tuple[Heard, ...], tuple[bool, ...]], RingOutcome] = {}
         self._new = len(config.nodes)
         """The rank of a timer that has just been started: higher than any other."""
         self._asked = 0
@@ -139,6 +148,16 @@ class Partitions:
     def place(self, piece: int) -> MemberState:
         """The node that a piece is, and its state."""
         return self._places.values[piece]
+
+    def description(self, number: int) -> PartitionDescription:
+        """A timed partition without numbers."""
+        timed = self.timed[number]
+        return PartitionDescription(timed.partition.members, timed.partition.nodes, timed.timers)
+
+    def described(self, description: PartitionDescription) -> int:
+        """The number of the timed partition that a description is of."""
+        knows = tuple(map(self.nodes.number, description.nodes))
+        return self.with_timers(self._intern(description.members, knows), description.timers)
 
     # -- what may become of nodes and partitions -----------------------------------------------------------
 
@@ -175,33 +194,53 @@ class Partitions:
         good for all.
         """
         places = [self._places.values[piece] for piece in pieces]
-        members = tuple(place.nodeid for place in places)
-        if not self._one_by_one:
-            outcomes = self.whole_rings(places, votes)
-        elif votes is None:
-            outcomes = self.nodes.ring(places)
-        else:
-            outcomes = self.rings_with_votes(places, votes)
-        for outcome in outcomes:
+        members = tuple([place.nodeid for place in places])
+        for outcome in self._ring_outcomes(places, members, votes):
             number = self._intern(members, outcome.knows)
             yield number, outcome.fates if any(outcome.fates) else None
 
-    def rings_with_votes(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
+    def _ring_outcomes(
+        self, places: list[MemberState], members: tuple[int, ...], votes: VotedFor
+    ) -> Iterable[RingOutcome]:
+        """The outcome for each member that may speak first; the same one once."""
+        if not self._one_by_one:
+            return self.whole_rings(places, votes)
+        nodes = self.nodes.reduced_to(places)
+        key = (nodes, None if votes is None else tuple([nodeid in votes for nodeid in members]))
+        found = self._outcomes.get(key)
+        if found is None:
+            outcomes = self._outcomes_of(nodes, members, votes)
+            found = self._outcomes[key] = tuple(dict.fromkeys(outcomes))
+        return found
+
+    def _outcomes_of(
+        self, nodes: tuple[int, ...], members: tuple[int, ...], votes: VotedFor
+    ) -> Iterator[RingOutcome]:
+        heard = self.nodes.heard(nodes)
+        if votes is None:
+            return map(self.nodes.decided, heard)
+        return (self._with_votes_of(one, members, votes) for one in heard)
+
+    def rings_with_votes(self, places: list[MemberState], votes: frozenset[int]) -> Iterator[RingOutcome]:
         """The same as `whole_rings`, from the point on at which all have heard each other."""
         members = tuple(place.nodeid for place in places)
-        for heard in self.nodes.heard(places):
-            key = (tuple(one.ear for one in heard), votes)
-            if key not in self._with_votes:
-                listening = [self.nodes.listening(ear) for ear in key[0]]
-                if any(one.waits for one in listening):
-                    self._asked += 1
-                    self._bench.gather(listening)
-                else:
-                    pairs = zip(members, self.nodes.decided(heard).knows, strict=True)
-                    self._place([MemberState(nodeid, members, knows) for nodeid, knows in pairs], ())
-                self._poll(votes)
-                self._with_votes[key] = self._outcome(members, 1)
-            yield self._with_votes[key]
+        return self._outcomes_of(self.nodes.reduced_to(places), members, votes)
+
+    def _with_votes_of(
+        self, heard: tuple[Heard, ...], members: tuple[int, ...], votes: frozenset[int]
+    ) -> RingOutcome:
+        key = (heard, tuple([nodeid in votes for nodeid in members]))
+        if key not in self._with_votes:
+            listening = self.nodes.gathered(heard, members)
+            if any(one.waits for one in listening):
+                self._asked += 1
+                self._bench.gather(listening)
+            else:
+                pairs = zip(members, self.nodes.decided(heard).knows, strict=True)
+                self._place([MemberState(nodeid, members, knows) for nodeid, knows in pairs], ())
+            self._poll(votes)
+            self._with_votes[key] = self._outcome(members, 1)
+        return self._with_votes[key]
 
     def whole_rings(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
         """The same as `Nodes.ring`, with all nodes in one cluster, where a device may vote as well."""

@@ -56,11 +56,22 @@ class Property:
 
 
 class Situations:
-    """Makes a `Situation` of a state."""
+    """Makes a `Situation` of a state, and knows what can be told from the partitions' numbers alone."""
 
     def __init__(self, partitions: Partitions) -> None:
         self._partitions = partitions
         self._nodeids = sorted(partitions.config.nodeids)
+        self._last: tuple[State, Situation] | None = None
+        self._quorate: dict[int, bool] = {}
+
+    def is_split(self, state: State) -> bool:
+        """Whether two partitions are quorate: what `two_are_quorate` puts into words."""
+        quorate, found = self._quorate, 0
+        for number in state.parts:
+            if number not in quorate:
+                quorate[number] = bool(self._partitions.timed[number].partition.quorate)
+            found += quorate[number]
+        return found > 1
 
     def remembered(
         self,
@@ -92,10 +103,15 @@ class Situations:
         return look_from
 
     def of(self, state: State) -> Situation:
-        """What a state means."""
+        """What a state means. The last answer is kept, as several properties look at one state in turn."""
+        if self._last is None or self._last[0] is not state:
+            self._last = state, self._made_of(state)
+        return self._last[1]
+
+    def _made_of(self, state: State) -> Situation:
         there = tuple(self._partitions.of(state.parts))
         up = {nodeid for partition in there for nodeid in partition.members}
-        down = tuple(nodeid for nodeid in self._nodeids if nodeid not in up)
+        down = tuple([nodeid for nodeid in self._nodeids if nodeid not in up])
         return Situation(
             self._partitions.config,
             self._partitions.rules,
@@ -166,7 +182,8 @@ def _ids(nodeids: list[int] | tuple[int, ...]) -> str:
     return " ".join(map(str, nodeids))
 
 
-def _nothing(_situation: Situation) -> str | None:
+def looks_at_changes_alone(_situation: Situation) -> str | None:
+    """In place of `Property.look` where no single state can be wrong."""
     return None
 
 
@@ -179,7 +196,7 @@ STUCK = Property(
 FLAPPING = Property(
     "flapping",
     "nodes with a majority before and after a change lose quorum by it",
-    _nothing,
+    looks_at_changes_alone,
     majority_loses_quorum,
     concerns=_is_majority,
 )

@@ -1,20 +1,23 @@
-"""What would make something bad go away: changes of the configuration, each tried before it is named.
+"""Changes of a configuration that make something bad go away, each tried before it is named.
 
-Strategy: a table of changes that administrators make. Each is applied, and the whole check is run with the
-result; a remedy is one with which the property cannot happen. What is still bad with it is said, and what
-cannot be settled in time is not named.
+Strategy: a table of changes that administrators make. The whole check is run with each, once for all that is
+bad; a remedy is a change with which the property cannot happen. What is still bad with it is said. A change
+that cannot be settled in time is not named. The checks do not depend on each other, so several processes can
+share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from ..cluster import ClusterConfig, ConfigurationError, DeviceConfig, TieBreaker
 from .devices import DeviceKind
-from .report import Reachability, Report, check
-from .search import Bounds
+from .report import Reachability, check
+from .search import Bounds, Stopped
+from .workers import in_order
 
 
 @dataclass(frozen=True)
@@ -52,29 +55,68 @@ CHANGES: Final[dict[str, ConfigChange]] = {
 _FFSPLIT: Final = "ffsplit"
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A change, and what the configuration and the device are with it."""
+
+    text: str
+    config: ClusterConfig
+    device: DeviceKind | None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a check said: the properties that cannot happen, and those that do and should not."""
+
+    cannot_happen: frozenset[str]
+    bad: tuple[str, ...]
+    interrupted: bool
+
+
 def remedies(
-    config: ClusterConfig, device: DeviceKind | None, name: str, *, seconds: float, most: int = 3
-) -> Iterator[Remedy]:
-    """Changes after which the property `name` cannot happen, each checked for up to `seconds`."""
-    found, tried = 0, [config]
+    config: ClusterConfig,
+    device: DeviceKind | None,
+    names: Collection[str],
+    *,
+    seconds: float,
+    processes: int = 1,
+    most: int = 3,
+) -> dict[str, list[Remedy]]:
+    """For each of these properties up to `most` changes after which it cannot happen.
+
+    Each change is checked for up to `seconds`. `KeyboardInterrupt` ends it, and what was found stays.
+    """
+    found: dict[str, list[Remedy]] = {name: [] for name in names}
+    candidates = list(_candidates(config, device)) if names else []
+    try:
+        trials = in_order(partial(_tried, seconds=seconds), candidates, processes)
+        for one, trial in zip(candidates, trials, strict=True):
+            for name in trial.cannot_happen & found.keys():
+                if len(found[name]) < most:
+                    found[name].append(Remedy(one.text, one.config, one.device, trial.bad))
+            if trial.interrupted or all(len(known) == most for known in found.values()):
+                break
+    except KeyboardInterrupt:
+        pass
+    return found
+
+
+def _candidates(config: ClusterConfig, device: DeviceKind | None) -> Iterator[_Candidate]:
+    tried = [config]
     for text, change in CHANGES.items():
         changed = change(config)
         kind = DeviceKind.FFSPLIT if _FFSPLIT in text else device
-        if changed in tried or found == most or (_FFSPLIT in text and len(config.nodes) % 2):
-            continue
-        tried.append(changed)
-        report = _checked(changed, kind, seconds)
-        if report is not None and _is_gone(report, name):
-            found += 1
-            yield Remedy(text, changed, kind, tuple(one.name for one in report.bad))
+        if changed not in tried and not (_FFSPLIT in text and len(config.nodes) % 2):
+            tried.append(changed)
+            yield _Candidate(text, changed, kind)
 
 
-def _checked(config: ClusterConfig, device: DeviceKind | None, seconds: float) -> Report | None:
+def _tried(candidate: _Candidate, seconds: float) -> _Trial:
+    """The check with a change. It says nothing of one that votequorum refuses."""
     try:
-        return check(config, device=device, bounds=Bounds(seconds=seconds))
+        report = check(candidate.config, device=candidate.device, bounds=Bounds(seconds=seconds))
     except ConfigurationError:
-        return None
-
-
-def _is_gone(report: Report, name: str) -> bool:
-    return any(one.name == name and one.outcome is Reachability.CANNOT_HAPPEN for one in report.verdicts)
+        return _Trial(frozenset(), (), interrupted=False)
+    cannot = (one.name for one in report.verdicts if one.outcome is Reachability.CANNOT_HAPPEN)
+    interrupted = report.effort.stopped is Stopped.INTERRUPTED
+    return _Trial(frozenset(cannot), tuple(one.name for one in report.bad), interrupted)

@@ -13,16 +13,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
+from ..cluster import ClusterConfig, ConfigurationError, Rules, TieBreaker, effective_rules
+from ..cluster.config import PROVIDER
 from .devices import DeviceKind, DeviceModel
+from .expansion import LookAfter, LookAtChange
 from .failures import Failure, Failures
 from .partitions import Partitions
-from .properties import BUILT_IN, Property, Situations, two_are_quorate
-from .search import Bounds, Found, Look, LookAfter, LookAtChange, Progress, Search, Stopped
+from .properties import BUILT_IN, Property, Situations, looks_at_changes_alone, two_are_quorate
+from .search import Bounds, Found, Look, Progress, Search, Stopped
 from .states import State, Symmetry
 from .story import Story, depends_on_who_speaks_first, disagreement, story_of
 from .successors import Reach, Successors
-from .words import rules_in_words, switched_off
+from .words import and_others, rules_in_words, switched_off
 
 
 class Reachability(enum.StrEnum):
@@ -120,6 +122,13 @@ class SearchDisagreesError(AssertionError):
 
 ReportProgress = Callable[[Progress], None]
 
+ONE_FAILURE: Final = "one failure ends it"
+COLD_START: Final = "cold start"
+MEMORY: Final = "memory"
+
+NAMES: Final = (*(one.name for one in BUILT_IN), ONE_FAILURE, COLD_START, MEMORY)
+"""The properties that a report has a verdict on, besides those of the caller."""
+
 _DEEPEST: Final = 8
 """Faults after which a bounded search is not tried with one more."""
 
@@ -131,15 +140,18 @@ def check(
     bounds: Bounds | None = None,
     properties: Iterable[Property] = (),
     operator: bool = False,
+    processes: int = 1,
     progress: ReportProgress | None = None,
 ) -> Report:
-    """Check a configuration. Raises `ConfigurationError` where corosync would not start with it.
+    """Check a configuration. Raises `ConfigurationError` where corosync would not start with it, or not vote.
 
     `device` is how a quorum device votes, where one is configured; `exclusive` if nothing is said.
     `properties` are looked for besides the built-in ones. `operator` lets an operator set expected votes and
-    cancel wait_for_all at any time. `KeyboardInterrupt` ends the search: the report has what is known so far.
+    cancel wait_for_all at any time. With `processes` above 1 that many more are forked to share the work of a
+    large search. They end with it, and the answer is the same. `KeyboardInterrupt` ends the search: the
+    report has what is known so far.
     """
-    checked = Checked(config, device, operator=operator)
+    checked = Checked(config, device, operator=operator, processes=processes)
     wanted = (*BUILT_IN, *properties)
     search, faults = checked.search(wanted, bounds or Bounds(), progress)
     failures = Failures(checked.successors())
@@ -172,6 +184,16 @@ def check(
     )
 
 
+def rules_to_check(config: ClusterConfig) -> Rules:
+    """The rules in force. Raises `ConfigurationError` if there is no votequorum, or it would not start."""
+    if not config.provider:
+        raise ConfigurationError(
+            "quorum.provider is not set, so there is no votequorum, and every node is always quorate; "
+            f"set provider: {PROVIDER}"
+        )
+    return effective_rules(config)
+
+
 class Checked:
     """A configuration under check, and how a device votes in it."""
 
@@ -181,17 +203,19 @@ class Checked:
         device: DeviceKind | None = None,
         *,
         operator: bool = False,
+        processes: int = 1,
         off: bool = False,
     ) -> None:
         """`off` searches without symmetry and without reducing states: for tests."""
         self.config = config
-        has_device = effective_rules(config).has_device
+        has_device = rules_to_check(config).has_device
         self.device_kind = (device or DeviceKind.EXCLUSIVE) if has_device else None
         # an operator has quorum worked out between two rings, where a tie breaker looks back
         breaks_ties = effective_rules(config).tie_breaker is not TieBreaker.NONE
         self._off = off or (operator and breaks_ties)
         self.partitions = Partitions(config, reduced=not self._off)
         self._operator = operator
+        self._processes = processes
         self._situations = Situations(self.partitions)
 
     def successors(self) -> Successors:
@@ -224,9 +248,10 @@ class Checked:
         search = Search(
             successors,
             bounds,
-            looks={one.name: self._look(one) for one in wanted},
+            self._processes,
+            looks={one.name: self._look(one) for one in wanted if one.look is not looks_at_changes_alone},
             change_looks={one.name: look for one in wanted if (look := self._look_at_change(one))},
-            is_end=lambda state: len(state.parts) > 1 and bool(two_are_quorate(self._situations.of(state))),
+            is_end=self._situations.is_split,
         )
         return search.run(self._starts(successors, bounds), progress)
 
@@ -234,6 +259,9 @@ class Checked:
         return [State(())] if bounds.faults is None else [Failures(successors).whole()]
 
     def _look(self, one: Property) -> Look:
+        if one.look is two_are_quorate:
+            is_split = self._situations.is_split
+            return lambda state: one.look(self._situations.of(state)) if is_split(state) else None
         return lambda state: one.look(self._situations.of(state))
 
     def _look_at_change(self, one: Property) -> LookAtChange | None:
@@ -297,26 +325,26 @@ def _from_failures(
     single = [one for one in (*fatal, *cut_off) if one.is_fatal and one.size == 1]
     meaning = "one node or the device fails, or one node is cut off, and no node is quorate"
     if len(config.nodes) > 1:
-        name = "one failure ends it"
+        name = ONE_FAILURE
         if single:
             text = f"{', '.join(map(str, single))}: any of these alone" if len(single) > 1 else str(single[0])
             yield Verdict(name, meaning, Reachability.HAPPENS, text, True, (single[0].story,))
         else:
             yield Verdict(name, meaning, Reachability.CANNOT_HAPPEN, "every single failure was tried", True)
-    yield _cold_start(config, cold, limited=failures.is_limited)
+    yield _cold_start(config, cold, failures)
     yield _memory(failures)
 
 
-def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], *, limited: bool) -> Verdict:
-    name, meaning = "cold start", "after a power cut, fewer than all nodes can start the cluster"
-    if limited and not cold:
+def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], failures: Failures) -> Verdict:
+    name, meaning = COLD_START, "after a power cut, fewer than all nodes can start the cluster"
+    if failures.is_limited and not cold:
         text = "there are too many sets of nodes to try; no one or two are enough"
         return Verdict(name, meaning, Reachability.UNSETTLED, text, False)
     if not cold:
         return Verdict(
             name, "nodes that can start after a power cut", Reachability.CANNOT_HAPPEN, "none can", True
         )
-    least = "; ".join(" ".join(map(str, nodeids)) for nodeids in cold[:4])
+    least = "; ".join(f"{_ids(nodeids)}{and_others(failures.alike(nodeids))}" for nodeids in cold[:4])
     if cold == (tuple(sorted(config.nodeids)),):
         text = "all nodes are needed: one that stays down keeps the others from quorum"
         return Verdict(name, meaning, Reachability.CANNOT_HAPPEN, text, False)
@@ -324,7 +352,7 @@ def _cold_start(config: ClusterConfig, cold: tuple[tuple[int, ...], ...], *, lim
 
 
 def _memory(failures: Failures) -> Verdict:
-    name, meaning = "memory", "the same failures end differently in another order or at another pace"
+    name, meaning = MEMORY, "the same failures end differently in another order or at another pace"
     stories = failures.memory()
     if stories is None:
         left_out = failures.orders_not_tried
@@ -340,5 +368,5 @@ def _memory(failures: Failures) -> Verdict:
     return Verdict(name, meaning, Reachability.HAPPENS, text, False, stories)
 
 
-def _ids(nodeids: list[int]) -> str:
+def _ids(nodeids: Iterable[int]) -> str:
     return " ".join(map(str, nodeids)) or "no node"

@@ -2,8 +2,12 @@
 
 Strategy: states wait in a heap by what it takes to reach them. Without a bound on faults that is the number
 of events, so the search is breadth first and each story is a shortest one. With a bound, fewer faults come
-first, and among equals fewer events. So each state is looked at once, and what was settled before the time
-was up is known: everything within one fault less than the search has come to.
+first, and among equals fewer events. So each state is looked at once. When the time is up, everything within
+one fault less than the search has come to is settled.
+
+States that take the same are a level. What follows them (`expansion`) does not depend on their order, so
+other processes can work it out (`workers`). What comes of it is taken in one order, whoever did the work: the
+answer is the same for any number of processes.
 
 Every state remembers by which state it was reached, and nothing else: the events of a story are worked out
 when it is asked for.
@@ -16,20 +20,22 @@ import heapq
 import resource
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
 from .events import Event
+from .expansion import FAULT, Expander, Expansion, LookAtChange
 from .states import Identity, State
 from .successors import Successors
-
-_FAULT: Final = 1 << 32
-"""What a fault adds to the cost of a state; an event adds 1."""
+from .workers import Workers
 
 _REPORT_EVERY: Final = 0.2
 """Seconds between two reports of progress."""
+
+_WORTH_SHARING: Final = 200
+"""States of a level from which on other processes are asked to help."""
 
 
 class Stopped(enum.StrEnum):
@@ -77,11 +83,6 @@ class Found:
 Look = Callable[[State], str | None]
 """Looks at a state; a text says what is wrong with it."""
 
-LookAfter = Callable[[State], str | None]
-
-LookAtChange = Callable[[State], LookAfter | None]
-"""Looks at a state, and gives what looks at each that may follow; None where none can be wrong."""
-
 
 @dataclass(slots=True)
 class Search:
@@ -89,6 +90,7 @@ class Search:
 
     successors: Successors
     bounds: Bounds = field(default_factory=Bounds)
+    processes: int = 1
     looks: dict[str, Look] = field(default_factory=dict)
     change_looks: dict[str, LookAtChange] = field(default_factory=dict)
     is_end: Callable[[State], bool] = lambda state: False
@@ -135,8 +137,10 @@ class Search:
         began = time.monotonic()
         for start in starts:
             self._reach(start, -1, 0)
+        expander = Expander(self.successors, self.bounds.faults, self.change_looks, self.is_end)
         try:
-            self.stopped = self._search(_Watch(self, began, progress))
+            with Workers(expander, self.processes) as workers:
+                self.stopped = self._search(expander, workers, _Watch(self, began, progress))
         except KeyboardInterrupt:
             self.stopped = Stopped.INTERRUPTED
         self.seconds = time.monotonic() - began
@@ -183,48 +187,58 @@ class Search:
         known = self.found.get(name)
         return known is None or cost < known.cost
 
-    def _search(self, watch: _Watch) -> Stopped:
+    def _search(self, expander: Expander, workers: Workers, watch: _Watch) -> Stopped:
         cut = False
-        while self._waiting:
-            if self.bounds.states is not None and len(self.states) > self.bounds.states:
-                return Stopped.STATES
-            cost, number = heapq.heappop(self._waiting)
-            if cost > self._costs[number]:
-                continue
-            self.faults, self.depth = cost // _FAULT, cost % _FAULT
-            try:
-                cut |= self._expand(number, cost, watch)
-            except _TimeIsUpError:
-                return Stopped.TIME
-            self.expanded += 1
+        try:
+            while self._waiting:
+                level = self._level()
+                for number, expansion in self._expanded(level, expander, workers, watch):
+                    if self.bounds.states is not None and len(self.states) > self.bounds.states:
+                        return Stopped.STATES
+                    self._take(number, expansion)
+                    cut |= expansion.cut
+        except _TimeIsUpError:
+            return Stopped.TIME
         return Stopped.FAULTS if cut else Stopped.COMPLETE
 
-    def _expand(self, number: int, cost: int, watch: _Watch) -> bool:
-        """Go on from a state; whether the bound on faults kept something out."""
-        state = self.states[number]
-        if self.is_end(state):
-            self.ends += 1
-            return False
-        looks = [
-            (name, look_after)
-            for name, look in self.change_looks.items()
-            if self._is_nearer(name, cost + 1) and (look_after := look(state)) is not None
-        ]
-        most, cut = self.bounds.faults, False
-        for after, faults, _, _ in self.successors.of(state):
-            if after == state:
-                continue
-            self.changes += 1
-            watch.look()
-            total = cost + 1 if most is None else cost + 1 + faults * _FAULT
-            if most is not None and total // _FAULT > most:
-                cut = True
-                continue
-            for name, look_after in looks:
-                if self._is_nearer(name, total) and (detail := look_after(after)):
-                    self.found[name] = Found(number, detail, total, after)
-            self._reach(after, number, total)
-        return cut
+    def _level(self) -> list[int]:
+        """The states that wait and take the least to reach, all of them."""
+        least = self._waiting[0][0]
+        self.faults, self.depth = least // FAULT, least % FAULT
+        level = []
+        while self._waiting and self._waiting[0][0] == least:
+            cost, number = heapq.heappop(self._waiting)
+            if cost == self._costs[number]:
+                level.append(number)
+        return level
+
+    def _expanded(
+        self, level: list[int], expander: Expander, workers: Workers, watch: _Watch
+    ) -> Iterator[tuple[int, Expansion]]:
+        """What follows each state of a level, in its order."""
+        if not level:
+            return
+        cost = self._costs[level[0]]
+        if self.processes > 1 and len(level) >= _WORTH_SHARING:
+            states = [self.states[number] for number in level]
+            yield from zip(level, workers.expand(states, cost, self._nearest(), watch.look), strict=True)
+            return
+        for number in level:
+            yield number, expander.expand(self.states[number], cost, self._nearest(), watch.look)
+
+    def _nearest(self) -> dict[str, int]:
+        return {name: found.cost for name, found in self.found.items()}
+
+    def _take(self, number: int, expansion: Expansion) -> None:
+        """Enter what follows a state."""
+        self.expanded += 1
+        self.changes += expansion.changes
+        self.ends += expansion.is_end
+        for name, detail, cost, after in expansion.found:
+            if self._is_nearer(name, cost):
+                self.found[name] = Found(number, detail, cost, after)
+        for after, cost in expansion.reached:
+            self._reach(after, number, cost)
 
 
 class _TimeIsUpError(Exception):

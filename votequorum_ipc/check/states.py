@@ -11,13 +11,14 @@ what others know of them, again and again until nothing changes. Only members th
 in every order, and only if exchanging two of them makes a difference.
 
 The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
-can matter. So there no node is interchangeable, except in clusters that are too large to go on without
-(`Symmetry.is_exact`).
+can matter, so no two nodes can be exchanged. But all ids can move on by the same number of places, the last
+ones to the front: every ring then has the same circle of speakers as before (`_Rotations`). Clusters that
+are too large to go on like that treat nodes as interchangeable anyway (`Symmetry.is_exact`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, pairwise, permutations, product
 from math import factorial, prod
 from typing import Any, Final, NamedTuple
@@ -54,16 +55,28 @@ class Symmetry:
         self._partitions = partitions
         order_matters = partitions.rules.wait_for_all and not off
         large = len(partitions.config.nodes) > _WITHOUT_SYMMETRY
-        self._class = _classes(partitions, set(apart), off or (order_matters and not large))
+        alike = _classes(partitions, set(apart), off)
+        self._class = alike if large or not order_matters else _classes(partitions, set(), off=True)
         self.is_trivial = len(set(self._class.values())) == len(self._class)
+        """Whether no two nodes can be exchanged."""
         self.is_exact = self.is_trivial or not order_matters
         """Whether interchangeable nodes really are, so that a complete search is one of all states."""
+        self._rotations: _Rotations | None = None
+        if self.is_trivial and len(set(alike.values())) == 1 and not partitions.rules.has_device:
+            self._rotations = _Rotations(partitions)
         self._shapes: Numbering[tuple[Any, ...]] = Numbering()
         self._of_partition: dict[int, int] = {}
         self._alike: dict[int, tuple[tuple[int, ...], ...]] = {}
 
+    @property
+    def rotates(self) -> bool:
+        """Whether states are the same when all ids move on by the same number of places."""
+        return self._rotations is not None
+
     def identity(self, state: State) -> Identity:
         """What is the same for all states that are the same but for the names of interchangeable nodes."""
+        if self._rotations is not None:
+            return self._rotations.least(state.parts), state.device_works
         if self.is_trivial:
             return state
         known = self._of_partition
@@ -87,9 +100,8 @@ class Symmetry:
         if number not in self._alike:
             matrix = self._matrix(self._partitions.timed[number])
             members = self._partitions.timed[number].partition.members
-            self._alike[number] = tuple(
-                tuple(members[at] for at in group) for group in matrix.exchangeable_groups()
-            )
+            groups = (tuple(members[at] for at in group) for group in matrix.exchangeable_groups())
+            self._alike[number] = tuple(sorted(groups))
         return self._alike[number]
 
     def down_alike(self, nodeids: Iterable[int]) -> list[tuple[int, ...]]:
@@ -106,6 +118,50 @@ class Symmetry:
         classes = (self._class[nodeid] for nodeid in partition.members)
         rows = tuple(map(self._partitions.nodes.row, partition.knows))
         return _Matrix(tuple(zip(classes, timers, heads, strict=True)), rows)
+
+
+class _Rotations:
+    """The same partition with all ids moved on by 0, 1, 2, ... places, each as a number.
+
+    The order in which devices poll goes by node id and is no circle, so this is for clusters without one.
+    """
+
+    def __init__(self, partitions: Partitions) -> None:
+        self._partitions = partitions
+        nodeids = sorted(partitions.config.nodeids)
+        self._moved = [
+            dict(zip(nodeids, nodeids[by:] + nodeids[:by], strict=True)) for by in range(len(nodeids))
+        ]
+        self._shapes: Numbering[tuple[Any, ...]] = Numbering()
+        self._of_partition: dict[int, tuple[int, ...]] = {}
+
+    def least(self, parts: Sequence[int]) -> tuple[int, ...]:
+        """The same for all states that are the same but for such a move."""
+        known = self._of_partition
+        try:
+            moved = [known[number] for number in parts]
+        except KeyError:
+            moved = [self._of(number) for number in parts]
+        return min([tuple(sorted(one)) for one in zip(*moved, strict=True)], default=())
+
+    def _of(self, number: int) -> tuple[int, ...]:
+        if number not in self._of_partition:
+            timed = self._partitions.timed[number]
+            self._of_partition[number] = tuple(
+                self._shapes.of(self._described(timed, names)) for names in self._moved
+            )
+        return self._of_partition[number]
+
+    def _described(self, timed: TimedPartition, names: Mapping[int, int]) -> tuple[Any, ...]:
+        members, knows = timed.partition.members, timed.partition.knows
+        order = sorted(range(len(members)), key=lambda at: names[members[at]])
+        nodes = self._partitions.nodes
+        timers = timed.timers or (NO_TIMER,) * len(members)
+        rows = [nodes.row(known) for known in knows]
+        return tuple(
+            (names[members[at]], timers[at], nodes.head(knows[at]), tuple(rows[at][other] for other in order))
+            for at in order
+        )
 
 
 class _Matrix:

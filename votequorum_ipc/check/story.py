@@ -80,22 +80,15 @@ class DisagreesError(Exception):
 def replay(config: ClusterConfig, story: Story) -> Iterator[tuple[StoryStep, Cluster]]:
     """The story in a cluster of the model, driven as a user would: each step, and the cluster after it.
 
-    Where it matters which member of a ring speaks first, one does with whom it comes out as the story says.
-    Raises `DisagreesError` where there is none.
+    Where it matters which member of a ring speaks first, those speak first with whom all comes out as the
+    story says. Raises `DisagreesError` if there are none.
     """
-    ways: list[tuple[_Replay, ...]] = [()]
-    for step in story:
-        before = [way[-1] if way else _Replay(Cluster(config), {}) for way in ways]
-        after = [
-            (*way, done)
-            for way, last in zip(ways, before, strict=True)
-            for done in last.after(step)
-            if done.quorate == step.quorate
-        ]
-        if not after:
-            raise DisagreesError(f"{step.text}: quorate should be {sorted(step.quorate)}")
-        ways = after[:_WAYS]
-    for step, replayed in zip(story, ways[0], strict=True):
+    attempt = _Attempt(story)
+    way = next(attempt.ways(_Replay(Cluster(config), {})), None)
+    if way is None:
+        step = story[attempt.furthest]
+        raise DisagreesError(f"{step.text}: quorate should be {sorted(step.quorate)}")
+    for step, replayed in zip(story, way, strict=True):
         yield step, replayed.cluster
 
 
@@ -120,8 +113,8 @@ def depends_on_who_speaks_first(config: ClusterConfig, story: Story) -> bool:
     return False
 
 
-_WAYS: Final = 12
-"""Ways in which a story may come out that are followed at the same time."""
+_MOST_TRIED: Final = 1000
+"""Steps that a replay tries before it gives up."""
 
 
 @dataclass
@@ -148,6 +141,29 @@ class _Replay:
                 done.cluster.up(*(nodeid for side in members for nodeid in side))
             _poll(done.cluster, done.devices, step)
             yield done
+
+
+class _Attempt:
+    """To play a story. `furthest` is the step that none came further than."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._left = _MOST_TRIED
+        self.furthest = 0
+
+    def ways(self, last: _Replay, at: int = 0) -> Iterator[tuple[_Replay, ...]]:
+        """The ways on from step `at`, after which the same nodes are quorate as in the story."""
+        if at == len(self._story):
+            yield ()
+            return
+        self.furthest = max(self.furthest, at)
+        for done in last.after(self._story[at]):
+            self._left -= 1
+            if self._left < 0:
+                return
+            if done.quorate == self._story[at].quorate:
+                for rest in self.ways(done, at + 1):
+                    yield (done, *rest)
 
 
 def _do(cluster: Cluster, event: Event, step: StoryStep) -> None:

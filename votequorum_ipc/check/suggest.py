@@ -99,11 +99,15 @@ class _Candidate:
 
 
 def suggestions(
-    wanted: Wanted, *, seconds: float, progress: Callable[[str, Progress], None] | None = None
+    wanted: Wanted,
+    *,
+    seconds: float,
+    processes: int = 1,
+    progress: Callable[[str, Progress], None] | None = None,
 ) -> list[Suggestion]:
     """The configurations that have what is wanted, the best first; empty if there is none.
 
-    Each search gets `seconds`; `progress` is called with the name of the candidate that is searched.
+    Each search gets `seconds` and `processes`; `progress` is called with the name of the candidate.
     `KeyboardInterrupt` ends the search that runs and leaves the rest out.
     """
     found = []
@@ -115,6 +119,7 @@ def suggestions(
             candidate.config,
             device=candidate.device,
             bounds=Bounds(seconds=seconds),
+            processes=processes,
             progress=None if progress is None else partial(progress, candidate.name),
         )
         found.append((candidate, _suggestion(candidate, failures, report)))

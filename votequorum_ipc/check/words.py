@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..cluster import ClusterConfig, Rules, TieBreaker, effective_rules
+from .devices import DeviceKind
 
 
 def rules_in_words(config: ClusterConfig) -> list[str]:
@@ -93,6 +94,18 @@ def switched_off(config: ClusterConfig) -> list[str]:
     if rules.last_man_standing and any(node.votes > 1 for node in config.nodes):
         ignored.append("last_man_standing is switched off while it runs, as a node has more than one vote")
     return ignored
+
+
+def and_others(alike: int) -> str:
+    """What to add to a set of nodes that stands for `alike` sets, itself included."""
+    return "" if alike < 2 else f" (same for {_count(alike - 1, 'other')})"
+
+
+def device_in_words(kind: DeviceKind | None) -> list[str]:
+    """How the check takes a quorum device to vote; nothing without one."""
+    if kind is None:
+        return []
+    return [f"The check assumes a device that votes as {kind} does; --device assumes another."]
 
 
 def _count(number: int, thing: str) -> str:

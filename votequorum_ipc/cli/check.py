@@ -18,8 +18,9 @@ import click
 from ..check import Bounds, DeviceKind, Progress, Property, Reachability, Report, Stopped, check
 from ..check.likely import Estimate, Estimator
 from ..check.remedies import Remedy, remedies
+from ..check.report import NAMES, rules_to_check
 from ..check.suggest import Wish
-from ..cluster import ClusterConfig, ConfigurationError, effective_rules
+from ..cluster import ClusterConfig, ConfigurationError
 from ..cluster.corosync_conf import CorosyncConf, parse_corosync_conf
 from ..types import ClusterStatus
 from .check_options import DownOption, SectionedCommand, SiteOption, chances, chances_fault, site_fault
@@ -92,6 +93,13 @@ class Shown:
     default=60.0,
     help="Time limit for each search. Default: 60.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    default=1,
+    help="Processes that share the work; 1 by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page to share.")
 @click.option(
@@ -147,16 +155,14 @@ def command(files: tuple[Path, ...], running: bool, address: str | None, **optio
         [_running(address, device, as_json=as_json)] if running else [_read(file, device) for file in files]
     )
     properties = [_own(name) for name in options["own"]]
+    _refuse_unknown([*NAMES, *(one.name for one in properties)], options)
     estimates = [_estimate(subject, options) for subject in subjects]
     bounds = Bounds(faults=options["faults"], seconds=options["seconds"])
-    reports = [_checked(subject, bounds, properties, options["operator"]) for subject in subjects]
+    reports = [_checked(subject, bounds, properties, options) for subject in subjects]
     helps = [
-        {} if options["no_remedies"] else _remedies(one, two)
+        {} if options["no_remedies"] else _remedies(one, two, options["processes"])
         for one, two in zip(subjects, reports, strict=True)
     ]
-    names = [one.name for one in reports[0].verdicts]
-    if unknown := [name for name in options["accepted"] if name not in names]:
-        _usage(f"--accept {unknown[0]!r}: the properties are {', '.join(names)}")
     shown = [Shown(*parts) for parts in zip(subjects, reports, helps, estimates, strict=True)]
     _show(shown, options)
     if options["confirm"] and False in list(map(_confirm, subjects, reports)):
@@ -176,10 +182,21 @@ def _suggest(files: Sequence[Path], running: bool, options: dict[str, Any]) -> N
     if not wanted:
         _usage("--suggest needs a FILE, --nodes or --site")
     try:
-        seconds, as_json = options["seconds"], options["as_json"]
-        sys.exit(suggest(options["suggest"], wanted, options["sites"], seconds=seconds, as_json=as_json))
+        how = {name: options[name] for name in ("seconds", "processes", "as_json")}
+        sys.exit(suggest(options["suggest"], wanted, options["sites"], **how))
     except ValueError as error:
         _usage(str(error))
+
+
+def _refuse_unknown(names: Sequence[str], options: dict[str, Any]) -> None:
+    """Refuse a misspelt property, before the search rather than after it."""
+    for option, given in (
+        ("accept", options["accepted"]),
+        ("replay", [options["replay"]]),
+        ("vqsim", [options["vqsim"]]),
+    ):
+        if unknown := [name for name in given if name is not None and name not in names]:
+            _usage(f"--{option} {unknown[0]!r}: the properties are {', '.join(names)}")
 
 
 def _exit_code(reports: Sequence[Report], accepted: Collection[str]) -> int:
@@ -218,7 +235,7 @@ def _running(address: str | None, device: str | None, *, as_json: bool) -> Subje
 
 
 def _subject(name: str, conf: CorosyncConf, device: str | None) -> Subject:
-    effective_rules(conf.cluster)
+    rules_to_check(conf.cluster)
     return Subject(name, conf.cluster, _device(conf, device), tuple(_warnings(conf)))
 
 
@@ -252,13 +269,16 @@ def _own(name: str) -> Property:
 # --- checking ---
 
 
-def _checked(subject: Subject, bounds: Bounds, properties: Sequence[Property], operator: bool) -> Report:
+def _checked(
+    subject: Subject, bounds: Bounds, properties: Sequence[Property], options: dict[str, Any]
+) -> Report:
     report = check(
         subject.config,
         device=subject.device,
         bounds=bounds,
         properties=properties,
-        operator=operator,
+        operator=options["operator"],
+        processes=options["processes"],
         progress=_progress if sys.stderr.isatty() else None,
     )
     if sys.stderr.isatty():
@@ -288,16 +308,11 @@ def _progress(progress: Progress) -> None:
     )
 
 
-def _remedies(subject: Subject, report: Report) -> dict[str, list[Remedy]]:
+def _remedies(subject: Subject, report: Report, processes: int) -> dict[str, list[Remedy]]:
     if report.effort.stopped is Stopped.INTERRUPTED:
         return {}
-    try:
-        return {
-            one.name: list(remedies(subject.config, subject.device, one.name, seconds=_REMEDY_SECONDS))
-            for one in report.bad
-        }
-    except KeyboardInterrupt:
-        return {}
+    names = [one.name for one in report.bad]
+    return remedies(subject.config, subject.device, names, seconds=_REMEDY_SECONDS, processes=processes)
 
 
 # --- showing ---

@@ -17,7 +17,7 @@ from ..check.likely import Chances, unavailability
 
 SECTIONS: Final = {
     "What to check": ("running", "address", "device", "operator", "own"),
-    "How far to look": ("faults", "seconds"),
+    "How far to look": ("faults", "seconds", "processes"),
     "What to print": ("as_json", "html", "no_remedies", "accepted"),
     "What to do with a story": ("replay", "vqsim", "confirm"),
     "How likely quorum is": ("down", "sites"),

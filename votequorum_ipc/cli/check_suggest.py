@@ -25,13 +25,20 @@ def nodes_wanted(nodeids: Sequence[int], count: int | None, sites: Sequence[Sequ
 
 
 def suggest(
-    wish: str, nodeids: Sequence[int], sites: Sequence[tuple[int, ...]], *, seconds: float, as_json: bool
+    wish: str,
+    nodeids: Sequence[int],
+    sites: Sequence[tuple[int, ...]],
+    *,
+    seconds: float,
+    processes: int,
+    as_json: bool,
 ) -> int:
     """Print the suggestions, and return the exit code. Raises `ValueError` for a senseless request."""
     if fault := site_fault(nodeids, sites):
         raise ValueError(fault)
     wanted = Wanted(Wish(wish), tuple(nodeids), tuple(sites))
-    found = suggestions(wanted, seconds=seconds, progress=_progress if sys.stderr.isatty() else None)
+    progress = _progress if sys.stderr.isatty() else None
+    found = suggestions(wanted, seconds=seconds, processes=processes, progress=progress)
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     if as_json:

@@ -12,6 +12,7 @@ from rich.text import Text
 from ..check import Failure, Reachability, Report, Story, Verdict
 from ..check.remedies import Remedy
 from ..check.story import folded, situation
+from ..check.words import and_others, device_in_words
 from .common import printable
 from .tables import console
 
@@ -24,7 +25,6 @@ _STYLES: Final = {
 _ROWS: Final = 24
 """How many failures the table shows; --json has all of them."""
 
-
 _WAYS: Final = ("one way", "another way")
 _SETS: Final = 6
 """How many sets of failures are listed; --json has all of them."""
@@ -32,7 +32,7 @@ _SETS: Final = 6
 
 def print_report(report: Report, warnings: Sequence[str], remedies: Mapping[str, Sequence[Remedy]]) -> None:
     """Print a report."""
-    print_section("Rules in force", [*report.in_words, *_device(report)])
+    print_section("Rules in force", [*report.in_words, *device_in_words(report.device)])
     print_section("Switched off or ignored", [*warnings, *report.ignored])
     _print_failures(report)
     for verdict in report.verdicts:
@@ -82,11 +82,6 @@ def print_section(title: str, lines: Iterable[str]) -> None:
         click.echo()
 
 
-def _device(report: Report) -> Iterator[str]:
-    if report.device is not None:
-        yield f"The check assumes a device that votes as {report.device} does; --device assumes another."
-
-
 def _print_failures(report: Report) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 2), title_justify="left")
     has_others = any(failure.alike > 1 for failure in report.failures)
@@ -101,7 +96,7 @@ def _print_failures(report: Report) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
     if len(report.failures) > _ROWS:
         click.echo(f"  ... and {len(report.failures) - _ROWS} more: see --json")
-    fatal = "; ".join(map(str, report.fatal_sets[:_SETS]))
+    fatal = "; ".join(f"{one}{and_others(one.alike)}" for one in report.fatal_sets[:_SETS])
     more = " ..." if len(report.fatal_sets) > _SETS else ""
     click.echo(f"  Smallest sets of failures that end quorum: {fatal}{more}\n")
 
@@ -114,8 +109,7 @@ def _goes_on(failure: Failure) -> Text:
 
 def _print_verdict(verdict: Verdict, remedies: Sequence[Remedy]) -> None:
     out = console()
-    good = verdict.outcome is Reachability.HAPPENS and not verdict.is_bad
-    style = "cyan" if good or not verdict.is_bad else _STYLES[verdict.outcome]
+    style = _STYLES[verdict.outcome] if verdict.is_bad else "cyan"
     out.print(Text.assemble((verdict.name, "bold"), ": ", (verdict.answer, style)))
     click.echo(f"  ({verdict.meaning})")
     click.echo(f"  {printable(verdict.text)}")

@@ -201,7 +201,7 @@ def reloaded_rules(before: Rules, config: ClusterConfig, *, device_is_registered
 def check_ranges(config: ClusterConfig) -> None:
     """Raise `ConfigurationError` for numbers that corosync cannot hold, and for an unknown provider."""
     if config.provider not in ("", PROVIDER):
-        raise ConfigurationError(f"quorum.provider is {config.provider!r}; only {PROVIDER} can be simulated")
+        raise ConfigurationError(f"quorum.provider is {config.provider!r}; the only one known is {PROVIDER}")
     nodeids = config.nodeids
     if not 1 <= len(nodeids) <= PROCESSOR_COUNT_MAX:
         raise ConfigurationError(f"a cluster has 1 to {PROCESSOR_COUNT_MAX} nodes, not {len(nodeids)}")

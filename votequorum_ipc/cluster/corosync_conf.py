@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..types import parse_tie_breaker
+from ..types import TieBreaker, parse_tie_breaker
 from .config import PROVIDER, ClusterConfig, ConfigurationError, DeviceConfig, NodeConfig
 
 _NO_PROVIDER: Final = (
@@ -39,7 +39,7 @@ class CorosyncConf:
     device_algorithm: str | None = None
     """`quorum.device.net.algorithm`: how qnetd decides, which is not votequorum's concern."""
     warnings: tuple[str, ...] = ()
-    """Where the simulated cluster is another than a corosync with this file, in words."""
+    """What the file hardly means, in words: the quorum that it leaves out, and options without effect."""
 
 
 AS_SIMULATED: Final = {("totem.version", "2"), ("totem.transport", "knet")}
@@ -63,12 +63,11 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
         raise ConfigurationError("this is no text: is it a corosync.conf?")
     pairs, nodes = _collect(text)
     if not nodes:
-        raise ConfigurationError("no nodelist section with nodes; a simulated cluster needs one")
+        raise ConfigurationError("no nodelist section with nodes: list each node there, with its nodeid")
     known = _Known(dict(pairs))
-    warnings = () if "quorum.provider" in dict(pairs) else (_NO_PROVIDER,)
     provider = known.text("quorum.provider", "")
     if provider not in ("", PROVIDER):
-        raise ConfigurationError(f"quorum.provider is {provider!r}; only {PROVIDER} can be simulated")
+        raise ConfigurationError(f"quorum.provider is {provider!r}; the only one known is {PROVIDER}")
     config = ClusterConfig(
         nodes=tuple(_node(node) for node in nodes),
         cluster_name=known.text("totem.cluster_name", ""),
@@ -83,6 +82,7 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     ipc_type = known.text("system.qb_ipc_type", "native")
     if ipc_type not in ("native", "shm", "socket"):
         raise ConfigurationError(f"system.qb_ipc_type is {ipc_type!r}; it is native, shm or socket")
+    warnings = tuple(_doubts(known, config))
     algorithm = known.text("quorum.device.net.algorithm", None)
     unread = list(dict.fromkeys(_unread(pairs, nodes, known)))
     return CorosyncConf(
@@ -137,6 +137,10 @@ class _Known:
         self.asked.add(key)
         return self._values.get(key, default)
 
+    def has(self, prefix: str) -> bool:
+        """Whether any key begins like this."""
+        return any(key.startswith(prefix) for key in self._values)
+
     def number(self, key: str) -> int | None:
         value = self.text(key, None)
         if value is None:
@@ -173,6 +177,19 @@ def _device(known: _Known) -> DeviceConfig | None:
     if not model:
         return None
     return DeviceConfig(model=model, **{name: value for name, value in numbers.items() if value is not None})
+
+
+def _doubts(known: _Known, config: ClusterConfig) -> Iterator[str]:
+    if known.text("quorum.provider", None) is None:
+        yield _NO_PROVIDER
+    wanted = known.text("quorum.auto_tie_breaker_node", None)
+    if known.flag("quorum.auto_tie_breaker") and config.auto_tie_breaker is TieBreaker.NONE:
+        yield (
+            f"quorum.auto_tie_breaker_node is {wanted!r}, which is neither lowest, highest nor node ids: "
+            "votequorum switches auto_tie_breaker off"
+        )
+    if config.device is None and known.has("quorum.device."):
+        yield "quorum.device has no model: votequorum ignores the whole section"
 
 
 _NODE_KEYS: Final = ("nodeid", "name", "quorum_votes")
