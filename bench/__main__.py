@@ -16,9 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import benchmarks as _registered  # noqa: F401
 from . import machine
-from .registry import BENCHMARKS, Benchmark
+from .registry import BENCHMARKS, Benchmark, measured
 from .report import Run, as_json, print_table, write_json
-from .rows import LeftOutError, Result
 from .stage import FULL, QUICK, Scale, Stage
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -69,17 +68,8 @@ def run_benchmarks(chosen: list[Benchmark], scale: Scale) -> Run:
             run = Run(machine.facts(), scale.rounds, scale.calls)
             for number, benchmark in enumerate(chosen, 1):
                 progress.reset(task, description=f"{number}/{len(chosen)} {benchmark.name}", total=None)
-                run.add(benchmark, *_measure(benchmark, stage))
+                run.add(benchmark, *measured(benchmark, stage))
     return run
-
-
-def _measure(benchmark: Benchmark, stage: Stage) -> tuple[list[Result], str | None]:
-    results: list[Result] = []
-    try:
-        results.extend(benchmark.measure(stage))
-    except LeftOutError as reason:
-        return results, str(reason)
-    return results, None
 
 
 def _draw(run: Run, stem: Path, console: Console) -> None:

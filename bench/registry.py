@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .rows import Result, Row
+from .rows import LeftOutError, Result, Row
 from .stage import Stage
 
 Measure = Callable[[Stage], Iterator[Result]]
@@ -37,3 +37,13 @@ def benchmark(*rows: Row) -> Callable[[Measure], Measure]:
         return measure
 
     return register
+
+
+def measured(benchmark: Benchmark, stage: Stage) -> tuple[list[Result], str | None]:
+    """The results of a benchmark, and the reason where it could not give all of them."""
+    results: list[Result] = []
+    try:
+        results.extend(benchmark.measure(stage))
+    except LeftOutError as reason:
+        return results, str(reason)
+    return results, None

@@ -1,7 +1,13 @@
-"""Running `votequorum-ipc` as a user would: a process of its own, on a daemon's host."""
+"""Running `votequorum-ipc` as a user would: a process of its own, on a daemon's host.
+
+`votequorum_ipc`, `without_daemon` and `as_nobody` run it to its end, forked from a server that has imported
+everything (see `forkserver`). `COMMAND` is for tests that start it themselves.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import signal
@@ -13,6 +19,8 @@ from typing import Any, Self
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE, DeadlineError, eventually
+
+from .forkserver import ForkServer
 
 COMMAND = [sys.executable, "-m", "votequorum_ipc"]
 NOBODY = 65534
@@ -39,15 +47,25 @@ Line = dict[str, Any]
 
 def votequorum_ipc(daemon: Daemon, *arguments: str) -> Result:
     """Run the command on a daemon's host."""
-    return daemon.run([*COMMAND, *arguments], env=ENVIRONMENT)
+    return _server().run([*arguments], ENVIRONMENT, host=daemon.host, timeout=DEADLINE)
+
+
+def as_nobody(daemon: Daemon, *arguments: str) -> Result:
+    """Run the command on a daemon's host as a user without privileges."""
+    return _server().run([*arguments], ENVIRONMENT, host=daemon.host, uid=NOBODY, timeout=DEADLINE)
 
 
 def without_daemon(*arguments: str, typed: str = "") -> Result:
     """Run the command right here, with this on its standard input."""
-    argv = [*COMMAND, *arguments]
-    return subprocess.run(
-        argv, input=typed, capture_output=True, text=True, timeout=DEADLINE, env=ENVIRONMENT, check=False
-    )
+    return _server().run([*arguments], ENVIRONMENT, typed=typed, timeout=DEADLINE)
+
+
+@functools.cache
+def _server() -> ForkServer:
+    """The server of this test run, started at the first demand."""
+    server = ForkServer(ENVIRONMENT)
+    atexit.register(server.close)
+    return server
 
 
 def status(daemon: Daemon, *arguments: str) -> Line:

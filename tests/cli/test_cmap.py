@@ -43,18 +43,33 @@ def theirs(daemon: Daemon, *arguments: str) -> str:
     return str(daemon.run(["corosync-cmapctl", *arguments], check=True).stdout)
 
 
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with the value of the binary key."""
+    path = tmp_path_factory.mktemp("binary") / "bytes"
+    path.write_bytes(b"a\\b\n~")
+    return str(path)
+
+
 @pytest.fixture
-def examples(shm_daemon: Daemon, tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon with a key of each type below `example.`, all set by our command."""
-    (tmp_path / "bytes").write_bytes(b"a\\b\n~")
-    for name, value in {**VALUES, "bin": str(tmp_path / "bytes")}.items():
-        done = ours(shm_daemon, "set", f"example.{name}", name, value)
-        assert done.returncode == 0, done.stderr
+def examples(shm_daemon: Daemon, binary: str) -> Iterator[Daemon]:
+    """A daemon with a key of each type below `example.`."""
+    for name, value in {**VALUES, "bin": binary}.items():
+        theirs(shm_daemon, "-s", "--", f"example.{name}", name, value)
     yield shm_daemon
-    ours(shm_daemon, "delete", "--prefix", "--yes", "example.")
+    theirs(shm_daemon, "-D", "example.")
 
 
-def test_every_type_is_set_and_shown_as_corosync_cmapctl_shows_it(examples: Daemon) -> None:
+def test_every_type_is_set_as_corosync_cmapctl_sets_it(examples: Daemon, binary: str) -> None:
+    shown = theirs(examples, "-b", "example.")
+    theirs(examples, "-D", "example.")
+    for name, value in {**VALUES, "bin": binary}.items():
+        done = ours(examples, "set", f"example.{name}", name, value)
+        assert done.returncode == 0, done.stderr
+    assert theirs(examples, "-b", "example.") == shown
+
+
+def test_every_type_is_shown_as_corosync_cmapctl_shows_it(examples: Daemon) -> None:
     assert [*VALUES, "bin"] == [*TYPE_NAMES]
     shown = theirs(examples, "-b", "example.")
     assert len(shown.splitlines()) == len(TYPE_NAMES)

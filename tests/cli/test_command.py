@@ -22,7 +22,7 @@ from tests.ways import LOOPS_IMPORTED, WATCH_IMPORTS
 from votequorum_ipc.cli.app import COMMANDS, app
 from votequorum_ipc.cli.common import printable
 
-from .command import AS_NOBODY, COMMAND, ENVIRONMENT, NOBODY, Result, votequorum_ipc, without_daemon
+from .command import COMMAND, ENVIRONMENT, NOBODY, Result, as_nobody, votequorum_ipc, without_daemon
 
 ALL = ["status", "monitor", "setexpected", "setvotes"]
 
@@ -78,8 +78,7 @@ def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> N
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daemon, name: str) -> None:
-    argv = [*AS_NOBODY, *call(name), "--json"]
-    result = daemon.run(argv, env=ENVIRONMENT)
+    result = as_nobody(daemon, *call(name), "--json")
     assert result.returncode == 1, result.stderr
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["number"]) == ("ACCESS", 11)
