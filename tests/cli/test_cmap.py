@@ -186,9 +186,6 @@ def test_changes_are_followed_as_corosync_cmapctl_follows_them(shm_daemon: Daemo
         following(shm_daemon, tmp_path / "theirs", ["corosync-cmapctl", "-T", "followed."]) as they,
     ):
 
-        def expected() -> list[str]:
-            return [line for line in they.read_text().splitlines() if ">" in line]
-
         def change() -> bool:
             """A new key tells whether all follow by now."""
             for words in (
@@ -199,19 +196,25 @@ def test_changes_are_followed_as_corosync_cmapctl_follows_them(shm_daemon: Daemo
                 theirs(shm_daemon, *words)
             return all("delete" in path.read_text() for path in (we, one, they))
 
+        def last() -> tuple[list[str], list[str], list[tuple[object, ...]]]:
+            """The last three changes as they, we and our JSON have them."""
+            lines = [line for line in they.read_text().splitlines() if ">" in line]
+            shapes = [json.loads(line) for line in one.read_text().splitlines()]
+            keys = "event", "value", "old"
+            return (
+                lines[-3:],
+                we.read_text().splitlines()[-3:],
+                [tuple(shape[key] for key in keys) for shape in shapes[-3:]],
+            )
+
+        lines = [
+            "create> followed.a (u8) = 1",
+            "modify> followed.a (u8) = 2",
+            "delete> followed.a (u8) = 2",
+        ]
+        shapes = [("create", 1, None), ("modify", 2, 1), ("delete", 2, 2)]
         eventually(change)
-        eventually(lambda: we.read_text().splitlines()[-3:] == expected()[-3:], otherwise=we.read_text)
-        last = [json.loads(line) for line in one.read_text().splitlines()][-3:]
-    assert expected()[-3:] == [
-        "create> followed.a (u8) = 1",
-        "modify> followed.a (u8) = 2",
-        "delete> followed.a (u8) = 2",
-    ]
-    assert [(line["event"], line["value"], line["old"]) for line in last] == [
-        ("create", 1, None),
-        ("modify", 2, 1),
-        ("delete", 2, 2),
-    ]
+        eventually(lambda: last() == (lines, lines, shapes), otherwise=lambda: str(last()))
 
 
 @contextlib.contextmanager
