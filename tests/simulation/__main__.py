@@ -23,6 +23,10 @@ SHOWN: Final = 25
 """Lines of a trace that are shown of each finding."""
 
 
+PROGRESS: Final = 500
+"""Histories from one line about the progress to the next."""
+
+
 def summary(outcome: Outcome, lines: int = SHOWN) -> str:
     """A finding, with the end of its trace."""
     shown = outcome.trace[-lines:]
@@ -96,6 +100,8 @@ def main() -> int:
         if outcome.violation is not None:
             found += 1
             print(summary(outcome), flush=True)
+        if counts["histories"] % PROGRESS == 0:
+            print(f"{counts['histories']} of {chosen.histories} histories: {found} violations", flush=True)
     print(
         f"{counts['histories']} histories, {counts['faults']} faults, {counts['answers']} answers, "
         f"{counts['votes']} votes of devices, {counts['seconds'] / 3600:.1f} h of virtual time, in "
