@@ -1,4 +1,4 @@
-"""Who may connect: the kernel names a client, a rule says who is allowed, and a limit says how many.
+"""Who may connect: the kernel identifies a client, a rule says who is allowed, and a limit says how many.
 
 Strategy: all listeners of a server share one `Admission`. It accepts a client, or answers it with an errno.
 corosync accepts root, the group of root, and any user or group listed under `uidgid`. Sources:
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Credentials(NamedTuple):
-    """Who a client is, as the kernel says. `pid` is 0 if its pid namespace cannot be seen from here."""
+    """Who a client is, according to the kernel. `pid` is 0 if its pid namespace is not visible from here."""
 
     pid: int
     uid: int
@@ -29,14 +29,14 @@ class Credentials(NamedTuple):
 
 @dataclass(frozen=True)
 class AccessRule:
-    """The rule: uid 0 and gid 0 always, besides these."""
+    """The rule: uid 0 and gid 0 always, and these."""
 
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, uids: Iterable[int] = (), gids: Iterable[int] = ()) -> AccessRule:
-        """Root, these, and the user who runs this server: without privileges, that is all there is."""
+        """Allow root, these, and the user who runs this server."""
         return cls(frozenset(uids) | {os.geteuid()}, frozenset(gids))
 
     def allows(self, client: Credentials) -> bool:
@@ -52,7 +52,7 @@ class Admission:
     def __init__(self, rule: AccessRule) -> None:
         self.rule = rule
         self.ready = True
-        """While False, clients are told to try again, as by a corosync that is starting."""
+        """While False, clients are told to try again, as when corosync is starting."""
         self.connections = 0
         """How many clients are connected, over all services."""
 

@@ -1,9 +1,9 @@
 """One client's connection: a task that answers its requests, and a way to send it events at any time.
 
-Strategy: only `run` waits. It waits for edges of the connection's epoll descriptor, and answers what has
-arrived, at most one batch before other clients have their turn. Events go to the transport as they happen.
-Those that find no room wait in an outbox until the client has made room. While a response waits for room, no
-further request is read, so no response is ever lost. Whatever a client breaks, only its own connection ends.
+Strategy: only `run` waits. It waits for edges of the connection's epoll descriptor, and answers requests, at
+most one batch before other clients have their turn. Events go to the transport as they happen. If there is no
+room, they wait in an outbox until the client has made room. While a response waits for room, no further
+request is read, so no response is ever lost. Whatever a client breaks, only its own connection ends.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _FLOW_PAUSED: Final = 2
 
 _ROOM_FIRST_DELAY: Final = 0.001
 _ROOM_MAX_DELAY: Final = 0.1
-"""Seconds between looks for room that no edge will announce: doubled from the first to the last."""
+"""Seconds between looks for room that no edge will announce: first, then doubled up to the last."""
 
 _log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """A queue in front of a function that sends, or says that there is no room."""
+    """A queue in front of a function that sends or reports that there is no room."""
 
     def __init__(self, send: Callable[[bytes], bool]) -> None:
         self._send = send
@@ -53,7 +53,7 @@ class Outbox:
             return
         self._bytes += len(message)
         if self._bytes > MAX_QUEUED_BYTES:
-            raise QueueFull(f"a client lets more than {MAX_QUEUED_BYTES} bytes wait for it")
+            raise QueueFull(f"a client has left more than {MAX_QUEUED_BYTES} bytes unread")
         self._waiting.append(message)
 
     def flush(self) -> None:
@@ -63,7 +63,7 @@ class Outbox:
 
 
 class ServerConnection:
-    """A client that was accepted. Only `run` waits; once the client is gone, the methods do nothing.
+    """An accepted client. Only `run` waits; once the client is gone, the methods do nothing.
 
     A service uses `respond`, `notify` and `close`, `credentials` (who the client is) and `max_msg_size`
     (bytes of the largest response that the client can take).
@@ -133,11 +133,11 @@ class ServerConnection:
             self._end(error)
         else:
             if (self._events or self._transport.needs_room()) and not self._watches_room:
-                # The task must learn what it now waits for: room for the event, or for its doorbell alone.
+                # The task must learn what it now waits for: room for the event, or only for its doorbell.
                 self.wake()
 
     def wake(self) -> None:
-        """Have the task look again, though nothing has arrived."""
+        """Make the task look again, although nothing has arrived."""
         with contextlib.suppress(RuntimeError):
             # Outside a trio run there is no task to wake.
             trio.lowlevel.notify_closing(self._epoll)
@@ -164,7 +164,7 @@ class ServerConnection:
         self._setup.close()
 
     def _end(self, error: CsError) -> None:
-        """A failure ends this connection and no more."""
+        """A failure ends this connection and nothing else."""
         _log.debug("%r: %s", self, error)
         self.close()
 
@@ -191,7 +191,7 @@ class ServerConnection:
         await trio.lowlevel.checkpoint()
 
     def _work(self) -> bool:
-        """Send what waits and answer a batch; whether there may be more to do at once."""
+        """Send what waits and answer a batch. Returns whether there may be more to do at once."""
         self._transport.check()
         self._responses.flush()
         self._events.flush()
@@ -200,14 +200,14 @@ class ServerConnection:
         if self.closed:
             return False
         stray = self._arrived and not (again or answered or self._is_paused() or self._responses)
-        # One read takes only some of them, and no edge tells of the rest.
+        # One read takes only some of them, and no edge announces the rest.
         self._arrived = stray and self._transport.discard()
         again = again or self._arrived
         self._watch_room(bool(self._responses or self._events) or self._transport.needs_room())
         return again
 
     def _answer_batch(self) -> tuple[int, bool]:
-        """How many requests were answered, and whether there may be more."""
+        """Answer requests. Returns their number, and whether there may be more."""
         total = 0
         while True:
             answered = self._answer(MAX_BATCH - total)
@@ -226,7 +226,7 @@ class ServerConnection:
                 break
             answered += 1
             if _is_farewell(request):
-                raise Library("it takes its leave")
+                raise Library("the client says goodbye")
             self.counts["requests"] += 1
             self._process(self, request)
         return answered

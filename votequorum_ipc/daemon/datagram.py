@@ -1,9 +1,9 @@
-"""The socket transport, as the server has it: a datagram a message, and a small control file.
+"""The server's half of the socket transport: one datagram for each message, and a small control file.
 
 Strategy: we bind one socket for requests and responses, and one for events. The client binds the other ends
-once it has our names, so ours are connected when there is something to send. The setup socket only tells when
-the client is gone. In the control file we use the flow control levels only. The counts beside them are for a
-server that reads no more than was announced, and clients never look at them.
+once it has our names, so we connect ours when there is something to send. The setup socket only shows when
+the client is gone. In the control file we use only the flow control levels. The counts beside them are for
+servers that read only announced messages, and clients never look at them.
 
 Trust: any user of the machine may send to an abstract address. So for each request the kernel is asked
 whether the client's user sent it.
@@ -38,7 +38,7 @@ class ServerDatagram:
     connection_type: Final = TRANSPORT_SOCKET
 
     def __init__(self, setup: socket.socket, service: str, client: Credentials, max_msg_size: int) -> None:
-        """Make the control file and the sockets. Raises OSError or `CsError` for what the system refuses."""
+        """Make the control file and the sockets. Raises OSError or `CsError` if the system refuses."""
         check_platform()
         self.max_msg_size = max_msg_size
         self._setup = setup
@@ -46,7 +46,7 @@ class ServerDatagram:
         self._connected: set[socket.socket] = set()
         self._has_asked = False
         self._may_have_more = False
-        """Whether strangers' messages used up the client's turn."""
+        """Whether messages from strangers have used up the client's turn."""
         self._undo = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             directory = Directory(client, setup.fileno())
@@ -71,7 +71,8 @@ class ServerDatagram:
     def register(self, epoll: select.epoll) -> None:
         epoll.register(self._setup, ARRIVALS)
         epoll.register(self._requests, ARRIVALS)
-        # No mask keeps EPOLLERR away, which would wake us for good were it no edge; see `watch_room`.
+        # No mask excludes EPOLLERR, which would wake us again and again if it were not edge-triggered; see
+        # `watch_room`.
         epoll.register(self._events, select.EPOLLET)
 
     def watch_room(self, epoll: select.epoll, wanted: bool) -> None:
@@ -90,7 +91,7 @@ class ServerDatagram:
                     socket.CMSG_SPACE(UCRED_SIZE),
                 )
             except OSError:
-                # Nothing is here, or the client is gone, which the setup socket tells for certain.
+                # Nothing has arrived, or the client is gone; the setup socket shows which.
                 return None
             if self._is_clients(ancillary):
                 self._has_asked = True
@@ -130,7 +131,8 @@ class ServerDatagram:
         return True
 
     def _connect(self, sock: socket.socket, way: str) -> bool:
-        """Connect to the client's end; False if it does not exist yet, as before its first request."""
+        """Connect to the client's end. Returns False if it does not exist yet, as before its first
+        request."""
         if sock not in self._connected:
             try:
                 sock.connect(abstract(f"{self._base}-{way}"))
@@ -173,7 +175,7 @@ class ServerDatagram:
 def _bound(name: str, max_msg_size: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # libqb takes a name that begins with "/" for an abstract one, with filesystem sockets as well.
+        # libqb treats a name that begins with "/" as abstract, even with filesystem sockets.
         sock.bind(abstract(name))
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             if sock.getsockopt(socket.SOL_SOCKET, option) <= max_msg_size:

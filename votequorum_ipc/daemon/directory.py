@@ -22,7 +22,7 @@ class Directory:
     """`/dev/shm/qb-<server pid>-<client pid>-<descriptor>-<random>`, until `remove`."""
 
     def __init__(self, client: Credentials, descriptor: int) -> None:
-        """Make it, at first accessible to us alone. Raises OSError."""
+        """Create it, at first accessible only to us. Raises OSError."""
         self.path = tempfile.mkdtemp(
             prefix=f"qb-{os.getpid()}-{client.pid}-{descriptor}-",
             dir=SHM_DIRECTORY,
@@ -34,7 +34,8 @@ class Directory:
         return f"{self.path}/{name}"
 
     def hand_over(self) -> None:
-        """Make the client the owner of all that is in it, and of itself. Raises OSError where we may not."""
+        """Make the client the owner of the directory and everything in it. Raises OSError if that is not
+        allowed."""
         Path(self.path).chmod(_MODE)
         uid, _ = self._owner
         if uid != os.geteuid():
@@ -48,7 +49,7 @@ class Directory:
     def _change_owner(self) -> None:
         for name in os.listdir(self.path):  # noqa: PTH208
             os.chown(self.file(name), *self._owner, follow_symlinks=False)
-        # Last, as from here on every path in it is the client's to replace.
+        # Last, because from here on the client can replace every path in it.
         os.chown(self.path, *self._owner, follow_symlinks=False)
 
     def remove(self, names: list[str]) -> None:

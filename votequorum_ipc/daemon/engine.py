@@ -1,8 +1,8 @@
-"""Runs the model of a cluster: takes clients' requests, delivers outputs, and lets time pass.
+"""Runs the model of a cluster: takes clients' requests, delivers outputs, and advances time.
 
 Strategy: every change of the cluster goes through `apply`, which hands the model's outputs to the clients
-before it returns. Nothing runs by itself: time passes when `advance` says so or, within `keep_time`, as the
-clock does. The services of the nodes stand on top of this, and `Simulation` on top of them.
+before it returns. Nothing runs by itself: time passes in `advance` or, within `keep_time`, in real time. The
+services of the nodes stand on top of this, and `Simulation` on top of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..cluster import (
 P = ParamSpec("P")
 
 _READS = (GetInfo, GetQuorate, GetType, ModelGetType)
-"""Requests that change nothing that others can see."""
+"""Requests that change nothing visible to others."""
 
 
 class Engine:
@@ -53,7 +53,7 @@ class Engine:
     # --- clients ---
 
     def attach(self, nodeid: int, kind: ServiceKind, receive: Callable[[Output], None]) -> Conn:
-        """A client has connected to a service of a node; `receive` takes what the model sends it."""
+        """A client has connected to a node's service; `receive` takes the model's outputs for it."""
         conn = self.model.connect(nodeid, kind)
         self._receivers[conn] = receive
         return conn
@@ -74,38 +74,37 @@ class Engine:
     # --- changes and time ---
 
     def apply(self, change: Callable[P, Outputs], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Carry out a change of the model, and deliver what comes of it."""
+        """Carry out a change of the model, and deliver its outputs."""
         self._catch_up()
         self._deliver(change(*args, **kwargs))
         self._on_change()
         self._happened.set()
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass, and deliver what comes of it. Raises ValueError for a negative time."""
+        """Let virtual time pass, and deliver the outputs. Raises ValueError for a negative time."""
         self._catch_up()
         self._let_pass(seconds)
         self._on_change()
         self._happened.set()
 
     def now(self) -> float:
-        """The cluster's time in seconds, at this moment."""
+        """The cluster's current time in seconds."""
         self._catch_up()
         return self.model.now
 
     def set_alarm(self, seconds: float, action: Callable[[], None]) -> int:
-        """Have something done when that much of the cluster's time has passed. The number is for
-        `cancel_alarm`."""
+        """Do something after this much of the cluster's time. Returns a number for `cancel_alarm`."""
         number = next(self._alarms_made)
         self._alarms[number] = self.now() + seconds, action
         self._happened.set()
         return number
 
     def cancel_alarm(self, number: int) -> None:
-        """Not any more. Nothing happens where it has gone off."""
+        """Cancel an alarm. Does nothing if it has gone off."""
         self._alarms.pop(number, None)
 
     async def keep_time(self) -> None:
-        """Let the cluster's time pass as the clock does, until cancelled."""
+        """Let the cluster's time pass in real time, until cancelled."""
         self._kept_since = trio.current_time()
         try:
             while True:
@@ -137,7 +136,7 @@ class Engine:
             self._let_pass(passed)
 
     def _let_pass(self, seconds: float) -> None:
-        """Advance the model, and do what alarms are due for, each at its own time."""
+        """Advance the model, and run the alarms that fall due, each at its own time."""
         end = self.model.now + seconds
         while self._alarms:
             number, (deadline, action) = min(self._alarms.items(), key=lambda item: item[1][0])

@@ -1,4 +1,4 @@
-"""The server's part of setting up a connection: one request in, one response out.
+"""The server's half of setting up a connection: one request in, one response out.
 
 Strategy: the kernel attaches the client's credentials to the request (SO_PASSCRED), and nothing else
 identifies the client. A refusal is a response with a negative errno and no further content. Sources: libqb's
@@ -21,7 +21,7 @@ _REQUEST_SIZE = CONNECTION_REQUEST.least_size
 
 
 async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
-    """Who the client is, and the size of messages it gets.
+    """Receive a client's request: who the client is, and its message size.
 
     Raises `Library` if it disconnects, `MessageError` if it sends anything else.
     """
@@ -54,7 +54,7 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials:
 
 
 def accepted(transport: ServerTransport) -> bytes:
-    """The response that tells a client how to go on."""
+    """The response that accepts a client and tells it how to go on."""
     return CONNECTION_RESPONSE.encode(
         error=0,
         connection_type=transport.connection_type,
@@ -73,7 +73,7 @@ def refused(errno: int) -> bytes:
 
 
 async def send_response(sock: socket.socket, response: bytes) -> None:
-    """Send it whole. Raises `Library` when the client is gone."""
+    """Send all of it. Raises `Library` when the client is gone."""
     while response:
         try:
             response = response[sock.send(response, socket.MSG_NOSIGNAL) :]

@@ -1,9 +1,9 @@
 """A service at an address: accepts or refuses clients, and knows those that are connected.
 
-Strategy: the socket listens as soon as the listener is made, so a client can connect right
-away. The task `run` accepts. Each client has its own task, first for the handshake, then for its
-connection. `close` ends everything at once, without waiting for any task. In a forked child the copies of the
-sockets are closed, since one open copy would hold the address and keep all clients waiting. Sources: libqb's
+Strategy: the socket listens as soon as the listener is made, so a client can connect right away. The task
+`run` accepts. Each client has its own task, first for the handshake, then for its connection. `close` ends
+everything at once, without waiting for any task. In a forked child the copies of the sockets are closed,
+because a single open copy would keep the address in use and all clients waiting. Sources: libqb's
 lib/ipc_setup.c (`qb_ipcs_us_publish`, `qb_ipcs_us_connection_acceptor`).
 """
 
@@ -36,8 +36,8 @@ _NO_DESCRIPTORS_PAUSE: Final = 0.1
 """Seconds until the next attempt to accept when the system has no descriptors or memory left."""
 
 _IN_USE: Final = (
-    "is in use: is corosync, or another of these servers, running? End that one, or take names that are "
-    "free, with votequorum-ipc serve --prefix NAME"
+    "is in use: is corosync or another simulated cluster running? End it, or use other names with "
+    "votequorum-ipc serve --prefix NAME"
 )
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Listener:
         admission: Admission,
         make_transport: MakeTransport,
     ) -> None:
-        """Listen at once. Raises `Busy` when the address is in use, `NotSupported` where no client could be
+        """Listen at once. Raises `Busy` when the address is in use, `NotSupported` if no client could be
         served, another `CsError` for an invalid address."""
         check_platform()
         self.service = service
@@ -71,15 +71,15 @@ class Listener:
         self._socket = _bound(target, where)
         _open_here.add(self)
 
-    # --- what others do with it ---
+    # --- for callers ---
 
     def wake(self) -> None:
-        """Have all connections look again, as after `Service.paused` changed."""
+        """Make all connections look again, for example after `Service.paused` changed."""
         for client in list(self._clients):
             client.wake()
 
     def close(self) -> None:
-        """End all connections, and take no more. Doing it again does nothing."""
+        """End all connections, and accept no more. Closing again does nothing."""
         if self.closed:
             return
         self.closed = True
@@ -95,7 +95,7 @@ class Listener:
             client.close()
 
     def _disown(self) -> None:
-        """In a forked child: close the copies, and leave what is the parent's alone."""
+        """In a forked child: close the copies, and leave the parent's resources alone."""
         self.closed = True
         for client in self._clients:
             client.disown()
@@ -197,7 +197,7 @@ class Listener:
         return connection
 
     def _introduce(self, connection: ServerConnection) -> None:
-        """Tell the service of a client once it has the setup response: no event may come before that."""
+        """Introduce a client to the service once it has the setup response: no event may come before that."""
         if not connection.closed:
             self._clients[connection] = True
             self.service.connected(connection)
@@ -223,7 +223,7 @@ os.register_at_fork(after_in_child=_disown_all)
 
 
 def _errno_of(error: CsError | OSError) -> int:
-    """What to answer a client when no transport could be made."""
+    """The errno for a client when no transport could be made."""
     number = error.errno if isinstance(error, OSError) else None
     return number or errno.ENOMEM
 
@@ -235,7 +235,7 @@ def _bound(target: bytes | str, where: str) -> socket.socket:
             _clear_away(target, where)
         sock.bind(target)
         if isinstance(target, str):
-            # The kernel says who a client is, and that decides, not the file's mode; libqb does the same.
+            # The client's credentials decide, not the file's mode; libqb does the same.
             Path(target).chmod(0o777)
         sock.listen(BACKLOG)
     except OSError as error:

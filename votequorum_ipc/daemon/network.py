@@ -1,10 +1,9 @@
-"""The network of a simulated cluster: how good each link is, and which nodes hear each other.
+"""The network of a simulated cluster: the quality of each link, and which nodes hear each other.
 
-Strategy: a link's quality is what a test sets; a partition is what a test cuts. Both come together here: two
-nodes hear each other when they are in the same partition and at least one link between them carries data in
-both directions. corosync needs a ring in which each node hears every other, so a partition in which two nodes
-do not is divided further. Links are numbered as in corosync.conf. What a node counts on its links is in
-`services.knet`.
+Strategy: a test sets the quality of links and cuts partitions. Two nodes hear each other when they are in the
+same partition and at least one link between them carries data in both directions. corosync needs a ring in
+which each node hears every other, so a partition in which two nodes do not is divided further. Links are
+numbered as in corosync.conf. `services.knet` has each node's statistics of its links.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from ..cluster import ClusterConfig, NodeConfig
 from ..wire.cfg import MAX_LINKS
 
 USUAL_LATENCY: Final = 0.0002
-"""Seconds that knet measures between two machines on one switch."""
+"""A typical latency in seconds between two machines on one switch, as knet measures it."""
 
 USUAL_MTU: Final = 1397
-"""Bytes that knet finds out on an Ethernet link."""
+"""The MTU in bytes that knet measures on an Ethernet link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,11 @@ class LinkQuality:
     """What one node measures on one of its links to another."""
 
     connected: bool = True
-    """Whether the link carries data, as far as the link itself goes."""
+    """Whether the link itself carries data."""
     latency: float = USUAL_LATENCY
     """Seconds between a ping and its answer."""
     loss: float = 0.0
-    """Which part of the pings stays without an answer: 0.0 to 1.0."""
+    """The fraction of pings without an answer: 0.0 to 1.0."""
     mtu: int = USUAL_MTU
     """Bytes of the largest packet."""
 
@@ -46,7 +45,8 @@ class LinkQuality:
 
 
 def link_count(one: NodeConfig, other: NodeConfig) -> int:
-    """How many links two nodes share: each has an address on those. Nodes without addresses have one."""
+    """How many links two nodes share: links on which both have an address. Nodes without addresses have
+    one."""
     return min(len(one.addresses) or 1, len(other.addresses) or 1, MAX_LINKS)
 
 
@@ -58,7 +58,7 @@ class SimulatedNetwork:
         self._qualities: dict[tuple[int, int, int], LinkQuality] = {}
 
     def quality(self, nodeid: int, peer: int, number: int) -> LinkQuality:
-        """How good the link with this number is from `nodeid` to `peer`."""
+        """The quality of the link with this number from `nodeid` to `peer`."""
         return self._qualities.get((nodeid, peer, number), _USUAL)
 
     def change(self, ends: Iterable[tuple[int, int, int]], **changes: object) -> None:
@@ -71,15 +71,15 @@ class SimulatedNetwork:
         self._partition = tuple(frozenset(group) for group in groups)
 
     def heal(self) -> None:
-        """No partition any more, and every link connected; latency and loss stay."""
+        """End all partitions and connect every link; latency and loss stay."""
         self._partition = ()
         self._qualities = {end: replace(each, connected=True) for end, each in self._qualities.items()}
 
     def groups(self, config: ClusterConfig) -> list[set[int]]:
         """The nodes that hear each other, grouped; nodes in no group form one more.
 
-        Where a partition has to be divided, the nodes with the lowest ids stay together. A real cluster
-        settles on one such division as well, but not always on this one.
+        If a partition has to be divided, the nodes with the lowest ids stay together. A real cluster also
+        settles on such a division, but not always on this one.
         """
         apart = set(self._pairs_apart(config))
         if not apart:

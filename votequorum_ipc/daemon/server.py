@@ -37,7 +37,7 @@ class Server:
         """Offer a service from now on. `address` is as a client's (`votequorum_ipc.ipc.address`): None for
         the service's own name, "@name", or a path; "{service}" in it stands for the service's name.
 
-        Raises `Busy` when another server is there, another `CsError` for an invalid address.
+        Raises `Busy` when another server has the address, another `CsError` for an invalid address.
         """
         listener = Listener(service, address, self.admission, TRANSPORTS[self.transport])
         self._listeners.append(listener)
@@ -61,7 +61,8 @@ async def open_server(
     transport: TransportName = "shm",
     access: AccessRule | None = None,
 ) -> AsyncIterator[Server]:
-    """A server without services yet, for as long as the block. What the block raises is raised unchanged.
+    """A server, at first without services, that runs during the block. The block's exceptions are raised
+    unchanged.
 
     `access` says who may connect; by default root and the server's own user.
     """

@@ -1,8 +1,8 @@
 """A service: a table of the requests it knows, with a handler for each.
 
-Strategy: a service is one module with one class. Its table leads from a message's id to the layout that
-decodes it and the function that handles it. A message that does not decode, or is not in the table, is
-answered here as corosync answers it, so a handler sees only well-formed requests.
+Strategy: a service is one module with one class. Its table maps a message's id to the layout that decodes it
+and the function that handles it. Messages that cannot be decoded, or are not in the table, are answered here
+as corosync answers them, so handlers see only well-formed requests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Handler = Callable[[Any, ServerConnection, Any], None]
 
 
 class Route(NamedTuple):
-    """What a request is decoded with, and handled by."""
+    """A request's layout and its handler."""
 
     layout: Layout
     handler: Handler
@@ -36,15 +36,16 @@ def routes(*pairs: tuple[Layout, Handler]) -> dict[int, Route]:
 
 
 class Service:
-    """The base of all services; by itself, a service that knows no request."""
+    """The base of all services; by itself, a service without requests."""
 
     name: ClassVar[str]
-    """As in its socket's name and in the names of its rings."""
+    """Its name, as in its socket's name and its rings' names."""
 
     routes: ClassVar[Mapping[int, Route]] = {}
 
     paused = False
-    """Whether requests wait unread, as while corosync synchronises. Call `Listener.wake` when it changes."""
+    """Whether requests are left unread, as while corosync synchronises. Call `Listener.wake` when it
+    changes."""
 
     def connected(self, client: ServerConnection) -> None:
         """A client was accepted and has its setup response. Events may be sent to it from now on."""

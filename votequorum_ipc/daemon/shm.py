@@ -1,9 +1,9 @@
-"""The shared-memory transport, as the server has it: three rings of ours, the setup socket as a doorbell.
+"""The server's half of the shared-memory transport: three rings, with the setup socket as a doorbell.
 
 Strategy: the client sends one byte for each request. We read it only after the response is in the ring: that
 frees space in the client's socket buffer, which wakes the client (see `votequorum_ipc.ipc.shm`). After
 reading bytes we look at the ring once more, so a client whose bytes and requests do not match harms only
-itself. For each event we send a byte. When the client takes it, space in our buffer is freed, which tells us
+itself. For each event we send a byte. When the client takes it, space in our buffer is freed, which shows
 that the ring has room again. Nothing announces room in the response ring.
 
 Trust: the client can write to the rings and even truncate them. They are opened as untrusted, so whatever a
@@ -33,7 +33,7 @@ class ServerShm:
     connection_type: Final = TRANSPORT_SHM
 
     def __init__(self, setup: socket.socket, service: str, client: Credentials, max_msg_size: int) -> None:
-        """Make the rings. Raises OSError or `CsError` for what the system refuses."""
+        """Make the rings. Raises OSError or `CsError` if the system refuses."""
         self.max_msg_size = max_msg_size
         self._setup = setup
         self._rings: list[Ring] = []
@@ -101,7 +101,7 @@ class ServerShm:
     def _ring_doorbell(self) -> None:
         while self._bytes_to_send:
             try:
-                # One at a time: the kernel frees, and tells us of, whole packets only.
+                # One at a time: the kernel frees, and reports, only whole packets.
                 self._setup.send(b"\0", socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 return

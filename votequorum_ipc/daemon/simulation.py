@@ -30,14 +30,16 @@ NODE_SERVICES: tuple[type[NodeService], ...] = (VotequorumService, QuorumService
 """What every node offers."""
 
 AddressOf = Callable[[int], str | None]
-"""Where a node's services are: an address with "{service}" in it, or None for their well-known names."""
+"""Returns the address of a node's services: a text with "{service}" in it, or None for their well-known
+names."""
 
 _Listeners = dict[NodeService, Listener]
 """The services of a node, and where they listen."""
 
 
 class Simulation:
-    """Made by `open_simulation`. What changes the cluster is a plain function and takes effect at once."""
+    """Made by `open_simulation`. Methods that change the cluster are plain functions and take effect at
+    once."""
 
     def __init__(
         self, server: Server, config: ClusterConfig, address: AddressOf, latency: Latency | None = None
@@ -46,11 +48,11 @@ class Simulation:
         self.server = server
         self._engine = Engine(config, self._changed, latency)
         self.model = self._engine.model
-        """The cluster itself, to look at. Change it through the simulation only."""
+        """The cluster itself, for reading. Change it only through the simulation."""
         self.network = SimulatedNetwork()
-        """How good the links are. Change it with `link`."""
+        """The quality of the links. Change it with `link`."""
         self.read_config: Callable[[], ClusterConfig] = lambda: self.config
-        """Reads what corosync.conf says now. May raise ValueError or OSError."""
+        """Reads the current corosync.conf. May raise ValueError or OSError."""
         self._address = address
         self._served: dict[int, _Listeners] = {}
         self._local: dict[int, LocalNode] = {}
@@ -67,9 +69,9 @@ class Simulation:
     # --- what can happen to the cluster: see `votequorum_ipc.cluster.Cluster` ---
 
     def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
-        """Start nodes; those that are up already stay as they are. With `groups`, `partition` first.
+        """Start nodes; those that are already up stay as they are. With `groups`, `partition` first.
 
-        Raises `Busy` when something else has a node's addresses; nothing has changed then.
+        Raises `Busy` when a node's addresses are in use; nothing has changed then.
         """
         unknown = set(nodeids) - set(self.config.nodeids)
         if unknown:
@@ -90,11 +92,11 @@ class Simulation:
         self._engine.apply(self.model.up, *nodeids)
 
     def kill(self, *nodeids: int) -> None:
-        """Crash nodes; those that are down already stay down. Their clients lose their connections."""
+        """Crash nodes; those that are already down stay down. Their clients lose their connections."""
         self._engine.apply(self.model.kill, *nodeids)
 
     def leave(self, *nodeids: int) -> None:
-        """Shut nodes down in order; those that are down already stay down."""
+        """Shut nodes down in order; those that are already down stay down."""
         self._engine.apply(self.model.leave, *nodeids)
 
     def partition(self, *groups: Collection[int]) -> None:
@@ -120,7 +122,7 @@ class Simulation:
         mtu: int | None = None,
         one_way: bool = False,
     ) -> None:
-        """Change a link between two nodes, or all of them: what is left out stays as it is.
+        """Change one link between two nodes, or all of them; arguments left out change nothing.
 
         `number` is the link's, from 0. `latency` is in seconds, `loss` a part of the packets (0.0 to 1.0),
         `mtu` in bytes. With `one_way` only `node` sees the change. Clients see it in cfg's node status and in
@@ -138,16 +140,16 @@ class Simulation:
         self._reshape()
 
     def set_statistic(self, node: int, name: str, value: int) -> None:
-        """Let a statistic of a node that is up have a value, such as "stats.srp.mcast_retx", until a client
-        clears it or the node goes down.
+        """Set a statistic of a running node, such as "stats.srp.mcast_retx", until a client clears it or the
+        node goes down.
 
-        Raises `ValueError` for a name that there is not, and for a value that it cannot hold.
+        Raises `ValueError` for an unknown name, and for a value that it cannot hold.
         """
         self._node(node).statistics.give(name, value)
         self._changed()
 
     def schedule_miss(self, node: int, delay: float) -> None:
-        """A node that is up was not scheduled for `delay` seconds: one more of `stats.schedmiss.`."""
+        """Report that a running node was not scheduled for `delay` seconds, below `stats.schedmiss.`."""
         self._node(node).statistics.miss(delay * 1000)
         self._changed()
 
@@ -156,7 +158,7 @@ class Simulation:
         self._engine.apply(self.model.reform, *nodeids)
 
     def reload(self, config: ClusterConfig) -> None:
-        """Every node that is up reads a changed configuration. Raises as `Cluster.reload`."""
+        """Every running node reads a changed configuration. Raises as `Cluster.reload` does."""
         self.write_config(config)
         self.reload_from_file()
 
@@ -192,7 +194,7 @@ class Simulation:
         self._engine.apply(self.model.cancel_wait_for_all, nodeid)
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass: what was due in it happens, in order."""
+        """Let virtual time pass; everything that falls due happens in order."""
         self._engine.advance(seconds)
 
     def settle(self) -> None:
@@ -287,11 +289,11 @@ async def open_simulation(
     access: AccessRule | None = None,
     latency: Latency | None = None,
 ) -> AsyncIterator[Simulation]:
-    """A simulated cluster for as long as the block; its nodes are down at first: `simulation.up(1, 2, 3)`.
+    """A simulated cluster that runs during the block. Its nodes are down at first: `simulation.up(1, 2, 3)`.
 
-    `address` says where the services of a node are. `latency` is how long multicasts take; without it they
-    arrive at once. Raises `ConfigurationError` if corosync would not start
-    with it. What the block raises is raised unchanged.
+    `address` returns the address of a node's services. `latency` is how long multicasts take; without it they
+    arrive at once. Raises `ConfigurationError` if corosync would not start with this configuration. The
+    block's exceptions are raised unchanged.
     """
     async with open_server(transport=transport, access=access) as server:
         simulation = Simulation(server, config, address, latency)

@@ -1,8 +1,8 @@
-"""What a served connection needs of a transport, whichever it is. Nothing here or below it waits.
+"""What a served connection needs from any transport. No transport waits.
 
 Strategy: as at the client's end, every method returns at once, and all waiting is for edges of one epoll
-descriptor. An edge says "look again". A transport registers its sockets there. It asks for room to write only
-while something waits for room; otherwise every message that a client takes would wake us.
+descriptor. An edge says "look again". A transport registers its sockets there. It watches for room to write
+only while something waits for room; otherwise every message that a client takes would wake us.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROOM: Final = select.EPOLLOUT
 HANG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 STRAY_BYTES: Final = 64
-"""Bytes on the setup socket that belong to no request, thrown away at a time."""
+"""How many bytes on the setup socket that belong to no request are discarded at a time."""
 
 
 class ServerTransport(Protocol):
@@ -27,22 +27,23 @@ class ServerTransport(Protocol):
 
     @property
     def max_msg_size(self) -> int:
-        """Bytes of the largest message either way."""
+        """The largest message in either direction, in bytes."""
 
     def names(self) -> dict[str, str]:
-        """What the setup response tells of where to connect: its fields request, response and event."""
+        """Where the client must connect: the fields request, response and event of the setup response."""
 
     def register(self, epoll: select.epoll) -> None:
-        """Have arrivals noticed."""
+        """Watch for arrivals."""
 
     def watch_room(self, epoll: select.epoll, wanted: bool) -> None:
-        """Have room to write noticed, or no longer."""
+        """Watch for room to write, or stop watching."""
 
     def check(self) -> None:
         """Raises `MessageError` if the client has broken the shared memory."""
 
     def receive(self) -> bytes | None:
-        """The next request, if one is here. Raises `MessageError` for anything that cannot be a request."""
+        """The next request, if one has arrived. Raises `MessageError` for anything that cannot be a
+        request."""
 
     def respond(self, message: bytes) -> bool:
         """Send a response; False when there is no room now. Raises `Library` when the client is gone."""
@@ -51,13 +52,14 @@ class ServerTransport(Protocol):
         """Send an event; False when there is no room now. Raises `Library` when the client is gone."""
 
     def settle(self, answered: int) -> bool:
-        """Take and send the doorbells that are due after `answered` requests; whether to look again at once.
+        """Take and send the doorbells that are due after `answered` requests. Returns whether to look again
+        at once.
 
         Raises `Library` when the client is gone.
         """
 
     def discard(self) -> bool:
-        """Throw away bytes that arrived without a request; whether there were any. Raises as `settle`
+        """Discard bytes that arrived without a request. Returns whether there were any. Raises as `settle`
         does."""
 
     def needs_room(self) -> bool:
@@ -70,4 +72,4 @@ class ServerTransport(Protocol):
         """Tell the client whether its requests are read."""
 
     def close(self) -> None:
-        """Free everything but the setup socket, the client's directory included."""
+        """Free everything, including the client's directory, except the setup socket."""

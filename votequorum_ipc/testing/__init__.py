@@ -1,4 +1,4 @@
-"""A cluster for tests: N nodes with real IPC on this machine, and no corosync, root or network anywhere.
+"""A cluster for tests: N nodes with real IPC on this machine, without corosync, root or a network.
 
 ```python
 async with simulated_cluster(nodes=3) as cluster:
@@ -8,8 +8,8 @@ async with simulated_cluster(nodes=3) as cluster:
         assert not (await vq.getinfo()).quorate
 ```
 
-That is for trio, in the test's own loop. Under asyncio, or without an event loop, the cluster runs in a
-thread that the test asks for:
+This is for trio, in the test's own loop. Under asyncio, or without an event loop, the cluster runs in a
+thread:
 
 ```python
 with simulated_cluster_in_thread(nodes=3) as cluster:
@@ -18,8 +18,8 @@ with simulated_cluster_in_thread(nodes=3) as cluster:
         assert not vq.getinfo().quorate
 ```
 
-Strategy: `cluster` has the cluster itself, `elsewhere` puts one into a thread or a process. With pytest, each
-of the three functions is a fixture of the same name.
+Strategy: `cluster` has the cluster itself, `elsewhere` runs one in a thread or a process. With pytest, each
+of the three functions is a fixture with the same name.
 """
 
 from __future__ import annotations

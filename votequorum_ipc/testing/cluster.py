@@ -1,8 +1,8 @@
 """The simulated cluster in a trio program's own loop.
 
-Strategy: it is the embedded daemon (`votequorum_ipc.daemon`) under separate addresses, so that any number of
-clusters run side by side, with clients that close with it. Time is virtual and passes in `advance` only: a
-quorum device's timeout takes no time at all, and nothing happens that a test has not asked for.
+Strategy: this is the embedded daemon (`votequorum_ipc.daemon`) at separate addresses, so that any number of
+clusters can run side by side, with clients that close with it. Time is virtual and passes only in `advance`:
+a quorum device's timeout takes no real time, and nothing happens that the test has not asked for.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SimulatedCluster(Simulation):
 
     `up`, `kill`, `leave`, `partition`, `heal`, `reform` and `advance` take effect before they return: every
     client has its events, though it may not have read them. With a latency that takes time, which `settle`
-    lets pass. What a program under test connects to is `address(node)`.
+    lets pass. A program under test connects to `address(node)`.
     """
 
     def __init__(self, server: Server, config: ClusterConfig, latency: Latency | None = None) -> None:
@@ -43,15 +43,15 @@ class SimulatedCluster(Simulation):
         self._handles: list[Handle[Any]] = []
 
     def address(self, nodeid: int = 1) -> str:
-        """Where a node's services are: for the `address` of any client, and for the command's option."""
+        """The address of a node's services, for any client's `address` and for the command's option."""
         if nodeid not in self.config.nodeids:
             raise ValueError(f"no such node: {nodeid}")
         return f"{self._prefix}-{nodeid}-{{service}}"
 
     async def connect(self, node: int = 1, **callbacks: Any) -> Votequorum:
-        """A handle on a node's votequorum service; finalized with the cluster, if not before.
+        """A handle on a node's votequorum service; finalized at the latest with the cluster.
 
-        `callbacks` and what is raised are `Votequorum.initialize`'s: `Library` while the node is down.
+        Callbacks and errors are `Votequorum.initialize`'s: `Library` while the node is down.
         """
         handle = await Votequorum.initialize(address=self.address(node), **callbacks)
         self._handles.append(handle)
@@ -81,17 +81,17 @@ async def simulated_cluster(
     latency: Latency | None = None,
     **options: Any,
 ) -> AsyncIterator[SimulatedCluster]:
-    """A cluster whose nodes are all up, in one membership, for as long as the block.
+    """A cluster that runs during the block; all nodes are up at first, in one membership.
 
-    `nodes` is how many, or their ids. `options` are the quorum options of corosync.conf as `ClusterConfig`
-    has them: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on. Or else `config`
-    has everything. `transport` is corosync's `system.qb_ipc_type`. Only root and this process's user may
-    connect, unless `access` allows more. Raises `ConfigurationError` where corosync would not start with
-    this, and `RuntimeError` under asyncio or without an event loop.
+    `nodes` is the number of nodes, or their ids. `options` are `ClusterConfig`'s fields, the quorum options
+    of corosync.conf: `two_node=True`, `expected_votes=5`, `device=DeviceConfig(votes=1)`, and so on.
+    Alternatively, `config` has everything. `transport` is corosync's `system.qb_ipc_type`. Only root and this
+    process's user may connect, unless `access` allows more. Raises `ConfigurationError` if corosync would not
+    start with this, and `RuntimeError` under asyncio or without an event loop.
 
-    Without a `latency` the nodes hear each other at once, which is kinder than corosync: there, a vote or a
-    device's name is still the old one for some milliseconds after the call that changes it. `Latency(seed=1)`
-    behaves like that. Virtual time must then pass for anything to arrive: `advance`, `settle`, `keep_time`.
+    Without a `latency` the nodes hear each other at once, which is kinder than corosync: there, a call that
+    changes a vote or a device's name takes effect some milliseconds later. `Latency(seed=1)` behaves like
+    that. Virtual time must then pass for anything to arrive: `advance`, `settle`, `keep_time`.
     """
     if current().name != "trio":
         raise RuntimeError(
@@ -101,7 +101,7 @@ async def simulated_cluster(
     if config is None:
         config = configuration(nodes, options)
     elif options:
-        raise TypeError(f"config says it all: {', '.join(options)} cannot be given besides")
+        raise TypeError(f"config cannot be combined with {', '.join(options)}")
     async with open_server(transport=transport, access=access) as server:
         cluster = SimulatedCluster(server, config, latency)
         try:

@@ -1,7 +1,7 @@
-"""A simulated cluster in a thread or a process, for tests under asyncio and without an event loop.
+"""A simulated cluster in a thread or a process, for tests under asyncio or without an event loop.
 
-Strategy: the cluster is that of `cluster`, in its own trio run. A proxy has the same methods, passes each
-call on, and waits for the result. A call reaches a thread through trio's queue of callbacks. It reaches a
+Strategy: the cluster is the one in `cluster`, in its own trio run. A proxy has the same methods, forwards
+each call, and waits for the result. A call reaches a thread through trio's queue of callbacks. It reaches a
 process as a pickled value in a pipe, where a loop makes the same call on a proxy for a thread. When either
 end closes or dies, the other ends too: the thread is joined, and the process ends when its input does.
 """
@@ -50,11 +50,11 @@ class SimulatedClusterProxy:
         return config
 
     def address(self, nodeid: int = 1) -> str:
-        """Where a node's services are: for the `address` of any client, and for the command's option."""
+        """The address of a node's services, for any client's `address` and for the command's option."""
         return str(self._call("address", nodeid))
 
     def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
-        """Start nodes; those that are up already stay as they are. With `groups`, `partition` first."""
+        """Start nodes; those that are already up stay as they are. With `groups`, `partition` first."""
         self._call("up", *nodeids, groups=groups)
 
     def kill(self, *nodeids: int) -> None:
@@ -85,7 +85,7 @@ class SimulatedClusterProxy:
         mtu: int | None = None,
         one_way: bool = False,
     ) -> None:
-        """Change a link between two nodes, or all of them: what is left out stays as it is.
+        """Change one link between two nodes, or all of them; arguments left out change nothing.
 
         `latency` is in seconds, `loss` a part of the packets (0.0 to 1.0), `mtu` in bytes.
         """
@@ -93,11 +93,11 @@ class SimulatedClusterProxy:
         self._call("link", node, peer, number, one_way=one_way, **changes)
 
     def set_statistic(self, node: int, name: str, value: int) -> None:
-        """Let a statistic of a node that is up have a value, such as "stats.srp.mcast_retx"."""
+        """Set a statistic of a running node, such as "stats.srp.mcast_retx"."""
         self._call("set_statistic", node, name, value)
 
     def schedule_miss(self, node: int, delay: float) -> None:
-        """A node that is up was not scheduled for `delay` seconds."""
+        """Report that a running node was not scheduled for `delay` seconds."""
         self._call("schedule_miss", node, delay)
 
     def reform(self, *nodeids: int) -> None:
@@ -105,7 +105,7 @@ class SimulatedClusterProxy:
         self._call("reform", *nodeids)
 
     def reload(self, config: ClusterConfig) -> None:
-        """Every node that is up reads a changed configuration."""
+        """Every running node reads a changed configuration."""
         self._call("reload", config)
 
     def write_config(self, config: ClusterConfig) -> None:
@@ -113,7 +113,7 @@ class SimulatedClusterProxy:
         self._call("write_config", config)
 
     def reload_from_file(self) -> None:
-        """Every node that is up reads corosync.conf again."""
+        """Every running node reads corosync.conf again."""
         self._call("reload_from_file")
 
     def cancel_wait_for_all(self, nodeid: int) -> None:
@@ -121,7 +121,7 @@ class SimulatedClusterProxy:
         self._call("cancel_wait_for_all", nodeid)
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass: what was due in it happens, in order."""
+        """Let virtual time pass; everything that falls due happens in order."""
         self._call("advance", seconds)
 
     def settle(self) -> None:
@@ -140,11 +140,11 @@ def simulated_cluster_in_thread(
     latency: Latency | None = None,
     **options: Any,
 ) -> Iterator[SimulatedClusterProxy]:
-    """A cluster in a thread of this process, for as long as the block: `with`, in a program of any kind.
+    """A cluster in a thread of this process, during the block: `with`, in any kind of program.
 
-    With `keep_time`, the cluster's time passes as the clock does, besides `advance`. A call that waits for
-    the cluster, such as `qdevice_register` with a `latency`, needs that here. The other arguments, and what
-    is raised, are those of `simulated_cluster`.
+    With `keep_time`, the cluster's time passes in real time, in addition to `advance`. A call that waits for
+    the cluster, such as `qdevice_register` with a `latency`, needs that here. The other arguments and the
+    errors are those of `simulated_cluster`.
     """
     open_cluster = functools.partial(
         simulated_cluster,
@@ -186,7 +186,7 @@ class _Thread:
             started.set_result(None)
 
     def call(self, name: str, *args: Any, **options: Any) -> Any:
-        """Have the thread call a method, or look up an attribute, and wait for the result."""
+        """Make the thread call a method or look up an attribute, and wait for the result."""
         done: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
         def call() -> None:
@@ -201,7 +201,7 @@ class _Thread:
         return self._result(done)
 
     def _result(self, done: concurrent.futures.Future[Any]) -> Any:
-        """What was asked for; raises what ended the thread where that came first."""
+        """The result; if the thread ended first, raises what ended it."""
         concurrent.futures.wait([done, self._run], return_when=concurrent.futures.FIRST_COMPLETED)
         if not done.done():
             self._run.result()
@@ -209,7 +209,7 @@ class _Thread:
         return done.result()
 
     def end(self) -> None:
-        """End the cluster, and wait for it. Raises what it has failed with."""
+        """End the cluster, and wait for it. Raises its error if it failed."""
         with contextlib.suppress(trio.RunFinishedError):
             self._trio_token.run_sync_soon(self._nursery.cancel_scope.cancel)
         self._run.result()
@@ -226,11 +226,11 @@ def simulated_cluster_in_process(
     latency: Latency | None = None,
     **options: Any,
 ) -> Iterator[SimulatedClusterProxy]:
-    """A cluster in a child process, for as long as the block: `with`, in a program of any kind.
+    """A cluster in a child process, during the block: `with`, in any kind of program.
 
-    For a test that holds Python's lock for long, or forks. Starting it takes about as long as Python takes
-    to start and to import trio. The child also ends if this process is killed. Arguments, and what is
-    raised, are those of `simulated_cluster_in_thread`.
+    For a test that holds Python's lock for long, or forks. It starts about as fast as Python starts and
+    imports trio. The child also ends if this process is killed. Arguments and errors are those of
+    `simulated_cluster_in_thread`.
     """
     arguments = options | {
         "nodes": nodes if isinstance(nodes, int) else tuple(nodes),
@@ -244,9 +244,9 @@ def simulated_cluster_in_process(
         [sys.executable, "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # What this process finds, the child finds.
+        # The child finds the same modules as this process.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        # Ctrl-C is for the program, which then ends the block.
+        # Ctrl-C goes to the program, which then ends the block.
         start_new_session=True,
     )
     with process:

@@ -1,4 +1,4 @@
-"""What the services of a node have in common, and what those have in common that the model implements."""
+"""The common part of a node's services, and of those that the model implements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Notification = VotequorumEvent | QuorumEvent
 
 
 class Operator(Protocol):
-    """What clients of a node can ask to be done to the cluster; `Simulation` does it."""
+    """Changes of the cluster that a node's clients can ask for; `Simulation` carries them out."""
 
     network: SimulatedNetwork
 
@@ -35,14 +35,14 @@ class Operator(Protocol):
         """Shut nodes down."""
 
     def reload_from_file(self) -> None:
-        """Every node that is up reads its file again. Raises ValueError or OSError where it cannot."""
+        """Every running node reads its file again. Raises ValueError or OSError if it cannot."""
 
 
 class LocalNode:
     """What the services of one node share, from the node's start to its end."""
 
     def __init__(self, engine: Engine, nodeid: int, transport: str, operator: Operator) -> None:
-        """`transport` is what cmap says of `system.qb_ipc_type`."""
+        """`transport` is cmap's value of `system.qb_ipc_type`."""
         self.engine = engine
         self.nodeid = nodeid
         self.operator = operator
@@ -63,7 +63,7 @@ class LocalNode:
         return self.engine.model.config
 
     def changed(self) -> None:
-        """Something has changed in the cluster; the node is up. The services are told after this."""
+        """Something has changed in the cluster; the node is up. The services are informed after this."""
         self._take_in_config()
         model = self.engine.model
         node = model.node(self.nodeid)
@@ -124,7 +124,7 @@ class NodeService(Service):
 
 
 class ModelService(NodeService, abc.ABC):
-    """A service that the model implements. Here it is only translated from and to bytes."""
+    """A service that the model implements. This class only translates from and to bytes."""
 
     kind: ClassVar[cluster.ServiceKind]
 
@@ -167,12 +167,12 @@ _TRACK_FLAGS: Final = int(TrackFlags.CURRENT | TrackFlags.CHANGES | TrackFlags.C
 
 
 def track_flags(number: int) -> TrackFlags:
-    """The flags of a request that mean something. An enumeration would keep each unknown number for ever."""
+    """The known flags of a request. An enumeration would keep each unknown number for ever."""
     return TrackFlags(number & _TRACK_FLAGS)
 
 
 def ask(layout: Layout, translate: Callable[[Any], cluster.Request]) -> tuple[Layout, Handler]:
-    """A row of such a service's table: what a decoded request is in the model's terms."""
+    """A row of such a service's table: translates a decoded request into the model's terms."""
 
     def handler(service: ModelService, client: ServerConnection, request: Any) -> None:
         service.ask(client, translate(request))

@@ -1,7 +1,7 @@
 """The cfg service: addresses and links of the nodes, reloading, killing nodes and shutting down.
 
-Strategy: what is asked to be done is done by the simulation; the response goes out before, as in corosync,
-where the order first has to travel round the ring. Source: exec/cfg.c and exec/totemknet.c of corosync 3.1.7.
+Strategy: the simulation carries out each order. The response goes out first, as in corosync, where the order
+has to travel round the ring. Source: exec/cfg.c and exec/totemknet.c of corosync 3.1.7.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Who is connected to a node, over all its services, for the statistics below `stats.ipcs.`.
+"""The clients of all of a node's services, for the statistics below `stats.ipcs.`.
 
-Strategy: each connection gets a name when it comes, made of its service's number, the client's process and a
-number that stands where corosync prints a pointer. Source: exec/ipc_glue.c (`cs_ipcs_get_conn_stats`) and
-exec/stats.c of corosync 3.1.7.
+Strategy: each new connection gets a name made of its service's number, the client's process and a number in
+place of the pointer that corosync prints. Source: exec/ipc_glue.c (`cs_ipcs_get_conn_stats`) and exec/stats.c
+of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Clients:
     def __init__(self) -> None:
         self.closed = 0
         self.watchers: list[Callable[[str, bool], None]] = []
-        """Told of each connection, by the beginning of its statistics' names: True when it comes, False
-        before it goes."""
+        """Called for each connection with the prefix of its statistics' names: with True when it comes, with
+        False before it goes."""
         self._names: dict[ServerConnection, str] = {}
         self._by_name: dict[str, ServerConnection] = {}
         self._pointers = itertools.count(_FIRST_POINTER, 0x10)
@@ -79,7 +79,7 @@ class Clients:
 
 
 def _process(pid: int) -> str:
-    """The name of a process as the kernel has it; empty for one that is gone or cannot be seen."""
+    """The kernel's name of a process; empty if it is gone or not visible."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
     return ""

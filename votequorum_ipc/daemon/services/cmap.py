@@ -1,8 +1,8 @@
 """The cmap service: both maps of a node, to read, iterate over, write and follow.
 
-Strategy: a client is on one of two maps, which answer the same questions; what a node's keys are, and who may
-change them, is `icmap`'s and `stats`' affair. votequorum watches what clients write below `quorum.`, as in
-corosync. Source: exec/cmap.c and exec/votequorum.c (`votequorum_refresh_config`) of corosync 3.1.7.
+Strategy: a client uses one of two maps, which answer the same requests; `icmap` and `stats` decide about keys
+and who may change them. votequorum watches what clients write below `quorum.`, as in corosync. Source:
+exec/cmap.c and exec/votequorum.c (`votequorum_refresh_config`) of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CANCEL_WAIT_FOR_ALL: Final = "quorum.cancel_wait_for_all"
 """The key that an operator sets to 1 (votequorum(5))."""
 
 _KNOWN_BITS: Final = int(ALL_TRACK_TYPES)
-"""A number: the complement of all flags of an enumeration has none of the bits that are no flag."""
+"""A plain number: the complement of all flags of an enumeration lacks the bits that are not flags."""
 
 _COMES_AND_GOES: Final = TrackType.ADD | TrackType.DELETE
 
@@ -38,16 +38,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Tracker:
-    """What a client follows. `number` is the client's own name for it."""
+    """A key or prefix that a client follows. `number` is the client's own name for it."""
 
     key: str
     kinds: TrackType
     number: int
     before: Key | None = None
-    """A statistic's value when the client was last told."""
+    """A statistic's value when the client was last informed."""
 
     def rank(self) -> tuple[bool, int]:
-        """Trackers of the key itself are told first, then the longest prefixes (libqb's trie.c)."""
+        """Trackers of the key itself are informed first, then the longest prefixes (libqb's trie.c)."""
         return TrackType.PREFIX in self.kinds, -len(self.key)
 
     def follows(self, key: str, change: TrackType) -> bool:
@@ -85,7 +85,7 @@ class _StatsMap:
 
 @dataclass
 class _Client:
-    """What a client has open, and which map it is on."""
+    """What a client has open, and which map it uses."""
 
     map: _Map
     iterators: dict[int, Iterator[str]] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class CmapService(NodeService):
         self._look_for_links()
 
     def _watch(self) -> None:
-        """Have keys worked out at each change only while somebody follows them."""
+        """Derive keys at each change only while a client follows them."""
         followed = any(state.map is self._icmap and state.trackers for state in self._clients.values())
         self._icmap.watchers[:] = [self._tell] if followed else []
 
@@ -145,7 +145,7 @@ class CmapService(NodeService):
                         client.notify(_notification(tracker.number, key, change, old, new))
 
     def _look_at_statistic(self, client: ServerConnection, tracker: _Tracker) -> None:
-        """Tell of one statistic that is another than before; corosync looks once a second."""
+        """Report one statistic that has changed; corosync looks once a second."""
         if TrackType.PREFIX in tracker.kinds:
             return
         key = self._stats.get(tracker.key)
@@ -161,7 +161,7 @@ class CmapService(NodeService):
                 self._tell_of_statistic(f"{name}.{word}", change)
 
     def _look_for_links(self) -> None:
-        """Tell of links that a reload has brought or taken."""
+        """Report links that a reload has added or removed."""
         if not self._followed_statistics():
             return
         before, now = self._link_names, frozenset(self._stats.names("stats.knet.node"))
@@ -195,7 +195,7 @@ class CmapService(NodeService):
         client.respond(wire.TRACK_ADD_RESPONSE.encode(error=error, track_handle=handle))
 
     def _follow(self, state: _Client, handle: int, request: Any) -> None:
-        # What the first change will be compared with.
+        # The first change will be compared with this.
         before = state.map.get(request.key_name)
         if state.map is self._stats and not self._followed_statistics():
             self._link_names = frozenset(self._stats.names("stats.knet.node"))
@@ -213,7 +213,7 @@ class CmapService(NodeService):
     # --- reading ---
 
     def _get(self, client: ServerConnection, request: Any) -> None:
-        # Let the time pass that has passed: some statistics depend on it.
+        # Bring time up to date: some statistics depend on it.
         self.engine.now()
         key = self._clients[client].map.get(request.key_name)
         room = request.value_len
@@ -227,7 +227,7 @@ class CmapService(NodeService):
         if key is None or error is not CsErrorCode.OK:
             response = wire.GET_RESPONSE.encode(error=error, value_len=0, type=0, value=b"")
         else:
-            # As long as the room that was offered, which may be none.
+            # As long as the room that was offered, which may be zero.
             value = key.raw.ljust(room, b"\0")[:room]
             response = wire.GET_RESPONSE.encode(value_len=len(key.raw), type=key.type, value=value)
         client.respond(response)
@@ -301,8 +301,8 @@ class CmapService(NodeService):
     def _refresh_votequorum(self, name: str, before: Key | None) -> None:
         """votequorum reads what a client has written.
 
-        A key that is deleted is still there when votequorum looks, as corosync's map tells of a deletion
-        before it carries it out. So that has no effect until something else below `quorum.` changes.
+        A deleted key is still there when votequorum looks, because corosync's map announces a deletion before
+        it carries it out. So a deletion has no effect until something else below `quorum.` changes.
         """
         if name == CANCEL_WAIT_FOR_ALL and self._icmap.number(name, ValueType.UINT8):
             # votequorum acts on any number above 0, and puts it back to 0 itself.
@@ -333,7 +333,7 @@ class CmapService(NodeService):
 
 
 def _can_follow_statistics(kinds: int) -> bool:
-    """Of a prefix only that keys come and go is told, both together (`stats_map_track_add`)."""
+    """For a prefix corosync reports only that keys come and go, both together (`stats_map_track_add`)."""
     return not kinds & TrackType.PREFIX or kinds & int(_COMES_AND_GOES) == int(_COMES_AND_GOES)
 
 

@@ -1,10 +1,10 @@
-"""A node's keys as a map that can be written: what the configuration and the model say, and what clients set.
+"""A node's keys as a writable map: keys from the configuration and the model, and keys that clients set.
 
-Strategy: some keys are derived: from the configuration, the membership and votequorum. They are worked out
-when somebody asks or tracks, compared with what they were before, and only what differs is put into the map.
-So a value that a client wrote stays until what it stands for changes, as in corosync, whose modules write a
-key when it changes. A reload puts back whatever corosync.conf decides. Source: exec/icmap.c, exec/main.c
-(`set_icmap_ro_keys_flag`) and exec/cfg.c of corosync 3.1.7.
+Strategy: some keys are derived from the configuration, the membership and votequorum. They are computed when
+a client asks or tracks, and compared with the last result; only differences go into the map. So a value that
+a client wrote stays until its source changes, as in corosync, whose modules write a key when it changes. A
+reload restores the keys that corosync.conf sets. Source: exec/icmap.c, exec/main.c (`set_icmap_ro_keys_flag`)
+and exec/cfg.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..limits import MAX_KEYS
 from .keys import CmapKeys, Key
 
 Changed = Callable[[str, Key | None, Key | None], None]
-"""Takes a key, its old value and its new one; None where it had or has no value."""
+"""Takes a key, its old value and its new one; None if it had or has no value."""
 
 READ_ONLY_PREFIXES: Final = (
     "internal_configuration.",
@@ -33,7 +33,7 @@ READ_ONLY_PREFIXES: Final = (
     "system.",
     "nodelist.",
 )
-"""Beginnings of the keys that no client can change."""
+"""Prefixes of the keys that no client can change."""
 
 READ_ONLY: Final = frozenset(
     {
@@ -75,13 +75,13 @@ READ_ONLY_WITH_VOTEQUORUM: Final = frozenset(
         "auto_tie_breaker_node",
     )
 )
-"""More of them where votequorum is the provider (`votequorum_exec_init_fn`)."""
+"""More of them if votequorum is the provider (`votequorum_exec_init_fn`)."""
 
 _FROM_THE_FILE: Final = ("logging.", "totem.", "nodelist.", "quorum.", "uidgid.config.", "nozzle.")
-"""What a reload sets as the file has it, and deletes where the file has it no more."""
+"""Keys that a reload sets from the file, or deletes if the file no longer has them."""
 
 _KEPT_BY_A_RELOAD: Final = READ_ONLY | {"quorum.provider"}
-"""What a reload leaves as it is, though the file may say otherwise (`remove_ro_entries`)."""
+"""Keys that a reload leaves alone, even if the file differs (`remove_ro_entries`)."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9._/:-]{3,255}")
 """A key's name: ICMAP_KEYNAME_MINLEN to ICMAP_KEYNAME_MAXLEN of these."""
@@ -91,7 +91,7 @@ class Icmap:
     """The keys of one node."""
 
     def __init__(self, derive: Callable[[], CmapKeys]) -> None:
-        """`derive` works out the keys that come from elsewhere. `watchers` are told of each change."""
+        """`derive` computes the derived keys. `watchers` are called for each change."""
         self.watchers: list[Changed] = []
         self.read_only = READ_ONLY
         self._derive = derive
@@ -108,14 +108,14 @@ class Icmap:
         return self._keys.get(name)
 
     def number(self, name: str, type_: ValueType) -> int | None:
-        """The value of a key that has this type of integer; None for any other."""
+        """The value of a key with this type of integer; None for any other key."""
         key = self.get(name)
         if key is None or key.type is not type_:
             return None
         return int(NUMBERS[type_].unpack(key.raw)[0])
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """The names of all keys that begin so, in cmap's order."""
+        """The names of all keys with this prefix, in cmap's order."""
         self._catch_up()
         if self._names is None:
             self._names = sorted(self._keys)
@@ -128,7 +128,7 @@ class Icmap:
     # --- changes from elsewhere ---
 
     def outdate(self) -> None:
-        """What the derived keys come from may have changed. Who watches is told before this returns."""
+        """The sources of derived keys may have changed. Watchers are called before this returns."""
         self._stale = True
         if self.watchers:
             self._catch_up()
@@ -158,16 +158,16 @@ class Icmap:
     # --- writing ---
 
     def is_read_only(self, name: str) -> bool:
-        """Whether clients are kept from changing a key."""
+        """Whether clients cannot change a key."""
         return name in self.read_only or name.startswith(READ_ONLY_PREFIXES)
 
     def put(self, name: str, key: Key | None) -> None:
-        """Set a key, or delete it; the daemon's own modules may do so with every key."""
+        """Set or delete a key; the daemon's own modules may do so with every key."""
         self._catch_up()
         self._put(name, key)
 
     def set(self, name: str, type_: int, raw: bytes) -> CsErrorCode:
-        """A client sets a key: OK, or why not (`icmap_set_r`)."""
+        """A client sets a key. Returns OK or the error (`icmap_set_r`)."""
         if self.is_read_only(name):
             return CsErrorCode.ACCESS
         key = _checked(type_, raw)
@@ -219,7 +219,7 @@ class Icmap:
 
 
 def _checked(type_: int, raw: bytes) -> Key | None:
-    """A value as it is kept, or None for one that its type cannot have (`icmap_check_value_len`)."""
+    """A value as it is stored, or None if its type cannot have it (`icmap_check_value_len`)."""
     try:
         kind = ValueType(type_)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The cmap keys of a node: what corosync.conf says, under the names and types that corosync gives it.
+"""The cmap keys of a node: the content of corosync.conf, with corosync's names and types.
 
-Only what differs from corosync's defaults is there, as only what a file says is in corosync's. Sources:
-cmap_keys(7); the types are `main_config_parser_cb`'s in exec/coroparse.c of corosync 3.1.7.
+Only settings that differ from corosync's defaults have keys, just as corosync has keys only for what its file
+says. Sources: cmap_keys(7); the types are `main_config_parser_cb`'s in exec/coroparse.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOPBACK_NODES: Final = 1 << 24
 
 
 class Key(NamedTuple):
-    """A value as cmap keeps it."""
+    """A value as cmap stores it."""
 
     type: ValueType
     raw: bytes
@@ -35,7 +35,7 @@ CmapKeys = dict[str, Key]
 
 
 def addresses(node: cluster.NodeConfig) -> tuple[str, ...]:
-    """A node's addresses, one a link; one made up of its id where the configuration has none."""
+    """A node's addresses, one for each link; one made from its id if the configuration has none."""
     return node.addresses or (str(_LOOPBACK + node.nodeid % _LOOPBACK_NODES),)
 
 
@@ -60,7 +60,7 @@ def configured(config: cluster.ClusterConfig, nodeid: int, transport: str) -> Cm
 
 _Values = dict[str, str | int | None]
 _Row = tuple[str, ValueType, _Values]
-"""Where keys begin, what type they have, and the rest of their names with their values."""
+"""A prefix of keys, their type, and the rest of their names with their values."""
 
 
 def _quorum(config: cluster.ClusterConfig) -> tuple[_Row, ...]:
@@ -126,8 +126,8 @@ def _unless(value: int, usual: int) -> int | None:
 
 
 class Members:
-    """The keys below `runtime.members.`: who has ever been in the membership, how often it came, and whether
-    it is there now (`member_object_joined` and `member_object_left` in exec/main.c)."""
+    """The keys below `runtime.members.`: which nodes have ever been members, how often they joined, and
+    whether they are members now (`member_object_joined` and `member_object_left` in exec/main.c)."""
 
     def __init__(self, config: cluster.ClusterConfig) -> None:
         self.read(config)
@@ -135,11 +135,11 @@ class Members:
         self._present: frozenset[int] = frozenset()
 
     def read(self, config: cluster.ClusterConfig) -> None:
-        """Take in a configuration, the first or a changed one."""
+        """Record a configuration, the first or a changed one."""
         self._addresses = {node.nodeid: addresses(node) for node in config.nodes}
 
     def update(self, present: frozenset[int]) -> None:
-        """Take in the current membership."""
+        """Record the current membership."""
         for nodeid in present - self._present:
             self._joins[nodeid] = self._joins.get(nodeid, 0) + 1
         self._present = present
@@ -167,7 +167,7 @@ def runtime(values: dict[str, cluster.RuntimeValue]) -> CmapKeys:
 
 
 def rewritten(config: cluster.ClusterConfig, keys: Callable[[str], Key | None]) -> cluster.ClusterConfig:
-    """A configuration as one node reads it from its keys: `quorum.` as written there, the rest as it is.
+    """A configuration as one node reads it from its keys: `quorum.` from the keys, the rest unchanged.
 
     A key of another type than corosync's counts as missing (`votequorum_readconfig`).
     """

@@ -1,9 +1,9 @@
-"""What one node counts on its links to the others, as knet does: whether they are up, latencies, packets.
+"""One node's statistics of its links to other nodes, as in knet: state, latencies, packets.
 
-Strategy: nothing is counted while time passes. A link end knows since when it has been as it is, and works
-its counters out when it changes or somebody asks. Counters begin at 0 when the node starts. Data packets are
-not counted: a simulated cluster sends none. Sources: `struct knet_link_status` in libknet.h, `cs_knet_stats`
-in exec/stats.c of corosync 3.1.7.
+Strategy: nothing is counted while time passes. A link end knows since when its state has lasted, and computes
+its counters when the state changes or a client asks. Counters begin at 0 when the node starts. Data packets
+are not counted: a simulated cluster sends none. Sources: `struct knet_link_status` in libknet.h,
+`cs_knet_stats` in exec/stats.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...cluster.config import MAX_UINT32
 from ..network import LinkQuality, SimulatedNetwork, link_count
 
 LOOPBACK_MTU: Final = 65535
-"""What knet says of a node's link to itself."""
+"""knet's description of a node's link to itself."""
 
 _PING_INTERVAL: Final = 0.75
 """Seconds between two pings with corosync's defaults: a token timeout of 3000 ms, over 4."""
@@ -42,7 +42,7 @@ class LinkEnd:
     _since: float = 0.0
 
     def observe(self, now: float, connected: bool, quality: LinkQuality) -> None:
-        """Take in how the link is from now on."""
+        """Record the link's state from now on."""
         self._settle(now)
         if connected != self.connected:
             self.up_count += connected
@@ -54,7 +54,7 @@ class LinkEnd:
             self.latency_max = max(self.latency_max, self.latency)
 
     def counters(self, now: float) -> dict[str, int]:
-        """The current values, by the names that the statistics have for them."""
+        """The current values, by the names of the statistics."""
         self._settle(now)
         pings, pongs = int(self._pings), int(self._pongs)
         sent, received = pings + pongs, 2 * pongs
@@ -99,19 +99,19 @@ class Links:
         self._nodes: dict[int, cluster.NodeConfig] = {}
 
     def read(self, now: float, config: cluster.ClusterConfig) -> None:
-        """Take in a configuration, the first or a changed one, which may have more links."""
+        """Record a configuration, the first or a changed one, which may have more links."""
         self._nodes = {node.nodeid: node for node in config.nodes}
         for peer in self._present & self._nodes.keys():
             self.look(now, peer)
 
     def numbers(self, peer: int) -> range:
-        """The numbers of the links to a node. There is one to oneself, as knet has it."""
+        """The numbers of the links to a node. As in knet, a node has one link to itself."""
         if peer == self._nodeid:
             return range(1)
         return range(link_count(self._nodes[self._nodeid], self._nodes[peer]))
 
     def update(self, now: float, present: frozenset[int]) -> None:
-        """Take in which nodes are up and in the same partition."""
+        """Record which nodes are up and in the same partition."""
         for peer in (present ^ self._present) & self._nodes.keys():
             for number in self.numbers(peer):
                 self._observe(now, peer, number, peer in present)
@@ -138,13 +138,13 @@ class Links:
         return any(self.connected(peer, number) for number in self.numbers(peer))
 
     def quality(self, peer: int, number: int) -> LinkQuality:
-        """How good the link is as this node measures it."""
+        """The link's quality as this node measures it."""
         if peer == self._nodeid:
             return _TO_ONESELF
         return self._network.quality(self._nodeid, peer, number)
 
     def counters(self, now: float, peer: int, number: int) -> dict[str, int]:
-        """The values of one link, by the statistics' names for them; what is missing is 0."""
+        """The values of one link, by the names of the statistics; missing ones are 0."""
         values = {"enabled": 1, "mtu": self.quality(peer, number).mtu}
         if peer != self._nodeid:
             return values | self._end(peer, number).counters(now)
@@ -152,7 +152,7 @@ class Links:
 
     def _observe(self, now: float, peer: int, number: int, present: bool) -> None:
         quality = self.quality(peer, number)
-        # knet counts as a time down that a remote link is not up at first.
+        # knet counts it as going down that a remote link is not up at first.
         first = LinkEnd(down_count=int(peer != self._nodeid), _since=now)
         end = self._ends.setdefault((peer, number), first)
         end.observe(now, present and quality.connected, quality)

@@ -47,7 +47,7 @@ _RESPONSES: Final[dict[type, tuple[Layout, str]]] = {
     cluster.GetType: (wire.GETTYPE_RESPONSE, "quorum_type"),
     cluster.ModelGetType: (wire.MODEL_GETTYPE_RESPONSE, "quorum_type"),
 }
-"""What a request is answered with, and which field the answer's value goes into."""
+"""Each request's response, and the field for the answer's value."""
 
 
 def _v0(event: QuorumV0Notification) -> bytes:

@@ -1,10 +1,10 @@
 """A requested shutdown: the votes of the clients that track, and the decision.
 
-Strategy: one shutdown at a time, in counters as corosync has them: how many are expected to vote, how many
-agreed, how many refused. A client that leaves agrees. When all have voted, or the time is up, the requester
-gets its answer. Source: exec/cfg.c of corosync 3.1.7, whose quirks are kept where a client can see them: a
-reply counts each time it is given, no matter which client gives it; the news that time was up goes only to
-trackers that once asked for a shutdown themselves.
+Strategy: one shutdown at a time, with corosync's counters: how many clients are expected to vote, how many
+have agreed, how many have refused. A client that leaves agrees. When all have voted, or the time is up, the
+requester gets its answer. Source: exec/cfg.c of corosync 3.1.7, whose quirks are kept where a client can see
+them: a reply counts each time it is given, no matter which client gives it; the news that time was up goes
+only to trackers that once asked for a shutdown themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..connection import ServerConnection
 from ..engine import Engine
 
 DEFAULT_SHUTDOWN_TIMEOUT: Final = 5000
-"""Milliseconds that the trackers have (exec/cfg.c)."""
+"""How many milliseconds the trackers have (exec/cfg.c)."""
 
 
 class Shutdown:
@@ -30,7 +30,7 @@ class Shutdown:
         self._engine = engine
         self._carry_out = carry_out
         self._trackers: dict[ServerConnection, bool | None] = {}
-        """Those who track, and what each has voted last."""
+        """The clients that track, with each one's last vote."""
         self._asked_before: set[ServerConnection] = set()
         self._requester: ServerConnection | None = None
         self._flags = 0
@@ -38,7 +38,7 @@ class Shutdown:
         self._alarm = -1
 
     def track(self, client: ServerConnection) -> None:
-        """Be asked from now on, also about a shutdown that is under way."""
+        """Ask this client from now on, also about a shutdown that is under way."""
         if client in self._trackers:
             return
         self._trackers[client] = None
@@ -47,7 +47,7 @@ class Shutdown:
             client.notify(self._question(CsErrorCode.OK))
 
     def request(self, client: ServerConnection, flags: int, timeout: int) -> None:
-        """Somebody asks for a shutdown; the answer comes now or when it is decided. `timeout` is in ms."""
+        """A client asks for a shutdown; the answer comes now or when it is decided. `timeout` is in ms."""
         if flags == ShutdownFlags.IMMEDIATE:
             _answer(client, CsErrorCode.OK)
             self._carry_out()
@@ -80,7 +80,7 @@ class Shutdown:
         return CsErrorCode.OK
 
     def forget(self, client: ServerConnection) -> None:
-        """A client tracks no more, or is gone. It agrees; a requester calls its shutdown off."""
+        """A client stops tracking, or is gone. It agrees; a requester calls its shutdown off."""
         if client is self._requester:
             self._finish(CsErrorCode.BUSY)
         if client in self._trackers:

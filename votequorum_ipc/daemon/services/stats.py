@@ -1,8 +1,8 @@
-"""A node's statistics, cmap's second map: what corosync counts, under the names and types that it gives it.
+"""A node's statistics, cmap's second map: corosync's counters with its names and types.
 
-Strategy: tables say which names there are. A value is worked out when it is asked for, from three sources:
-what a test has set, what the links and the connections count, and what follows from the rings that the node
-has been in. Everything else is 0. Source: exec/stats.c of corosync 3.1.7.
+Strategy: tables list the names. A value is computed when it is read, from three sources: values set by a
+test, counters of the links and connections, and the rings that the node has been in. Everything else is 0.
+Source: exec/stats.c of corosync 3.1.7.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ MAX_SCHEDMISS: Final = 10
 """How many scheduling misses are kept (MAX_SCHEDMISS_EVENTS)."""
 
 _NEVER: Final = {name: (1 << 64) - 1 for name in KNET_HANDLE if name.endswith("time_min")}
-"""The least of no measurements."""
+"""The minimum of no measurements."""
 
 _SETTABLE: Final = re.compile(r"stats\.(pg|srp|knet\.handle|knet\.node\d+\.link\d+)\.\w+")
 _LINK: Final = re.compile(r"stats\.knet\.node(\d+)\.link(\d+)\.(\w+)")
@@ -97,7 +97,7 @@ class NodeStatistics:
     """The statistics of one node."""
 
     def __init__(self, now: Callable[[], float], links: Links, clients: Clients) -> None:
-        """`now` tells the cluster's time in seconds."""
+        """`now` returns the cluster's time in seconds."""
         self._now = now
         self._links = links
         self._clients = clients
@@ -108,23 +108,23 @@ class NodeStatistics:
         self._losses = 0
         self._peers: tuple[int, ...] = ()
 
-    # --- what happens ---
+    # --- events ---
 
     def read(self, nodeids: tuple[int, ...]) -> None:
-        """Take in which nodes are configured."""
+        """Record which nodes are configured."""
         self._peers = nodeids
 
     def update(self, members: frozenset[int]) -> None:
-        """Take in the members of a new ring."""
+        """Record the members of a new ring."""
         self._rings += 1
-        # corosync notices by a lost token that a member is gone.
+        # corosync notices that a member is gone when the token is lost.
         self._losses += bool(self._members - members)
         self._members = members
 
     def give(self, name: str, value: int) -> None:
-        """Let a statistic have a value from now on, until it is cleared.
+        """Set a statistic, until it is cleared.
 
-        Raises `ValueError` for a name that there is not, and for a value that its type cannot hold.
+        Raises `ValueError` for an unknown name, and for a value that its type cannot hold.
         """
         if not _SETTABLE.fullmatch(name) or self.get(name) is None:
             raise ValueError(f"there is no statistic {name!r} that can be set: corosync-cmapctl -m stats")
@@ -139,7 +139,7 @@ class NodeStatistics:
         self._misses = [(timestamp, delay), *self._misses][:MAX_SCHEDMISS]
 
     def clear(self, what: str) -> CsErrorCode:
-        """A client sets a key that begins with "stats.clear."; the last word says what is cleared."""
+        """A client sets a key that begins with "stats.clear."; the last word says what to clear."""
         known = {
             "knet": self._clear_knet,
             "ipc": self._clients.clear,
@@ -172,7 +172,7 @@ class NodeStatistics:
     # --- reading ---
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """The names of all statistics that begin so, in cmap's order."""
+        """The names of all statistics with this prefix, in cmap's order."""
         return (name for name in sorted(self._all_names()) if name.startswith(prefix))
 
     def _all_names(self) -> Iterator[str]:
@@ -197,7 +197,7 @@ class NodeStatistics:
         return Key.of(type_, self._given.get(name, value))
 
     def all(self, prefix: str) -> CmapKeys:
-        """All statistics that begin so."""
+        """All statistics with this prefix."""
         found = ((name, self.get(name)) for name in self.names(prefix))
         return {name: key for name, key in found if key is not None}
 
@@ -208,7 +208,7 @@ class NodeStatistics:
         return int(match[2]) in self._links.numbers(int(match[1]))
 
     def _static(self, name: str) -> tuple[ValueType, int]:
-        """The type of a statistic that is always there, and its value unless a test has set one."""
+        """The type of a statistic that always exists, and its value unless a test has set one."""
         if match := _LINK.fullmatch(name):
             counters = self._links.counters(self._now(), int(match[1]), int(match[2]))
             return KNET[match[3]], counters.get(match[3], 0)
