@@ -8,10 +8,10 @@ cmap, and the error quotes it. Sources: corosync's include/corosync/cfg.h, inclu
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 from typing import Any, Final
 
 from .cmap import Cmap
@@ -22,6 +22,7 @@ from .ipc.backend import move_on_after
 from .types import LinkStatus, NodeStatus, RingStatus, ShutdownFlags, ShutdownNotification, TrackFlags
 from .wire import cfg as wire
 from .wire import reply_error
+from .wire.derive import derive_read
 from .wire.fields import encode_text
 
 SERVICE: Final = "cfg"
@@ -101,7 +102,7 @@ class Cfg(Handle[ShutdownNotification]):
         connection = await connect(
             SERVICE, max_msg_size=_MAX_MSG_SIZE, address=address, server_uids=server_uids
         )
-        return cls(connection, partial(_cmap_beside, address, server_uids), shutdown_callback)
+        return cls(connection, functools.partial(_cmap_beside, address, server_uids), shutdown_callback)
 
     # --- nodes and links ---
 
@@ -272,15 +273,13 @@ def _node_status(answer: Any) -> NodeStatus:
 def _link_status(raw: bytes) -> LinkStatus:
     if raw == _NO_LINK_BYTES:
         return _NO_LINK
-    link = wire.LINK_STATUS.parse(raw)
-    return LinkStatus(
-        bool(link.enabled),
-        bool(link.connected),
-        bool(link.dynconnected),
-        link.mtu,
-        link.src_ipaddr,
-        link.dst_ipaddr,
-    )
+    enabled, connected, dynconnected, *others = _read_link_status()(raw)
+    return LinkStatus(bool(enabled), bool(connected), bool(dynconnected), *others)
+
+
+@functools.cache
+def _read_link_status() -> Callable[[bytes], tuple[Any, ...]]:
+    return derive_read("link_status", wire.LINK_STATUS)
 
 
 def _shutdown_notification(raw: bytes) -> ShutdownNotification:

@@ -8,6 +8,7 @@ daemon's answer names it. Sources: corosync's include/corosync/cmap.h, man cmap_
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
@@ -55,6 +56,9 @@ _MAX_MSG_SIZE: Final = 64 << 10
 
 _USUAL_ROOM: Final = 256
 """Bytes offered for a value at first; a longer value needs a second request."""
+
+_KEYS_AT_ONCE: Final = 32
+"""How many names of keys are asked for together."""
 
 _GET_ATTEMPTS: Final = 5
 """How often to ask again for a value that has outgrown the size reported for it."""
@@ -169,57 +173,63 @@ class Cmap(Handle[KeyChange]):
         handle = started.iter_handle
         names: list[str] = []
         try:
-            while len(names) <= KEYS_MAX:
-                names.append(await self._next_key(handle, prefix))
-        except NoSections:
-            return names
+            while True:
+                found = await self._next_keys(handle, prefix)
+                names += found
+                if len(names) > KEYS_MAX:
+                    text = f"more than {KEYS_MAX} keys begin with {prefix!r}"
+                    raise MessageError(text, field="iter_next response")
+                if len(found) < _KEYS_AT_ONCE:
+                    return names
         finally:
             self._connection.post(
                 wire.ITER_FINALIZE.encode(iter_handle=handle),
                 response_size=wire.ITER_FINALIZE_RESPONSE.fixed_size,
             )
-        raise MessageError(f"more than {KEYS_MAX} keys begin with {prefix!r}", field="iter_next response")
 
-    async def _next_key(self, handle: int, prefix: str) -> str:
-        answer = await self._call(wire.ITER_NEXT, wire.ITER_NEXT_RESPONSE, iter_handle=handle)
-        name: str = answer.key_name
-        if not name.startswith(prefix):
-            raise MessageError(
-                f"{name!r}, where all keys begin with {prefix!r}", field="iter_next response.key_name"
-            )
-        return name
+    async def _next_keys(self, handle: int, prefix: str) -> list[str]:
+        """The next `_KEYS_AT_ONCE` keys; fewer at the end, where the daemon repeats `NoSections`."""
+        fields = [{"iter_handle": handle}] * _KEYS_AT_ONCE
+        names: list[str] = []
+        for answer in await self._call_all(wire.ITER_NEXT, wire.ITER_NEXT_RESPONSE, fields):
+            if isinstance(answer, NoSections):
+                break
+            if isinstance(answer, CsError):
+                raise answer
+            if not answer.key_name.startswith(prefix):
+                text = f"{answer.key_name!r}, where all keys begin with {prefix!r}"
+                raise MessageError(text, field="iter_next response.key_name")
+            names.append(answer.key_name)
+        return names
 
     async def items(self, prefix: str = "") -> dict[str, Value]:
         """All keys that begin with `prefix`, with their values. A key that is deleted meanwhile is left
         out."""
+        return await self.get_all(await self.keys(prefix))
+
+    async def get_all(self, keys: Sequence[str]) -> dict[str, Value]:
+        """`get` for several keys, sent together. Keys that do not exist are left out."""
+        answers = await self._connection.request_all(
+            map(_get_request, keys), response_size=wire.GET_RESPONSE.least_size + _USUAL_ROOM
+        )
         found: dict[str, Value] = {}
-        for key in await self.keys(prefix):
-            value = await self.get_or_none(key)
+        for key, raw in zip(keys, answers, strict=True):
+            value = await self._value_in(key, raw)
             if value is not None:
                 found[key] = value
         return found
 
-    async def get_all(self, keys: Sequence[str]) -> dict[str, Value]:
-        """`get` for several keys, sent together. Keys that do not exist are left out."""
-        answers = await self._call_all(
-            wire.GET,
-            wire.GET_RESPONSE,
-            [{"key_name": _key_name(key), "value_len": _USUAL_ROOM} for key in keys],
-            response_size=wire.GET_RESPONSE.least_size + _USUAL_ROOM,
-        )
-        found: dict[str, Value] = {}
-        for key, answer in zip(keys, answers, strict=True):
-            if isinstance(answer, NotExist):
-                continue
-            if isinstance(answer, InvalidParam | TryAgain):  # it needs more room, or flow control held it up
-                value = await self.get_or_none(key)
-                if value is not None:
-                    found[key] = value
-            elif isinstance(answer, CsError):
-                raise answer
-            else:
-                found[key] = _typed_value(answer).value
-        return found
+    async def _value_in(self, key: str, raw: bytes | CsError) -> Value | None:
+        """The value in the answer to `_get_request`, asked for again if needed; None if there is none."""
+        try:
+            if isinstance(raw, CsError):
+                raise raw
+            answer = self._decoded(wire.GET, wire.GET_RESPONSE, raw, {"key_name": key})
+        except NotExist:
+            return None
+        except (InvalidParam, TryAgain):  # it needs more room, or flow control held it up
+            return await self.get_or_none(key)
+        return decode_value(answer.type, _value_bytes(answer))
 
     async def get_or_none(self, key: str) -> Value | None:
         """The value of a key, or None when there is none."""
@@ -299,15 +309,25 @@ class Cmap(Handle[KeyChange]):
         del self._track_handles[number]
 
 
+@functools.lru_cache(maxsize=4096)
+def _get_request(key: str) -> bytes:
+    """The request for a key's value. Readers of statistics ask for the same keys again and again."""
+    return wire.GET.encode(key_name=_key_name(key), value_len=_USUAL_ROOM)
+
+
 def _typed_value(answer: Any) -> TypedValue:
+    return TypedValue(ValueType(answer.type), decode_value(answer.type, _value_bytes(answer)))
+
+
+def _value_bytes(answer: Any) -> bytes:
     # The answer's length is that of the room that was offered.
     if answer.value_len > len(answer.value):
         raise MessageError(
             f"{answer.value_len}, but only {len(answer.value)} bytes are there",
             field="get response.value_len",
         )
-    value = decode_value(answer.type, answer.value[: answer.value_len])
-    return TypedValue(ValueType(answer.type), value)
+    value: bytes = answer.value[: answer.value_len]
+    return value
 
 
 def _finalize_iteration(raw: bytes) -> bytes | None:

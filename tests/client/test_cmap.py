@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.real.cref import CMap
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE
 from tests.ways import every_way, fail_after
-from votequorum_ipc import Access, InvalidParam, MessageError, NameTooLong, NotExist, NotSupported
+from votequorum_ipc import Access, CsError, InvalidParam, MessageError, NameTooLong, NotExist, NotSupported
 from votequorum_ipc import cmap as cmap_module
 from votequorum_ipc.cmap import Cmap, KeyChange, TrackType, TypedValue, Value
 from votequorum_ipc.ipc.backend import move_on_after, sleep
@@ -230,15 +231,30 @@ async def test_a_key_that_was_not_asked_for_is_an_error(monkeypatch: pytest.Monk
         await Cmap.initialize(address=cluster.address(1)) as cmap,
     ):
         other = wire.ITER_NEXT_RESPONSE.encode(key_name="other", value_len=1, type=2)
-        request = cmap.connection.request
+        request_all = cmap.connection.request_all
 
-        async def lying(message: bytes, **options: object) -> bytes:
-            answer = await request(message, **options)  # type: ignore[arg-type]
-            return other if message[:4] == b"\x05\0\0\0" else answer
+        async def lying(messages: Iterable[bytes], **options: int | None) -> list[bytes | CsError]:
+            asked = list(messages)
+            answers = await request_all(asked, **options)
+            return [other if q[:4] == b"\x05\0\0\0" else a for q, a in zip(asked, answers, strict=True)]
 
-        monkeypatch.setattr(cmap.connection, "request", lying)
+        monkeypatch.setattr(cmap.connection, "request_all", lying)
         with pytest.raises(MessageError, match="'other', where all keys begin with 'quorum'"):
             await cmap.keys("quorum")
+
+
+@every_way()
+async def test_the_names_of_keys_come_whole_whatever_their_number(shm_daemon: Daemon) -> None:
+    # Names are asked for 32 at a time; the daemon is then asked again, or behind the last one.
+    for count in (31, 32, 33):
+        names = [f"example.{number:03}" for number in range(count)]
+        async with await Cmap.initialize() as cmap:
+            for name in names:
+                await cmap.set(name, "x")
+            assert await cmap.keys("example.") == names
+            for name in names:
+                await cmap.delete(name)
+            assert await cmap.keys("example.") == []
 
 
 @every_way()

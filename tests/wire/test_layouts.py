@@ -18,7 +18,8 @@ from protocol_specs.layouts import padding
 from votequorum_ipc.errors import InvalidParam, MessageError
 from votequorum_ipc.strategies.messages import MESSAGES, Frame, valid
 from votequorum_ipc.strategies.values import RANGES, fields_of, named_fields
-from votequorum_ipc.wire import Kind, Layout, message_id, reply_error, votequorum
+from votequorum_ipc.wire import Kind, Layout, cfg, message_id, reply_error, votequorum
+from votequorum_ipc.wire.derive import derive_read
 from votequorum_ipc.wire.fields import CharArray, CountedField, CountOf, ListOf, MarName, Tupled
 
 LAYOUTS = list(MESSAGES.values())
@@ -30,6 +31,7 @@ many = settings(max_examples=600, deadline=None)
 
 SIZE = struct.Struct("=i")
 SIZE_OFFSET = 8
+LINK_SIZE = cfg.LINK_STATUS.sizeof()
 
 
 def counts_of(layout: Layout) -> list[str]:
@@ -55,6 +57,25 @@ def test_what_was_encoded_decodes(layout: Layout, data: st.DataObject) -> None:
     assert layout.decode(message)._asdict() == fields
     assert message_id(message) == layout.id
     assert SIZE.unpack_from(message, SIZE_OFFSET) == (len(message),)
+
+
+@given(raw=st.binary(min_size=LINK_SIZE, max_size=LINK_SIZE))
+@few
+def test_a_struct_within_a_message_is_read_as_construct_reads_it(raw: bytes) -> None:
+    read = derive_read("link", cfg.LINK_STATUS)
+    try:
+        theirs = tuple(value for name, value in cfg.LINK_STATUS.parse(raw).items() if name != "_io")
+    except MessageError:
+        with pytest.raises(MessageError, match="no NUL"):
+            read(raw)
+    else:
+        assert read(raw) == theirs
+
+
+@pytest.mark.parametrize("size", [LINK_SIZE - 1, LINK_SIZE + 1])
+def test_a_struct_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(struct.error):
+        derive_read("link", cfg.LINK_STATUS)(bytes(size))
 
 
 @every_layout

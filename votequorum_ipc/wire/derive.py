@@ -137,6 +137,30 @@ def derive_encode(
     return _compile(lines, f"<{title}: derived encode>", scope)
 
 
+def derive_read(title: str, declaration: c.Struct) -> Callable[[bytes], tuple[Any, ...]]:
+    """A function from a struct's bytes to the values of its named fields, in order.
+
+    All its fields have a fixed size. The function raises `MessageError` for a field that cannot be read, and
+    `struct.error` for more or fewer bytes than the struct has.
+    """
+    shape = _Shape(title, declaration)
+    scope: dict[str, Any] = {"unpack": shape.struct.unpack}
+    values = []
+    for name, field in shape.named():
+        slots = ", ".join(shape.slots(name, field))
+        if isinstance(field, FixedField):
+            scope[f"read_{name}"] = field.reader(shape.where(name))
+            slots = f"read_{name}({slots})"
+        values.append(slots + ", ")
+    slots_of_all = [slot for name, field in shape.named() for slot in shape.slots(name, field)]
+    lines = [
+        "def read(data):",
+        f"    {', '.join(slots_of_all)}, = unpack(data)",
+        f"    return ({''.join(values)})",
+    ]
+    return _compile(lines, f"<{title}: derived read>", scope)
+
+
 def _compile(lines: list[str], title: str, scope: dict[str, Any]) -> Callable[..., Any]:
     exec(compile("\n".join(lines), title, "exec"), scope)
     function: Callable[..., Any] = scope[lines[0].removeprefix("def ").partition("(")[0]]
