@@ -8,6 +8,7 @@ compares. A link that went down and came back in between is noticed by its count
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -120,9 +121,10 @@ FieldsT = TypeVar("FieldsT", LinkStatistics, TotemStatistics, SchedulingMiss)
 
 
 def _fields(found: dict[str, Value], prefix: str, kind: type[FieldsT]) -> FieldsT | None:
-    """The values of the keys that begin with `prefix`; None where one is missing or is no number."""
+    """The values of the keys that begin with `prefix`; None if one is missing or is not a finite number."""
     values: list[Any] = [found.get(prefix + field) for field in kind._fields]
-    return kind(*values) if all(isinstance(value, int | float) for value in values) else None
+    finite = all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    return kind(*values) if finite else None
 
 
 # --- changes ---

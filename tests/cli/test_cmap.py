@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually
-from votequorum_ipc.cli.keys import TYPE_NAMES, value_text
+from votequorum_ipc.cli.keys import TYPE_NAMES, value_json, value_text
 
 from .command import COMMAND, ENVIRONMENT, Result, votequorum_ipc, without_daemon
 
@@ -58,6 +59,11 @@ def examples(shm_daemon: Daemon, binary: str) -> Iterator[Daemon]:
         theirs(shm_daemon, "-s", "--", f"example.{name}", name, value)
     yield shm_daemon
     theirs(shm_daemon, "-D", "example.")
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_json_has_text_for_numbers_that_json_does_not_have(number: float) -> None:
+    assert value_json(number) == str(number)
 
 
 def test_every_type_is_set_as_corosync_cmapctl_sets_it(examples: Daemon, binary: str) -> None:

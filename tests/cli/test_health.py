@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,7 +12,8 @@ import trio
 
 from tests.conftest import StartDaemon
 from tests.real.config import Config, Node
-from votequorum_ipc.cli.health import FIGURES, HealthState, Range, _state
+from votequorum_ipc.cli.health import FIGURES, HealthState, Range, Reading, _state, judged
+from votequorum_ipc.overview import Observer
 from votequorum_ipc.testing import DeviceConfig, SimulatedCluster, simulated_cluster
 
 from .command import Result, votequorum_ipc, without_daemon
@@ -58,6 +60,20 @@ async def test_a_missing_node_that_leaves_no_margin_is_a_warning() -> None:
     assert "does not survive the loss of node 1 or 2" in result.stdout
     assert tolerant.returncode == 0
     assert strict.returncode == 2
+
+
+async def test_links_that_disagree_with_the_membership_are_a_warning() -> None:
+    async with simulated_cluster(nodes=3) as cluster, Observer(cluster.address(1)) as observer:
+        overview = await observer.read()
+    assert overview.status
+    # So it is on node 1 where nodes 2 and 3 do not hear each other.
+    without_3 = replace(overview.status, members=overview.status.members[:2])
+    default = {"connectivity": Range.parse(FIGURES["connectivity"].warning)}
+    judgement = judged(Reading(overview, without_3), default, {})
+    assert judgement.state is HealthState.WARNING
+    assert judgement.sentences[1].startswith("node3 is connected, but not a member: ")
+    assert " connectivity=1;0;;0" in judgement.line()
+    assert judged(Reading(overview, overview.status), default, {}).state is HealthState.OK
 
 
 async def test_no_quorum_is_critical_and_says_why() -> None:

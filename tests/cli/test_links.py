@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.conftest import StartCluster, StartDaemon
+from tests.exporter.scraping import Scrape, parsed, value
 from tests.real.cluster import Cluster
 from tests.real.config import Config, Node
 from tests.real.daemon import Daemon
+from tests.real.faulty_cable import CUT, SOUND, Faults, FaultyCable
 from tests.real.waiting import eventually
 from tests.ways import LOOPS_IMPORTED, WATCH_IMPORTS
-from votequorum_ipc import ClusterStatus, QuorumType, RingId
+from votequorum_ipc import ClusterStatus, Cmap, QuorumType, RingId
 from votequorum_ipc.cli import links as command
 from votequorum_ipc.cli import tables
 from votequorum_ipc.explain import connectivity_remarks
+from votequorum_ipc.links import Statistics, read_statistics
 from votequorum_ipc.types import ConfiguredNode, Link, LinkStatistics, LinkStatus, Member
 
 from .command import ENVIRONMENT, Line, Monitor, status, votequorum_ipc
@@ -134,6 +140,16 @@ def test_unknown_figures_are_shown_as_unknown() -> None:
     assert tables.link_figures(link(2, True, silent)) == ("?", "?", "1", "3")
 
 
+@pytest.mark.parametrize("lie", [float("inf"), float("nan"), "12", b"12"])
+async def test_statistics_that_are_not_finite_numbers_are_unknown(lie: float | str | bytes) -> None:
+    class Lying:
+        async def get_all(self, keys: Sequence[str]) -> dict[str, float | str | bytes]:
+            return dict.fromkeys(keys, lie)
+
+    told, (counted,) = await read_statistics(cast(Cmap, Lying()), [link(2, True)])
+    assert (told, counted.statistics) == (Statistics(None, ()), None)
+
+
 def test_a_node_without_a_name_is_shown_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
     command.print_links(STATUS, [link(2, True)])
     assert capsys.readouterr().out.splitlines()[1].startswith("node 2  yes")
@@ -181,3 +197,95 @@ def test_status_and_monitor_show_the_links_and_what_was_counted(
         pair[2].run(["ip", "address", "add", "198.51.100.2/24", "dev", "eth0"], check=True)
         up = monitor.wait_for("link", connected=True)
         assert (up["node_id"], up["link"]) == (2, 1)
+
+
+# --- bad links ---
+
+UNEQUAL = replace(
+    PAIR,
+    totem={
+        "token": 5000,
+        "interface": [("linknumber", 1), ("knet_ping_interval", 200), ("knet_ping_timeout", 2500)],
+    },
+)
+"""Heartbeats on the second link are frequent, so that little time has to pass until they tell something."""
+
+SECOND = "stats.knet.node2.link1."
+
+
+def connected_by_cfgtool(daemon: Daemon) -> list[bool]:
+    """Whether each link to the other node is connected, as corosync-cfgtool says."""
+    printed = daemon.run(["corosync-cfgtool", "-n"], check=True).stdout
+    return [bool(found[1]) for found in re.finditer(r"LINK: \d udp \(\S+\) enabled( connected)?", printed)]
+
+
+def metrics(daemon: Daemon) -> Scrape:
+    """What the exporter says of a daemon."""
+    return parsed(votequorum_ipc(daemon, "exporter", "--once").stdout)
+
+
+def known(daemon: Daemon, until: Callable[[Line, Line], bool]) -> tuple[Line, dict[str, int]]:
+    """The second link as soon as both are as expected, and corosync's own count of it right afterwards."""
+
+    def found() -> tuple[Line, dict[str, int]] | None:
+        first, second = status(daemon)["links"]
+        own = {key.removeprefix(SECOND): value for key, value in statistics(daemon).items()}
+        return (
+            (second, {k: int(v) for k, v in own.items() if v.isdecimal()}) if until(first, second) else None
+        )
+
+    answer = eventually(found, otherwise=lambda: f"links as expected, not {status(daemon)['links']}")
+    assert answer
+    return answer
+
+
+def test_delayed_lossy_and_flapping_links_are_told_as_corosyncs_own_tools_tell_them(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    pair = start_cluster(UNEQUAL)
+    node, labels = pair[1], {"node_id": "2", "node": "node2", "link": "1"}
+    with FaultyCable(pair.switch, 1, 2) as cable, Monitor(node, tmp_path) as monitor:
+        links(node, True, True)
+
+        # Averages, so that it takes some heartbeats; on a busy machine the first link is slow as well.
+        cable.set(1, Faults(delay=0.4))
+        slow, counted = known(
+            node, lambda one, two: (two["latency_ave"] or 0) - (one["latency_ave"] or 0) > 100_000
+        )
+        assert 100_000 < counted["latency_ave"] <= counted["latency_max"]
+        assert (value(metrics(node), "link_latency_seconds", **labels) or 0) > 0.1
+
+        cable.set(1, Faults(loss=0.3))
+        lossy, counted = known(node, lambda _, two: two["lost_pings"] >= slow["lost_pings"] + 5)
+        # One heartbeat may have been under way.
+        assert counted["tx_ping_packets"] - counted["rx_pong_packets"] >= lossy["lost_pings"] - 1
+        scrape = metrics(node)
+        sent = value(scrape, "link_pings_sent_total", **labels) or 0
+        answered = value(scrape, "link_pongs_received_total", **labels) or 0
+        assert sent - answered >= lossy["lost_pings"] - 1
+
+        cable.set(1, SOUND)
+        _, listed = links(node, True, True)
+        for _ in range(2):
+            cable.set(1, CUT)
+            assert links(node, True, False)[0] == 2
+            assert connected_by_cfgtool(node) == [True, False]
+            cable.set(1, SOUND)
+            links(node, True, True)
+            eventually(lambda: connected_by_cfgtool(node) == [True, True], otherwise="cfgtool says so too")
+        flapped, counted = known(node, lambda _, two: bool(two["connected"]))
+        assert flapped["down_count"] >= listed[1]["down_count"] + 2
+        assert flapped["down_count"] == counted["down_count"]
+        assert value(metrics(node), "link_down_total", **labels) == flapped["down_count"]
+        assert status(node)["quorate"]
+        # A link begins down, which is counted, and was up again before monitor looked.
+        eventually(
+            lambda: sum(line["times_down"] for line in told(monitor)) == flapped["down_count"] - 1,
+            otherwise=lambda: f"{flapped['down_count'] - 1} times down in {told(monitor)}",
+        )
+        assert told(monitor)[-1]["connected"]
+
+
+def told(monitor: Monitor) -> list[Line]:
+    """What monitor has told of the second link."""
+    return [line for line in monitor.lines() if line["event"] == "link" and line["link"] == 1]

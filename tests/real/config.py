@@ -105,7 +105,7 @@ class Config:
     """Users who may connect, besides root."""
     gids: tuple[int, ...] = ()
     """Groups whose members may connect, besides root's."""
-    totem: Mapping[str, str | int] = field(default_factory=dict)
+    totem: Mapping[str, Value] = field(default_factory=dict)
     """Options of the totem section; they go before `FAST_TOTEM`."""
     system: Mapping[str, str | int] = field(default_factory=dict)
     """More options of the system section."""
@@ -128,7 +128,7 @@ class Config:
         ]
 
     def _totem(self) -> Section:
-        fixed: dict[str, str | int] = {
+        fixed: dict[str, Value] = {
             "version": 2,
             "cluster_name": "votequorum-ipc-test",
             "transport": "knet",
@@ -159,7 +159,7 @@ class Config:
         ]
 
 
-def _pairs(options: Mapping[str, str | int]) -> Section:
+def _pairs(options: Mapping[str, Value] | Mapping[str, str | int]) -> Section:
     return list(options.items())
 
 

@@ -53,6 +53,15 @@ class Switch:
         """Give a node another address on its cable."""
         self._ip(host, [f"address add {another}/24 dev eth0"])
 
+    def unbridge(self, *nodeids: int) -> None:
+        """Take the cables of nodes out of their bridges; `plug` puts them back."""
+        self._ip(self.host, [f"link set {self.port(nodeid)} nomaster" for nodeid in nodeids])
+
+    @staticmethod
+    def port(nodeid: int) -> str:
+        """What the end of a node's cable is called on the switch's host."""
+        return f"port{nodeid}"
+
     def unplug(self, nodeid: int) -> None:
         """Take the link of a node down."""
         self._ip(self.host, [f"link set port{nodeid} down"])

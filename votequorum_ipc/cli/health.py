@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 
 from ..errors import CsError
-from ..explain import configuration_warnings, nodes_label, why_not_quorate
+from ..explain import configuration_warnings, connectivity_remarks, nodes_label, why_not_quorate
 from ..overview import Observer, Overview
 from ..types import ClusterStatus
 from .common import (
@@ -117,6 +117,11 @@ def _down(reading: Reading) -> list[str]:
     ]
 
 
+def _remarks(reading: Reading) -> list[str]:
+    """How this node's links and its membership disagree."""
+    return connectivity_remarks(reading.status, reading.overview.links or ())
+
+
 def _latency(reading: Reading) -> float | None:
     """The slowest link's latency in milliseconds."""
     averages = [
@@ -172,6 +177,13 @@ FIGURES: Final[Mapping[str, Figure]] = {
         lambda reading: f"not connected: {', '.join(_down(reading))}",
         warning="0",
         applies=_many_nodes,
+    ),
+    "connectivity": Figure(
+        lambda reading: len(_remarks(reading)),
+        lambda reading: "; ".join(_remarks(reading)),
+        warning="0",
+        # Where links are unknown, links_down says so.
+        applies=lambda reading: bool(reading.overview.links),
     ),
     "latency": Figure(
         _latency,
@@ -235,8 +247,9 @@ def command(
 ) -> None:
     """Summarise this node's cluster in one line: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
 
-    CRITICAL: no quorum. WARNING: one more failure would end quorum, a node is missing, a link is down, the
-    quorum device does not vote, or members' configurations differ. UNKNOWN: quorum is unknown.
+    CRITICAL: no quorum. WARNING: one more failure would end quorum, a node is missing, a link is down, links
+    and membership disagree, the quorum device does not vote, or members' configurations differ. UNKNOWN:
+    quorum is unknown.
     """
     defaults = {name: Range.parse(figure.warning) for name, figure in FIGURES.items() if figure.warning}
     health = judged(

@@ -7,6 +7,7 @@ changes one.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
@@ -146,5 +147,7 @@ def key_json(key: str, kind: ValueType, value: Value) -> dict[str, Any]:
 
 
 def value_json(value: Value | None) -> Any:
-    """A value, or null if there is none."""
+    """A value, or null if there is none. JSON has no infinity and no nan, so those are text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value.hex() if isinstance(value, bytes) else value

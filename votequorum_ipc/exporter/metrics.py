@@ -346,7 +346,7 @@ METRICS: Final = (
         _C + "link_latency_max_seconds",
         "gauge",
         _LINK,
-        "The longest round-trip time since corosync's start",
+        "The largest value that this average has had since corosync's start",
         _counted(lambda s: s.latency_max / 1e6 if s.latency_ave else None),
     ),
     Metric(

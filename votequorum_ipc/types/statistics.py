@@ -17,6 +17,7 @@ class LinkStatistics(NamedTuple):
     latency_ave: int
     """Average round-trip time of knet's heartbeat; 0 before the first one."""
     latency_max: int
+    """The largest value that `latency_ave` has had; knet does not record single round trips."""
     down_count: int
     """How often it has been down. A link to another node begins down, so this is 1 if it has never failed."""
     up_count: int
