@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -208,21 +211,71 @@ def test_the_wheel_installs_the_completions_where_shells_look_for_them() -> None
     }
 
 
-def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    program = tmp_path / "votequorum-ipc"
+WORDS = ["sta", "set", "cmap se", "status --js"]
+COMPLETED = ["status", "setexpected setvotes", "set", "--json"]
+
+
+@pytest.fixture
+def with_command(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a shell finds `votequorum-ipc`."""
+    program = tmp_path / "bin" / "votequorum-ipc"
+    program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m votequorum_ipc "$@"\n')
     program.chmod(0o755)
+    return {**ENVIRONMENT, "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+
+def test_bash_completes_commands_and_options(with_command: dict[str, str]) -> None:
     script = (
         f"source {COMPLETIONS / 'votequorum-ipc.bash'}\n"
         'try() { COMP_WORDS=(votequorum-ipc "$@"); COMP_CWORD=$#; COMPREPLY=()\n'
         '  _votequorum_ipc_completion votequorum-ipc; echo "${COMPREPLY[@]}"; }\n'
-        "try sta; try set; try cmap se; try status --js\n"
     )
-    environment = {**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script += "; ".join(f"try {words}" for words in WORDS)
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, env=environment, check=True, timeout=DEADLINE
+        ["bash", "-c", script], capture_output=True, text=True, env=with_command, check=True, timeout=DEADLINE
     )
-    assert done.stdout.splitlines() == ["status", "setexpected setvotes", "set", "--json"]
+    assert done.stdout.splitlines() == COMPLETED
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_and_options_with_what_they_do(with_command: dict[str, str]) -> None:
+    script = f"source {COMPLETIONS / 'votequorum-ipc.fish'}\n"
+    script += "\n".join(f'complete -C "votequorum-ipc {words}"; echo' for words in WORDS)
+    done = subprocess.run(
+        ["fish", "-c", script], capture_output=True, text=True, env=with_command, check=True, timeout=DEADLINE
+    )
+    groups = [group.splitlines() for group in done.stdout.strip().split("\n\n")]
+    assert [" ".join(line.split("\t")[0] for line in group) for group in groups] == COMPLETED
+    assert groups[0] == ["status\tShow quorum, votes and members; exit 0 if..."]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_a_command_at_a_terminal(with_command: dict[str, str], tmp_path: Path) -> None:
+    functions = tmp_path / "functions"
+    functions.mkdir()
+    shutil.copy(COMPLETIONS / "votequorum-ipc.zsh", functions / "_votequorum-ipc")
+    (tmp_path / ".zshrc").write_text(f"fpath=({functions} $fpath)\nautoload -Uz compinit; compinit -D -u\n")
+    environment = {**with_command, "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        ["zsh", "-d", "-i"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+    ) as shell:
+        os.close(theirs)
+        try:
+            os.write(ours, b"votequorum-ipc sta\t")
+            seen = b""
+            while b"votequorum-ipc status " not in seen:
+                assert select.select([ours], [], [], DEADLINE)[0], seen
+                seen += os.read(ours, 4096)
+        finally:
+            shell.kill()
+            os.close(ours)
 
 
 def writing_to(output: int, daemon: Daemon, arguments: list[str]) -> subprocess.CompletedProcess[str]:
