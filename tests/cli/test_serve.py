@@ -566,7 +566,7 @@ def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, pr
         (("--nodes", "3", "--config", "FILE"), "--config cannot be combined"),
         (("--device", "1", "--config", "FILE"), "--config cannot be combined"),
         (("--config", "BROKEN"), "line 1: neither a section nor"),
-        (("--config", "BINARY"), "BINARY: this is no text"),
+        (("--config", "BINARY"), "BINARY: this is not a text file"),
         (("--device", "0"), "0 is not in the range"),
     ],
 )

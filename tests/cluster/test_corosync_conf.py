@@ -128,7 +128,7 @@ def test_a_tie_breaker_that_votequorum_cannot_read_is_named() -> None:
             "nodelist {\n node {\n ring0_addr: 192.0.2.1\n name: a\n }\n}\n",
             "^the node 192.0.2.1 in .* no nodeid",
         ),
-        ("\x7fELF\x02\0\udcff: {\n", "^this is no text"),
+        ("\x7fELF\x02\0\udcff: {\n", "^this is not a text file"),
         ("nodelist {\n node {\n nodeid: one\n }\n}\n", "nodeid is a number of 0 or more, not 'one'"),
         (NODES + "quorum {\n two_node: 2\n}\n", "two_node is 0 or 1"),
         (NODES + "quorum {\n provider: corosync_ykd\n}\n", "the only one known is corosync_votequorum"),

@@ -7,10 +7,10 @@
     for verdict in report.verdicts:
         print(verdict.name, verdict.outcome, verdict.text)
 
-`report` asks the questions, `search` goes through all states, `successors` knows what can happen,
-`partitions` asks the model (`votequorum_ipc.cluster`, the only place that knows the rules), `states` says
-which states are the same, `failures` answers what needs no search, and `story` tells and replays. No I/O.
-What is and what is not looked at: docs/checking.md.
+`report` asks the questions, `search` visits all states, `successors` has the possible events, `partitions`
+asks the model (`votequorum_ipc.cluster`, the only place that knows the rules), `states` decides which states
+are equivalent, `failures` answers questions that need no search, and `story` describes and replays. No I/O.
+docs/checking.md says what is checked and what is not.
 """
 
 from __future__ import annotations

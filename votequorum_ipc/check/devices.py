@@ -1,9 +1,8 @@
 """How a quorum device may vote: for which nodes of which partitions, after each membership change.
 
-A device is whatever speaks to votequorum as one; votequorum takes its word. So the question "what if" has
-several answers, from a device that keeps its promise to one that votes as an adversary would. `exclusive`
-covers every device that never votes for two partitions, so what cannot happen with it cannot happen with
-`ffsplit`.
+A device is any program that registers as one, and votequorum trusts it. So there are several kinds, from a
+device that keeps its promise to one that votes like an adversary. `exclusive` covers every device that never
+votes for two partitions, so whatever cannot happen with it cannot happen with `ffsplit`.
 
 Source: qnetd-algo-ffsplit.c and qnetd-algo-lms.c of corosync-qdevice, without heuristics, and with all nodes
 connected to qnetd or none.
@@ -23,15 +22,15 @@ class DeviceKind(enum.StrEnum):
     """How the device votes."""
 
     NONE = "none"
-    """A device is configured, and none runs or it never votes."""
+    """A device is configured, but none runs, or it never votes."""
     FFSPLIT = "ffsplit"
     """qnetd's ffsplit: the partition with more than half of the nodes, or one half of a fifty-fifty split."""
     LMS = "lms"
     """qnetd's last man standing: the largest partition."""
     EXCLUSIVE = "exclusive"
-    """Any device that votes for at most one partition, whichever, and may change its mind."""
+    """Any device that votes for at most one partition, whichever it is, and may change its mind."""
     CARELESS = "careless"
-    """A device that decides about each node by itself, and may vote for all or for none."""
+    """A device that decides separately for each node, and may vote for all or for none."""
 
 
 class DeviceModel:
@@ -43,14 +42,14 @@ class DeviceModel:
 
     @property
     def apart(self) -> tuple[int, ...]:
-        """The nodes that this device tells apart from others."""
+        """The nodes that this device distinguishes from others."""
         if self.kind is DeviceKind.FFSPLIT:
             return () if len(self._nodeids) % 2 else (min(self._nodeids),)
         return self._nodeids if self.kind is DeviceKind.LMS else ()
 
     @property
     def can_fail(self) -> bool:
-        """Whether its failure is an event. The other kinds may withhold their vote at any time."""
+        """Whether its failure is an event. Other kinds may withhold their vote at any time anyway."""
         return self.kind in _DECIDES
 
     def choices(self, groups: Groups, works: bool, before: frozenset[int]) -> Iterator[frozenset[int]]:

@@ -1,7 +1,7 @@
-"""What can happen to a cluster, each in an administrator's words.
+"""The events that can happen to a cluster, each in an administrator's words.
 
-`faults` is what an event counts in a search that is bounded by faults: a crashed node is one, a network that
-breaks is one, a device that fails is one. Repairs, restarts and the passing of time are not.
+`faults` is an event's weight in a search that is bounded by faults: a crashed node is one fault, a broken
+network is one, a failed device is one. Repairs, restarts and the passing of time are not.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network changes: from now on these groups of nodes see each other. `heals`: nothing was cut."""
+    """The network changes: from now on the nodes of each group see each other. `heals`: nothing was cut."""
 
     groups: tuple[Group, ...]
     heals: bool
@@ -117,7 +117,7 @@ class DeviceFails:
 
 @dataclass(frozen=True, slots=True)
 class DeviceReturns:
-    """It is back, and votes for these nodes."""
+    """The device is back, and votes for these nodes."""
 
     nodeids: Group
     faults: int = 0

@@ -1,8 +1,8 @@
-"""What named failures lead to, without a search: from a cluster that is whole, or from one that is down.
+"""The results of given failures, without a search: from a cluster that is completely up, or completely down.
 
-Strategy: the questions here have one answer each. "Nodes 2 and 3 fail" is asked of the state in which all
-nodes are up and all windows have passed. Sets of nodes that differ by names only are asked about once, and
-described by the first of them.
+Strategy: each question here has one answer. "Nodes 2 and 3 fail" is asked about the state in which all nodes
+are up and all windows have passed. Sets of nodes that differ only by names are examined once, and represented
+by the first of them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .story import Story, story_of
 from .successors import Successors
 
 _SETS: Final = 4096
-"""Sets of nodes that a question is asked about at most; beyond, only small sets are."""
+"""The most sets of nodes to examine for a question; with more, only small sets are examined."""
 
 _ORDERED: Final = 3
-"""Nodes whose failures are tried in every order."""
+"""How many nodes' failures are tried in every order."""
 
 _MOST_ORDERED: Final = 8
-"""Nodes of a cluster up to which orders are tried."""
+"""The largest cluster, in nodes, for which orders are tried."""
 
 Way = tuple[tuple[Event | None, State], ...]
 
@@ -78,11 +78,12 @@ class Failures:
         if _count_sets(self._groups) > _SETS:
             self._groups = alike_at_once(self._partitions.config)
         self.is_limited = _count_sets(self._groups) > _SETS
-        """Whether there are too many sets of nodes to ask about all of them."""
+        """Whether there are too many sets of nodes to examine all of them."""
         self._known: dict[tuple[Groups, bool], int] = {}
 
     def whole(self) -> State:
-        """All nodes are up and connected, and time has passed. The device votes for them if it may."""
+        """The state in which all nodes are up and connected, and time has passed. The device votes for them
+        if it may."""
         return self._up[-1][1]
 
     @cached_property
@@ -90,7 +91,7 @@ class Failures:
         return self._start(self._nodeids)
 
     def table(self, most: int | None = None) -> list[Failure]:
-        """What up to `most` failures at the same moment come to; None: all that can be asked about."""
+        """The results of up to `most` simultaneous failures; None examines as many as possible."""
         failures = []
         for nodeids, alike in self._sets(most):
             if nodeids:
@@ -100,7 +101,7 @@ class Failures:
         return sorted(failures, key=lambda failure: (failure.size, failure.device, failure.nodeids))
 
     def quorate_in(self, groups: Groups, *, device: bool = False) -> int:
-        """How many partitions are quorate when a whole cluster is left with these, all at one moment.
+        """How many partitions are quorate after a whole cluster breaks into these groups at one moment.
 
         Nodes in none of the `groups` have failed, and with `device` the quorum device has.
         """
@@ -117,7 +118,7 @@ class Failures:
         return bool(left) and self.quorate_in((left,), device=device) > 0
 
     def tolerated(self, *, device: bool = False) -> int:
-        """How many nodes may fail at one moment, whichever they are, besides the `device`.
+        """Any set of this many nodes may fail at one moment, in addition to the `device`.
 
         -1 if the device's failure alone ends quorum. Of clusters with very many kinds of nodes, 2 at most.
         """
@@ -125,14 +126,14 @@ class Failures:
         return min(fatal, default=3) - 1
 
     def cut_off(self) -> list[Failure]:
-        """What it comes to when one node loses its network."""
+        """The results of one node losing its network."""
         if len(self._nodeids) == 1:
             return []
         alone = [(nodeids, alike) for nodeids, alike in self._sets(1) if nodeids]
         return [self._isolate(nodeids, alike) for nodeids, alike in sorted(alone)]
 
     def fatal_sets(self) -> list[Failure]:
-        """The least sets of failures after which no node is quorate."""
+        """The smallest sets of failures after which no node is quorate."""
         found: list[Failure] = []
         for failure in self.table():
             things = set(self._things(failure))
@@ -141,7 +142,7 @@ class Failures:
         return found
 
     def cold_start(self) -> list[tuple[int, ...]]:
-        """The least sets of nodes that are quorate when they start after a power cut."""
+        """The smallest sets of nodes that become quorate when they start after a power cut."""
         found: list[tuple[int, ...]] = []
         for nodeids, _ in sorted(self._sets(None), key=lambda pair: len(pair[0])):
             able = nodeids and set(nodeids) <= self._quorate(self._start(nodeids)[-1][1])
@@ -150,7 +151,7 @@ class Failures:
         return sorted(found, key=lambda nodeids: (len(nodeids), nodeids))
 
     def memory(self) -> tuple[Story, Story] | None:
-        """Two ways in which the same nodes fail, and that end differently; None if there are none."""
+        """Two ways in which the same nodes fail with different results; None if there are none."""
         if not self._can_remember():
             return None
         for size in range(2, min(_ORDERED, len(self._nodeids) - 1) + 1):
@@ -186,7 +187,7 @@ class Failures:
         return self._successors.device is not None and bool(self._partitions.rules.device_votes)
 
     def _sets(self, most: int | None) -> Iterator[tuple[tuple[int, ...], int]]:
-        """Sets of nodes, and how many are the same but for names; only small ones where there are many."""
+        """Sets of nodes, each with the number of equivalent ones; only small sets if there are many."""
         groups = self._groups
         if self.is_limited and most is None:
             most = 2
@@ -242,7 +243,7 @@ class Failures:
             yield 0
 
     def _contains(self, things: set[int], smaller: Failure) -> bool:
-        """Whether a failure contains a smaller one, or one that is the same but for names."""
+        """Whether a failure contains a smaller one, or one equivalent to it."""
         if smaller.device and 0 not in things:
             return False
         return self._fits(smaller.nodeids, tuple(things - {0}))
@@ -311,7 +312,7 @@ class Failures:
     # -- the same failures in other orders ----------------------------------------------------------------
 
     def _can_remember(self) -> bool:
-        """Whether this is a question at all: not with one node, nor with too many to try."""
+        """Whether this question makes sense: not with one node, nor with too many to try."""
         return len(self._nodeids) > 2 and not self.has_too_many_orders
 
     def _at_once(self, nodeids: tuple[int, ...]) -> Way:
@@ -333,7 +334,7 @@ class Failures:
 
 
 def alike_at_once(config: ClusterConfig) -> list[tuple[int, ...]]:
-    """Nodes that fare the same when a whole cluster loses some at once: all but those that break ties."""
+    """Nodes that are equivalent when a whole cluster loses some at once: all except those that break ties."""
     breaker = config.auto_tie_breaker
     special = set() if isinstance(breaker, TieBreaker) else set(breaker)
     special |= {min(config.nodeids), max(config.nodeids)}

@@ -1,10 +1,10 @@
-"""How likely quorum is, where nodes, sites, links and the device are down with probabilities of their own.
+"""How likely quorum is, given the probabilities that nodes, sites, links and the device are down.
 
 Strategy: a *situation* says which nodes run and which of them see each other, after failures at one moment in
-a whole cluster. Situations that differ only by nodes that the rules do not tell apart count as one. The
-probabilities of all situations are worked out area by area: an area is a site, or a node where there are no
-sites. The model is asked once about each situation, however many probabilities are tried. If there are too
-many situations, they are drawn at random, and the result says how far it may be off.
+a whole cluster. Situations that differ only by nodes that the rules do not distinguish count as one. The
+probabilities of all situations are computed area by area: an area is a site, or a node if there are no sites.
+The model is asked once about each situation, however many probabilities are tried. If there are too many
+situations, they are sampled at random, and the result has a standard error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .failures import Failures, alike_at_once
 from .report import Checked
 
 _SITUATIONS: Final = 40_000
-"""Situations up to which all are looked at: enough for any 15 nodes."""
+"""The most situations for which all are examined: enough for any 15 nodes."""
 
 _DRAWN: Final = 4000
 _MINUTES: Final = 365.25 * 24 * 60
@@ -36,17 +36,18 @@ _Situation = tuple[Counts, ...]
 
 
 def unavailability(mtbf: float, mttr: float) -> float:
-    """How likely something is down that fails every `mtbf` on average and is repaired within `mttr`."""
+    """The probability that something is down that fails every `mtbf` on average and is repaired within
+    `mttr`."""
     return mttr / (mtbf + mttr)
 
 
 @dataclass(frozen=True)
 class Chances:
-    """How likely each thing is down at any moment. All fail independently of each other.
+    """The probability that each thing is down at any moment. All fail independently.
 
     `node` is that of each node, and `nodes` has exceptions by node id. A `site` that is down stops all its
-    nodes. A `link` that is down cuts a site off from the others, or a node where there are no sites; what is
-    cut off runs on. `sites` and `links` have exceptions by the number of the site, from 1, or the node id.
+    nodes. A `link` that is down cuts off a site, or a node if there are no sites; what is cut off keeps
+    running. `sites` and `links` have exceptions by the number of the site, from 1, or the node id.
     """
 
     node: float = 0.0
@@ -89,7 +90,7 @@ class _Area:
 
 
 class Estimator:
-    """Answers for one configuration; asking again with other chances is cheap."""
+    """Answers for one configuration; further questions with other probabilities are cheap."""
 
     def __init__(
         self, config: ClusterConfig, *, device: DeviceKind | None = None, sites: Sequence[Sequence[int]] = ()

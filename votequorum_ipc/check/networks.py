@@ -1,4 +1,4 @@
-"""How a network can regroup the nodes that are up, each way that differs by more than names once.
+"""How a network can regroup the running nodes; ways that differ only by names count once.
 
 Strategy: the nodes of a partition fall into kinds within which it makes no difference which node is meant
 (`Symmetry.alike`). Two ways to regroup are the same when their groups take the same numbers of each kind. The

@@ -1,10 +1,10 @@
-"""A report as one page to hand to a colleague: self-contained, no scripts, readable on paper.
+"""A report as a page to share: self-contained, without scripts, readable on paper.
 
 Strategy: plain string templates and one style sheet. A template library would be one more thing to install
 for a page with few sections, and every text that comes from outside goes through `_text`, which escapes it.
 Each step of a story is drawn as SVG: a circle for each node, filled if it is quorate, and a frame around each
-partition. Colours are CSS variables, for light and dark screens and for paper; no colour says what the text
-does not.
+partition. Colours are CSS variables, for light and dark screens and for paper; no information is in colour
+alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What may be wrong with a state, or with what leads from one to the next.
+"""What may be wrong with a state, or with a change from one state to the next.
 
-A `Property` has a name, a one-line meaning and a function. One's own is made in the same way:
+A `Property` has a name, a one-line meaning and a function. You can make your own:
 
     def lonely(situation):
         for partition in situation.partitions:
@@ -24,7 +24,7 @@ from .states import State
 
 @dataclass(frozen=True)
 class Situation:
-    """A state, for a property to look at. `down` are the nodes that are not up."""
+    """A state for a property to examine. `down` has the nodes that are not up."""
 
     config: ClusterConfig
     rules: Rules
@@ -41,7 +41,8 @@ class Situation:
 
 @dataclass(frozen=True)
 class Property:
-    """Something that may go wrong. `is_bad` False: worth knowing, but not a fault of the configuration.
+    """Something that may go wrong. With `is_bad` False it is worth knowing, but not a fault of the
+    configuration.
 
     `concerns` names the partitions that `look_at_change` looks at. With it, an answer is good for all changes
     in which these partitions are the same.

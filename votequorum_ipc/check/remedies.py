@@ -22,7 +22,7 @@ from .workers import in_order
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change, in words and as a configuration, and what was still bad with it."""
+    """A change, in words and as a configuration, and what is still bad with it."""
 
     text: str
     config: ClusterConfig

@@ -1,9 +1,9 @@
 """Everything about one configuration: `check` runs the search and asks the questions, `Report` is the answer.
 
-Strategy: the search looks for everything at once, from a cluster that is down, without a bound on faults.
-Where that does not end in time, it begins anew from a cluster that is whole, fewest faults first, until the
-time is up again; a verdict then says within how many faults it holds. What is told is replayed in the model
-first.
+Strategy: the search looks for everything at once, from a cluster that is down, without a bound on faults. If
+that does not end in time, it starts again from a cluster that is completely up, fewest faults first, until
+the time is up again; a verdict then says within how many faults it holds. Every story is replayed in the
+model before it is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .words import and_others, rules_in_words, switched_off
 
 
 class Reachability(enum.StrEnum):
-    """Whether something can happen, as far as the search went."""
+    """Whether something can happen, according to the search."""
 
     CANNOT_HAPPEN = "cannot happen"
     HAPPENS = "happens"
@@ -38,10 +38,10 @@ class Reachability(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out about one property.
+    """The result for one property.
 
-    The first of the `stories` shows it, and others are there to compare. `not_looked_at` says what was left
-    out where the outcome is that nothing was found; it is empty where the outcome is CANNOT_HAPPEN.
+    The first of the `stories` shows it; others are for comparison. If nothing was found, `not_looked_at` says
+    what the search left out; it is empty for CANNOT_HAPPEN.
     """
 
     name: str
@@ -63,7 +63,7 @@ _ANSWERS = {Reachability.CANNOT_HAPPEN: "no", Reachability.HAPPENS: "yes"}
 
 @dataclass(frozen=True)
 class Effort:
-    """What was looked at. `faults` is the bound within which the search is complete; None: no bound."""
+    """What was examined. `faults` is the bound within which the search is complete; None means no bound."""
 
     states: int
     changes: int
@@ -90,11 +90,11 @@ class Report:
     verdicts: tuple[Verdict, ...]
     effort: Effort
     bounded: bool = False
-    """Whether a bound on faults was asked for."""
+    """Whether a bound on faults was requested."""
 
     @property
     def bad(self) -> tuple[Verdict, ...]:
-        """The verdicts on what happens and should not."""
+        """The verdicts on bad things that can happen."""
         return tuple(one for one in self.verdicts if one.is_bad and one.outcome is Reachability.HAPPENS)
 
     @property
@@ -117,7 +117,7 @@ class Report:
 
 
 class SearchDisagreesError(AssertionError):
-    """The search and the model it searches differ: a defect of this program, to be reported."""
+    """The search and its model disagree: a defect of this program that should be reported."""
 
 
 ReportProgress = Callable[[Progress], None]
@@ -130,7 +130,7 @@ NAMES: Final = (*(one.name for one in BUILT_IN), ONE_FAILURE, COLD_START, MEMORY
 """The properties that a report has a verdict on, besides those of the caller."""
 
 _DEEPEST: Final = 8
-"""Faults after which a bounded search is not tried with one more."""
+"""The number of faults after which a bounded search does not try one more."""
 
 
 def check(

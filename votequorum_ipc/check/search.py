@@ -1,4 +1,4 @@
-"""Through all states that a cluster can reach, nearest first.
+"""Visits all states that a cluster can reach, nearest first.
 
 Strategy: states wait in a heap by what it takes to reach them. Without a bound on faults that is the number
 of events, so the search is breadth first and each story is a shortest one. With a bound, fewer faults come
@@ -9,8 +9,8 @@ States that take the same are a level. What follows them (`expansion`) does not 
 other processes can work it out (`workers`). What comes of it is taken in one order, whoever did the work: the
 answer is the same for any number of processes.
 
-Every state remembers by which state it was reached, and nothing else: the events of a story are worked out
-when it is asked for.
+Every state remembers only from which state it was reached: the events of a story are reconstructed on
+request.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Stopped(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far a search goes; None: as far as there is anything. `seconds` is wall-clock time."""
+    """How far a search goes; None means without a bound. `seconds` is wall-clock time."""
 
     faults: int | None = None
     states: int | None = None
@@ -59,7 +59,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a search is: states seen, how many of them wait to be looked at, and events from the start."""
+    """The progress of a search: states seen, states waiting to be examined, and events from the start."""
 
     states: int
     waiting: int
@@ -81,7 +81,7 @@ class Found:
 
 
 Look = Callable[[State], str | None]
-"""Looks at a state; a text says what is wrong with it."""
+"""Examines a state; returns a text if something is wrong with it."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Search:
     depth: int = 0
     expanded: int = 0
     ends: int = 0
-    """States from which it did not go on, as they are an end."""
+    """States after which it did not continue."""
     faults: int = 0
     """The faults that the states looked at last have taken."""
     seconds: float = 0.0

@@ -1,7 +1,7 @@
-"""A story: what happens to a cluster, step by step, and who is quorate after each step.
+"""A story: what happens to a cluster, step by step, and which nodes are quorate after each step.
 
-A story that a search tells can be replayed in the model as it is, without any of the search's shortcuts,
-and must come out the same (`replay`). That is how the search is checked each time it says something.
+Each story of a search is replayed in the model itself, without any of the search's shortcuts, and must have
+the same result (`replay`). So the search is verified each time it reports something.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Configurations that have what an administrator wishes for, each tried before it is suggested.
+"""Configurations that survive the failures an administrator names, each tested before it is suggested.
 
 Strategy: a table of the configurations that people choose among, from votes alone to a quorum device or more
 nodes. A candidate is suggested if the cluster keeps quorum through each failure of the wish, both when nodes
-stop and when they only lose their network. The whole check is then run with it, and what is still wrong with
-it counts before what it costs.
+stop and when they only lose their network. The whole check then runs with it. Candidates are ranked by what
+is still wrong, then by cost.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .report import Checked, Reachability, Report, check
 from .search import Bounds, Progress, Stopped
 
 _MORE_NODES: Final = 3
-"""Nodes that a suggestion may add."""
+"""How many nodes a suggestion may add."""
 
 
 class Wish(enum.StrEnum):
-    """What a cluster should survive."""
+    """The failures that a cluster should survive."""
 
     ANY_NODE = "any-node"
     ANY_2_NODES = "any-2-nodes"

@@ -1,6 +1,6 @@
-"""The rules that a configuration comes to, in words: what is in force, what votequorum ignores, and why.
+"""A configuration's effective rules in words: what is in force, what votequorum ignores, and why.
 
-Every sentence is made of the `Rules` that the nodes live by, not of the file, so an option that votequorum
+Every sentence is derived from the nodes' effective `Rules`, not from the file, so an option that votequorum
 switches off is not described as if it were on.
 """
 

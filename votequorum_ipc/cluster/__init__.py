@@ -1,4 +1,5 @@
-"""votequorum's rules for a cluster of nodes, as a pure model: no I/O, no clock, no chance but a seed's.
+"""votequorum's rules for a cluster of nodes, as a pure model: no I/O, no clock, no randomness except from a
+seed.
 
     cluster = Cluster(ClusterConfig.of(3))
     cluster.up(1, 2, 3)
@@ -6,11 +7,11 @@
     cluster.request(conn, TrackStart(TrackFlags.CHANGES, context=7))
     cluster.partition({1}, {2, 3})  # -> [(conn, NodelistNotification(...)), (conn, QuorumNotification(...))]
 
-`config` reads the options, `cluster` joins nodes into rings, `under_way` carries what they tell each other,
-`node` is one process, and `votes` decides. `multicasts`, `library` and `vsf_quorum` handle what other nodes
-and clients send. The reference is corosync 3.1.7.
+`config` reads the options, `cluster` joins nodes into rings, `under_way` carries their messages, `node` is
+one process, and `votes` decides. `multicasts`, `library` and `vsf_quorum` handle what other nodes and clients
+send. The reference is corosync 3.1.7.
 
-Looks wrong, but is what corosync does, and so does the model:
+These look wrong, but corosync does them, and so does the model:
 
 - a node whose id exceeds all known ones is listed before the last one, not after it;
 - a quorum device is listed with state 0, and outlives the connection that registered it;

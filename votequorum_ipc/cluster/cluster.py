@@ -1,9 +1,9 @@
 """The cluster: nodes, the network between them, virtual time, and the clients' connections.
 
-An input runs to the end before it returns: rings form, multicasts are delivered in one order to all nodes of
-a partition, and whatever went to clients on the way is the return value, in order. Two things may be left
-open. A membership change may wait for a quorum device; a poll, or `advance` past its sync timeout, completes
-it. With a `Latency` multicasts take time, as they do in corosync; `advance` and `settle` deliver them.
+An input runs to its end before it returns: rings form, multicasts are delivered in one order to all nodes of
+a partition, and the return value is everything that clients got, in order. Two things may be left open. A
+membership change may wait for a quorum device; a poll, or `advance` past its sync timeout, completes it. With
+a `Latency` multicasts take time, as they do in corosync; `advance` and `settle` deliver them.
 
 A ring's id is its lowest node id, and four more than the highest sequence that any of its nodes has seen. A
 node that starts counts on from what it has stored, and is alone in its first ring, as with knet, whose links
@@ -31,7 +31,7 @@ _LEAVING_LEGS = 10
 """How long a node takes to shut down, in legs of a multicast: the others have heard of it by then."""
 
 Outputs = list[tuple[Conn, Output]]
-"""What clients get, in order."""
+"""The clients' outputs, in order."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class Cluster:
         return self._nodes[nodeid]
 
     def is_synchronising(self, nodeid: int) -> bool:
-        """Whether a membership change of this node still waits, for a quorum device or for multicasts."""
+        """Whether a membership change of this node still waits for a quorum device or for multicasts."""
         self.node(nodeid)
         return self._membership[nodeid].synchronising
 
@@ -142,7 +142,7 @@ class Cluster:
     def partition(self, *groups: Collection[int]) -> Outputs:
         """Cut the network: nodes hear those of their own group only. Nodes in no group form one more.
 
-        Nodes that are down belong to groups as well, for when they start.
+        Nodes that are down belong to groups too; it matters when they start.
         """
         self.check_groups(*groups)
         self._segment = dict.fromkeys(self.config.nodeids, len(groups))
@@ -169,9 +169,9 @@ class Cluster:
         return self._take()
 
     def resynchronise(self) -> Outputs:
-        """Every partition goes through its services once more on the ring it has.
+        """Every partition synchronises its services once more on its current ring.
 
-        corosync never does that, its simulator corosync-vqsim does.
+        corosync never does this, but its simulator corosync-vqsim does.
         """
         for membership in self._memberships():
             self._synchronise(membership)
@@ -199,7 +199,7 @@ class Cluster:
         return self._take()
 
     def reconfigure(self, nodeid: int, config: ClusterConfig) -> Outputs:
-        """One node that is up reads a configuration of its own, as after a write to its cmap.
+        """One running node reads its own configuration, as after a write to its cmap.
 
         Raises `ConfigurationError` for numbers that corosync cannot hold. The next `reload` ends it.
         """
@@ -209,14 +209,14 @@ class Cluster:
         return self._finish(nodeid)
 
     def cancel_wait_for_all(self, nodeid: int) -> Outputs:
-        """The operator tells the partition of a node to wait no longer (cmap's cancel_wait_for_all)."""
+        """The operator ends wait_for_all's waiting in a node's partition (cmap's cancel_wait_for_all)."""
         self.node(nodeid).cancel_wait_for_all()
         return self._finish(nodeid)
 
     # -- time ----------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When something happens next by itself, in virtual seconds; None if nothing will.
+        """When the next event happens by itself, in virtual seconds; None if none will.
 
         A timer goes off, a multicast arrives, or a node that shuts down is gone.
         """
@@ -224,7 +224,7 @@ class Cluster:
         return None if instant is None else instant / NANOSECONDS
 
     def advance(self, seconds: float) -> Outputs:
-        """Let time pass: what falls due happens, each at its own instant."""
+        """Let time pass; everything that falls due happens at its own instant."""
         if seconds < 0:
             raise ValueError("time does not run backwards")
         end = self._clock.now + round(seconds * NANOSECONDS)
@@ -235,7 +235,7 @@ class Cluster:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no multicast is under way and no node is shutting down. Timers may run."""
+        """Whether no multicast is under way and no node is shutting down. Timers may still run."""
         return not self._leaving and not any(membership.under_way for membership in self._memberships())
 
     def settle(self) -> Outputs:
@@ -278,7 +278,8 @@ class Cluster:
     # -- clients -------------------------------------------------------------------------------------
 
     def connect(self, nodeid: int, service: ServiceKind) -> Conn:
-        """A client of a node's service; `Library` if the node is down or does not have it."""
+        """Connect a client to a node's service; `Library` if the node is down or does not have the
+        service."""
         node = self.node(nodeid)
         if service == ServiceKind.VOTEQUORUM and not self.config.provider:
             raise Library("there is no votequorum: no quorum provider is configured")
@@ -288,13 +289,13 @@ class Cluster:
         return conn
 
     def disconnect(self, conn: Conn) -> None:
-        """The client goes; it gets no more. Nothing happens if its node went first."""
+        """Disconnect a client; it gets nothing more. Does nothing if its node has gone first."""
         node = self._nodes.get(conn.nodeid)
         if node is not None and conn in node.conns:
             node.disconnect(conn)
 
     def request(self, conn: Conn, request: Request) -> Outputs:
-        """A client asks; `Library` if its connection is closed.
+        """Handle a client's request; `Library` if its connection is closed.
 
         The response may come from a later input: while the membership synchronises, the quorum service's
         clients wait.
@@ -333,7 +334,7 @@ class Cluster:
             self._outputs.append((conn, ConnectionClosed()))
 
     def _reshape(self) -> None:
-        """Form the rings that the network asks for and that are not there yet."""
+        """Form the rings that the network allows and that do not exist yet."""
         wanted: dict[int, list[int]] = {}
         for nodeid in sorted(self._nodes):
             wanted.setdefault(self._segment[nodeid], []).append(nodeid)
@@ -353,7 +354,7 @@ class Cluster:
         self._synchronise(membership)
 
     def _recover(self, members: tuple[int, ...]) -> None:
-        """Those who come from one ring together deliver what they know of it, before the new one."""
+        """Nodes that come from the same ring first deliver its remaining messages, before the new ring."""
         together: dict[RingId, list[int]] = {}
         for nodeid in members:
             if nodeid in self._membership:

@@ -1,9 +1,9 @@
-"""What the operator wrote, and what votequorum makes of it.
+"""The operator's configuration, and votequorum's interpretation of it.
 
 `ClusterConfig` holds the settings under corosync.conf's names. `effective_rules` turns it into the `Rules`
-that every node then lives by: it refuses the combinations that keep corosync from starting, disables the
-options that votequorum disables, and works out the device's votes and the expected votes. A session never
-looks at the configuration again, only at its `Rules`.
+that every node follows: it refuses combinations with which corosync does not start, disables the options that
+votequorum disables, and computes the device's votes and the expected votes. A node never looks at the
+configuration again, only at its `Rules`.
 
 The order of the steps is part of the behaviour (an auto tie breaker that was just disabled no longer
 conflicts with a device), so they stand in one list, in votequorum's order. Source: votequorum(5),
@@ -37,7 +37,7 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """One `nodelist.node`. `name` and `addresses` mean nothing to quorum; a daemon shows them."""
+    """One `nodelist.node`. `name` and `addresses` do not affect quorum; a daemon shows them."""
 
     nodeid: int
     votes: int = 1
@@ -47,7 +47,7 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """`quorum.device`: whether a quorum device may vote, and for how much.
+    """`quorum.device`: whether a quorum device may vote, and with how many votes.
 
     `votes` None means not set: one less than the number of nodes. `timeout` is how long the device may
     stay silent and `sync_timeout` how long a membership change waits for it, both in milliseconds.
@@ -61,7 +61,7 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """corosync.conf, as far as quorum is concerned; the same on every node.
+    """The settings of corosync.conf that concern quorum; the same on every node.
 
     `expected_votes` None means the sum of the nodes' votes. `wait_for_all` None means not set, so that it
     follows `two_node`. `auto_tie_breaker` is a `TieBreaker`, or the ids of the nodes to ask in turn.
@@ -115,11 +115,11 @@ def configuration(
 
 @dataclass(slots=True)
 class Rules:
-    """What a configuration comes to. `warnings` are the adjustments, for the operator to read.
+    """The effective rules of a configuration. `warnings` are the adjustments, for the operator to read.
 
     `expected_votes` is what the configuration asks for; `nodelist_votes` the sum over the nodes (and the
-    device, where its votes were worked out). Times are in milliseconds. `tie_breaker_was_set` tells a tie
-    breaker that was disabled from one that was not configured: cmap shows the type of the former only.
+    device, where its votes were worked out). Times are in milliseconds. `tie_breaker_was_set` distinguishes a
+    disabled tie breaker from one that was not configured: cmap shows only the type of the former.
     `device_can_operate` is False once a reloaded configuration excludes a device: its calls get ACCESS.
     """
 
@@ -155,7 +155,7 @@ class Rules:
 
 
 def effective_rules(config: ClusterConfig) -> Rules:
-    """The rules that a configuration comes to; `ConfigurationError` where votequorum refuses to start."""
+    """The effective rules of a configuration; `ConfigurationError` if votequorum refuses to start."""
     check_ranges(config)
     rules = _as_written(config)
     for step in _STEPS if config.provider else ():
@@ -164,10 +164,11 @@ def effective_rules(config: ClusterConfig) -> Rules:
 
 
 def reloaded_rules(before: Rules, config: ClusterConfig, *, device_is_registered: bool) -> Rules:
-    """The rules of a node that runs, after its configuration was reloaded.
+    """The rules of a running node after its configuration was reloaded.
 
     Votes, expected votes, two_node and the device change; the other options stay as they were at the start.
-    What would keep corosync from starting only excludes the device here. `config` has passed `check_ranges`.
+    Settings with which corosync would not start only exclude the device here. `config` has passed
+    `check_ranges`.
     """
     written = _as_written(config)
     follows = before.wait_for_all_follows_two_node
@@ -263,7 +264,7 @@ def _prefer_tie_breaker_to_two_node(rules: Rules) -> None:
 
 
 def _tie_breaker_with_odd_votes_needs_wait_for_all(rules: Rules) -> None:
-    """Else an isolated half plus one without the tie breaker node would be quorate after a reboot."""
+    """Otherwise an isolated half plus one without the tie breaker node would be quorate after a reboot."""
     odd = rules.nodelist_votes % 2 == 1
     if rules.tie_breaker is TieBreaker.NONE or not odd or rules.wait_for_all:
         return
@@ -304,7 +305,7 @@ def _refuse_device_that_outvotes_the_nodes(rules: Rules) -> None:
 
 
 def _work_out_device_votes(rules: Rules) -> None:
-    """Only votes that are worked out count as expected; those written down count once they are seen."""
+    """Only computed votes count as expected at once; configured ones count after they have been seen."""
     can_tell = not rules.expected_votes and rules.node_count == rules.nodelist_votes
     if rules.device_votes is None and can_tell:
         rules.device_votes = rules.nodelist_votes - 1

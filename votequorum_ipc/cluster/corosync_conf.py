@@ -1,9 +1,9 @@
-"""Reads a corosync.conf, as far as a simulated cluster can honour it, and says what it cannot.
+"""Reads the parts of a corosync.conf that a simulated cluster supports, and reports the others.
 
-Strategy: the file is sections of `key: value` lines, nested with braces. It is read into one flat list of
-dotted keys first, as cmap names them; tables then say which keys mean something here. Every key that no table
-knows is reported, so no setting is thought to be simulated that is not. Source: corosync.conf(5),
-votequorum(5), and the parser in corosync's exec/coroparse.c.
+Strategy: the file is sections of `key: value` lines, nested with braces. It is first read into one flat list
+of dotted keys, as cmap names them; tables then say which keys are supported. Every other key is reported, so
+that no setting is thought to be simulated when it is not. Source: corosync.conf(5), votequorum(5), and the
+parser in corosync's exec/coroparse.c.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_PROVIDER: Final = (
 
 @dataclass(frozen=True)
 class CorosyncConf:
-    """What a file says: the cluster, how its IPC is to work, who may use it, and what is not simulated."""
+    """A file's content: the cluster, its IPC, who may use it, and what is not simulated."""
 
     cluster: ClusterConfig
     ipc_type: str | None
@@ -43,7 +43,7 @@ class CorosyncConf:
 
 
 AS_SIMULATED: Final = {("totem.version", "2"), ("totem.transport", "knet")}
-"""What need not be honoured: a simulated cluster's cmap says so anyway."""
+"""Keys that need no support: a simulated cluster's cmap has these values anyway."""
 
 _LOGGING: Final = "logging."
 _OURS: Final = ("quorum.", "nodelist.")
@@ -60,7 +60,7 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     and for another quorum provider than votequorum.
     """
     if "\0" in text:
-        raise ConfigurationError("this is no text: is it a corosync.conf?")
+        raise ConfigurationError("this is not a text file: is it a corosync.conf?")
     pairs, nodes = _collect(text)
     if not nodes:
         raise ConfigurationError("no nodelist section with nodes: list each node there, with its nodeid")
@@ -127,7 +127,7 @@ def _collect(text: str) -> tuple[Pairs, list[Pairs]]:
 
 
 class _Known:
-    """The values of keys that mean something here; remembers which were asked for."""
+    """The values of supported keys; remembers which were read."""
 
     def __init__(self, values: dict[str, str]) -> None:
         self._values = values
@@ -157,7 +157,7 @@ class _Known:
 
 
 def _options(known: _Known) -> Iterator[tuple[str, Any]]:
-    """The options of the quorum section that go by the same name in `ClusterConfig`."""
+    """The options of the quorum section that have the same name in `ClusterConfig`."""
     readers: dict[str, Callable[[str], Any]] = {
         "expected_votes": known.number,
         "two_node": known.flag,
@@ -210,12 +210,13 @@ def _node(pairs: Pairs) -> NodeConfig:
 
 
 def _may_be_misspelt(key: str) -> bool:
-    """Whether votequorum would have read the key, if it knew it: not what is meant for corosync-qdevice."""
+    """Whether the key is in a place that votequorum reads, so that it may be misspelt; not keys for
+    corosync-qdevice."""
     return key.startswith(_OURS) and not key.startswith(_DEVICE_MODELS)
 
 
 def _called(pairs: Pairs) -> str:
-    """A node as people know it: by an address or by name."""
+    """A node's name for people: its name or an address."""
     addresses = [value for key, value in sorted(pairs) if _is_address(key)]
     known = [*addresses, *(value for key, value in pairs if key == "name")]
     return f"the node {known[0]}" if known else "a node"

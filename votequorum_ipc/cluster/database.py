@@ -1,11 +1,11 @@
-"""What one node knows of the others: votequorum's node database.
+"""What one node knows about the others: votequorum's node database.
 
 A node enters when its first message arrives and is never forgotten, only marked dead. The device has its
 own entry, under id 0, that is in none of the lists. Entries are not sorted by id: a node whose id
 is higher than all known ones is put before the last, as in votequorum, and notifications show that order.
 
-Votes are added up for every message that every node gets, so the sums over the members are kept and not made
-each time: what they are made of changes through `NodeDatabase.change` only.
+Votes are needed for every message that every node gets, so the sums over the members are maintained, not
+computed each time: their sources change only through `NodeDatabase.change`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ UNSET_STATE = NodeState(0)
 
 @dataclass(slots=True)
 class ClusterNode:
-    """One entry (votequorum's struct cluster_node). Of one in a database, write no field but `flags`."""
+    """One entry (votequorum's struct cluster_node). Once it is in a database, write no field except
+    `flags`."""
 
     nodeid: int
     state: NodeState = UNSET_STATE
@@ -136,7 +137,7 @@ class NodeDatabase:
         return min(nodeids), max(nodeids)
 
     def has_member(self, nodeid: int) -> bool:
-        """Whether this node is one whose votes count."""
+        """Whether this node's votes count."""
         node = self.find(nodeid)
         return node is not None and node.is_member
 

@@ -1,4 +1,4 @@
-"""What a node may do to the world, collected instead of done: multicasts, outputs and timers.
+"""A node's effects, collected instead of carried out: multicasts, outputs and timers.
 
 The services of a node share one `Effects`. They never wait for an effect; the `Cluster` takes what has
 gathered after each input, delivers the multicasts in one order, and hands the outputs to its caller.
@@ -60,11 +60,11 @@ class Effects:
         self.outputs.append((conn, output))
 
     def arm(self, timer: Timer, milliseconds: int) -> None:
-        """Start a timer, or start it anew."""
+        """Start or restart a timer."""
         self.deadlines[timer] = self.clock.now + milliseconds * _PER_MILLISECOND
 
     def cancel(self, timer: Timer) -> bool:
-        """Stop a timer; whether it was running."""
+        """Stop a timer. Returns whether it was running."""
         return self.deadlines.pop(timer, None) is not None
 
     def publish8(self, name: str, value: int) -> None:
@@ -78,7 +78,7 @@ class Effects:
 
 @dataclass(slots=True)
 class Trackers:
-    """The connections that follow a service's changes, newest first, which is the order they are told in."""
+    """The connections that follow a service's changes, newest first: the order in which they are notified."""
 
     contexts: dict[Conn, int] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class Trackers:
         self.contexts = {conn: context, **self.contexts}
 
     def remove(self, conn: Conn) -> bool:
-        """Take a connection out; whether it was in."""
+        """Remove a connection. Returns whether it was there."""
         return self.contexts.pop(conn, None) is not None
 
     def notify(self, effects: Effects, event: Callable[[Conn, int], Output | None]) -> None:

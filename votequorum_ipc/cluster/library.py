@@ -1,8 +1,8 @@
 """What a node's votequorum service answers to its clients.
 
-Each request gets one response. A response goes out before the multicast that the request causes comes round,
-so that the events of a change follow the answer, except that `QdeviceRegister` is answered when
-its multicast is back. Source: the `message_handler_req_lib_votequorum_*` functions in exec/votequorum.c of
+Each request gets one response. A response goes out before the request's multicast returns to this node, so
+the events of a change follow the answer. The exception is `QdeviceRegister`, which is answered when its
+multicast returns. Source: the `message_handler_req_lib_votequorum_*` functions in exec/votequorum.c of
 corosync 3.1.7.
 """
 

@@ -1,7 +1,7 @@
 """What a node does with each multicast of its partition, its own included.
 
-Every node of a partition gets the same messages in the same order, so that their databases agree once all
-is delivered. A node acts on its own news only when they come round. Source: the
+Every node of a partition gets the same messages in the same order, so their databases agree once everything
+is delivered. A node acts on its own messages only when they return to it. Source: the
 `message_handler_req_exec_votequorum_*` functions in exec/votequorum.c of corosync 3.1.7.
 """
 
@@ -28,7 +28,7 @@ from .votes import recalculate_quorum
 
 
 def send_nodeinfo(vq: VotequorumState, nodeid: int) -> None:
-    """Tell the partition what we know of ourselves, or of our device (id 0)."""
+    """Tell the partition what we know about ourselves, or about our device (id 0)."""
     node = vq.db.qdevice if nodeid == QDEVICE_NODEID else vq.db.us
     vq.effects.multicast(NodeInfoMessage(node.nodeid, node.votes, node.expected_votes, node.flags))
 

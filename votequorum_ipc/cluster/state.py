@@ -1,4 +1,4 @@
-"""Everything that one corosync process knows about votes, and the ways to change it that others can see.
+"""Everything that one corosync process knows about votes, and the changes that others can see.
 
 `VotequorumState` is data. The rules that read and write it are in `votes` (arithmetic and quorum),
 `multicasts` (what other nodes say), `library` (what clients ask) and `node` (membership changes, timers,
@@ -25,7 +25,7 @@ from .messages import Conn, NodeFlags, QdeviceRegister
 from .vsf_quorum import NO_RING
 
 SetQuorum = Callable[[tuple[int, ...], bool, RingId], None]
-"""How votequorum tells the quorum service: members, quorate, ring id."""
+"""Called when votequorum informs the quorum service: members, quorate, ring id."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,10 @@
-"""Multicasts between sending and arrival: one order for all nodes of a ring, each node in its own time.
+"""Multicasts between sending and arrival: one order for all nodes of a ring, but each node gets them at its
+own time.
 
 Strategy: totem gives every multicast a place in one order. All nodes of the ring keep that order, but they do
 not get a multicast at the same instant. A `Latency` says how long it takes to get a place, and from there to
 each node. It derives these times from a seed and the multicast's number and keeps no state, so that a copy of
-a cluster goes on as the original does. Without a `Latency` a multicast is everywhere at once.
+a cluster behaves like the original. Without a `Latency` a multicast is everywhere at once.
 
 A new ring ends the old one. Nodes that stay together first deliver what one of them has sent or delivered.
 Whatever else was under way is lost to them. Source: extended virtual synchrony, as the recovery in
@@ -87,9 +88,9 @@ class UnderWay:
     members: tuple[int, ...]
     latency: Latency | None = None
     _at_once: deque[Delivery] = field(default_factory=deque)
-    """What needs no time."""
+    """Multicasts without a delay."""
     _arrivals: dict[int, list[_Arrival]] = field(default_factory=dict)
-    """What does, by node, in order."""
+    """Multicasts with a delay, by node, in order."""
     _heads: list[tuple[int, tuple[int, int], int]] = field(default_factory=list)
     """A heap of when each node gets its next one: due, place and node. May have outdated entries besides."""
     _places: dict[int, int] = field(default_factory=dict)

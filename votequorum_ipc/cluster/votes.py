@@ -7,7 +7,7 @@
               or the partition that a master-wins device votes for;
               but never before all nodes were here at once, with wait_for_all
 
-A quorum does not fall by itself (`allow_decrease`): else the remains of a cluster would become one.
+A quorum does not fall by itself (`allow_decrease`): otherwise the remains of a cluster would become quorate.
 Every event that may change votes ends in `recalculate_quorum`. Source: votequorum(5), and
 `recalculate_quorum` in exec/votequorum.c of corosync 3.1.7.
 """
@@ -20,7 +20,7 @@ from .state import VotequorumState
 
 
 def recalculate_quorum(vq: VotequorumState, *, allow_decrease: bool = False, by_nodes: bool = False) -> None:
-    """Work out quorum and quorate anew, and tell the trackers of a change.
+    """Recompute quorum and quorate, and notify the trackers of a change.
 
     `by_nodes` makes the number of nodes present, the device included, the new expected votes.
     """
@@ -38,7 +38,7 @@ def recalculate_quorum(vq: VotequorumState, *, allow_decrease: bool = False, by_
 
 
 def votes_present(vq: VotequorumState) -> int:
-    """The members' votes, and the device's while it gives them to this node."""
+    """The members' votes, and the device's while it casts them for this node."""
     casts = vq.has_flags(NodeFlags.QDEVICE_CAST_VOTE)
     return vq.db.member_votes() + (vq.db.qdevice.votes if casts else 0)
 
@@ -84,7 +84,7 @@ def _wins_tie(vq: VotequorumState, total_votes: int) -> bool:
     return (
         vq.has_tie_breaker
         and total_votes == vq.db.us.expected_votes // 2
-        # else the nodes that went away may be a quorum among themselves
+        # otherwise the nodes that went away may be quorate among themselves
         and len(vq.previous_members) - len(vq.members) < vq.quorum
         and has_tie_breaker_node(vq)
     )
@@ -99,7 +99,7 @@ def has_tie_breaker_node(vq: VotequorumState) -> bool:
     nodes = vq.rules.tie_breaker_nodes
     for at, nodeid in enumerate(nodes):
         if nodeid in vq.members:
-            # one listed before it that was here until now may be alive in the other half
+            # a node listed before it that was here until now may be alive in the other half
             return not any(earlier in vq.previous_members for earlier in nodes[:at])
     return False
 

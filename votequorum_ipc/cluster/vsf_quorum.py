@@ -1,7 +1,7 @@
 """The `quorum` service of one node: whether this is the primary component, and who is in it.
 
-It decides nothing. votequorum tells it what it decided (`set_quorum`), and each membership change tells it
-who joined and who left. Model 0 of the protocol has one event for both, model 1 one for each. Source:
+It decides nothing. votequorum reports its decision (`set_quorum`), and each membership change reports who
+joined and who left. Model 0 of the protocol has one event for both, model 1 has one for each. Source:
 exec/vsf_quorum.c of corosync 3.1.7.
 """
 
@@ -55,7 +55,7 @@ class VsfQuorum:
     models: dict[Conn, int] = field(default_factory=dict)
 
     def set_quorum(self, members: tuple[int, ...], quorate: bool, ring_id: RingId) -> None:
-        """votequorum has decided; tell the trackers, whether it is news or not."""
+        """votequorum has decided; notify the trackers, whether or not anything has changed."""
         self.view, self.quorate, self.ring_id = members, quorate, ring_id
         self.trackers.notify(self.effects, lambda conn, _: self._quorum_event(conn))
 
@@ -71,7 +71,7 @@ class VsfQuorum:
         self.joined = tuple(nodeid for nodeid in members if nodeid not in old)
 
     def sync_activate(self) -> None:
-        """All nodes have this service synchronised: the membership is a fact."""
+        """All nodes have synchronised this service: the membership is final."""
         self.activated_members = self.sync_members
         self.trackers.notify(self.effects, lambda conn, _: self._nodelist_event(conn, self.joined, self.left))
 

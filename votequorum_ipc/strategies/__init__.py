@@ -10,8 +10,8 @@ handshakes  answers to a connection request, and what the server does afterwards
 attacks     sequences of steps of a hostile client, for a daemon to survive
 clusters    cluster configurations, and events in a cluster
 
-Everything drawn is a frozen dataclass. Except for a cluster configuration, its `repr` is the Python that
-makes it again, so a failure can be pasted, stored and replayed. Everything shrinks towards the shortest
+Everything drawn is a frozen dataclass. Except for a cluster configuration, its `repr` is Python that
+recreates it, so a failure can be pasted, stored and replayed. Everything shrinks towards the shortest
 sequence of the simplest messages with the one lie that matters.
 
 Needs hypothesis: `pip install 'votequorum-ipc[fuzz]'`.
