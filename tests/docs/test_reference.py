@@ -91,7 +91,7 @@ def test_a_constants_python_name_is_its_own(c_name: str) -> None:
 
 def test_each_error_is_in_the_table_or_said_to_be_unused() -> None:
     text = (REFERENCE / "errors.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| `CS_ERR_(\w+)` \| (\d+) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `CS_ERR_(\w+)` \| (\d+) \|$", text, re.MULTILINE)
     assert len(rows) > 15
     for name, code, number in rows:
         cls = getattr(errors, name)
@@ -99,7 +99,7 @@ def test_each_error_is_in_the_table_or_said_to_be_unused() -> None:
 
 
 LIMITS = re.findall(
-    r"^\| [^|]+ \| ([\d.]+) \| `([\w.]+)` \|", (REFERENCE / "limits.md").read_text(), re.MULTILINE
+    r"^\| [^|]+ \| ([\d.]+) \| .*\| `([\w.]+)` \|$", (REFERENCE / "limits.md").read_text(), re.MULTILINE
 )
 
 
