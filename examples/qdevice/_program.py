@@ -1,9 +1,9 @@
-"""A decision as a program, from its arguments to its end: what the examples here have in common.
+"""Runs a decision as a program, from its arguments to its end: the common part of the examples.
 
-Strategy: a program that SIGTERM kills leaves its vote standing until the daemon's timeout. So the signal
-cancels the device instead, which withdraws the vote and unregisters. What the operating system refuses
-(a directory that is gone, a server that does not answer) is a line on stderr and no vote; the device goes on,
-and votes again when it can know again.
+Strategy: if SIGTERM kills a program, its vote stays until the daemon's timeout. So the signal cancels the
+device instead, which withdraws the vote and unregisters. If the operating system reports an error (a
+directory that is gone, a server that does not answer), there is a line on stderr and no vote; the device
+continues, and votes again when it can decide again.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A vote while a web service says 200: python http_endpoint.py https://witness.example/alive
+"""A vote while a web service answers 200: python http_endpoint.py https://witness.example/alive
 
-Protects from: a node that cannot reach what it is there for, or a part of the cluster that somebody wants to
-stop from outside, by letting the service say something else than 200.
+Protects from: a node that cannot reach the service it depends on. It also lets you stop a part of the cluster
+from outside, by making the service answer something else than 200.
 
-Does not protect from: a split in which both sides reach the service and it says 200 to both. In a cluster of
-two nodes BOTH GO ON then. The service can exclude that, if it says 200 to one part only: the request names
-the node and the members of its part.
+Does not protect from: a split in which both sides reach the service and it answers 200 to both. In a cluster
+of two nodes BOTH SIDES CONTINUE then. The service can prevent that by answering 200 to only one part: the
+request names the node and the members of its part.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python examples/qdevice/in_asyncio.py
 
 Strategy: `run_qdevice` needs trio, because only trio's cancellation lets it withdraw the vote in every case.
-So it runs in a thread that this program starts and joins. The decision does not wait for asyncio: it looks at
-when the loop last ran. A loop that is stuck costs the vote, and never delays the withdrawal.
+So it runs in a thread that this program starts and joins. The decision does not wait for asyncio: it checks
+when the loop last ran. A stuck loop costs the vote, but never delays the withdrawal.
 """
 
 from __future__ import annotations

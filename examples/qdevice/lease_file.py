@@ -1,19 +1,19 @@
 """A vote for the part of the cluster that has a lease in a shared directory: python lease_file.py /shared/dir
 
-Protects from: two parts that both go on, in clusters of any size. One node holds the lease, and all nodes
-that have it in their part vote. A holder that is dead, or cannot write, loses the lease to another node,
-which gets the vote when no vote for the old holder can be left. No clock is compared with another one's.
+Protects from: two parts that both continue, in clusters of any size. One node holds the lease, and all nodes
+in its part vote. A holder that is dead, or cannot write, loses the lease to another node, which gets the vote
+only when no vote for the old holder can be left. Clocks of different nodes are never compared.
 
-Does not protect from: a file system on which one node does not see at once what another one has written. NFS
-is of that kind, unless mounted with `noac,lookupcache=none`. And where both parts reach the directory but the
+Does not protect from: a file system on which a node does not see at once what another one has written. NFS is
+such a file system, unless mounted with `noac,lookupcache=none`. And if both parts reach the directory but the
 holder is in the part that has lost something more important, that part continues anyway.
 
-How: the lease is the file with the highest number, `lease.17`. It names its holder, who counts up a beat in
-it to show that it lives. Who sees no new beat for `LEASE` seconds makes `lease.18`, by a hard link, which
-only one can make. So a number is a generation: a holder that slept writes to its own, and sees that it is
-history. But it may have voted just before, and a vote outlives its decision: by the time that was left to
-answer, by quorum.device.timeout, and by .sync_timeout more when the membership changes just then. So nobody
-votes for a generation that is younger than that, `SETTLED`; the first one excepted.
+How: the lease is the file with the highest number, `lease.17`. It names its holder, who increments a beat in
+it to show that it is alive. A node that sees no new beat for `LEASE` seconds makes `lease.18`, with a hard
+link, which only one node can make. So the number is a generation: a holder that was asleep writes to its own
+file, and sees that it is outdated. But it may have voted just before, and a vote outlives its decision: by
+the time that was left to answer, by quorum.device.timeout, and by .sync_timeout more if the membership
+changes just then. So no node votes for a generation that is younger than that, `SETTLED`, except the first.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """A vote while the gateway answers pings: python ping_gateway.py 192.0.2.1
 
-Protects from: the node whose own link to the network is dead. It loses its vote and with it quorum, while the
-node that can still be reached from outside goes on.
+Protects from: a node whose own link to the network is dead. It loses its vote, and with it quorum, while the
+node that can still be reached from outside continues.
 
 Does not protect from: a split in which both sides reach the gateway, because only the link between the nodes
-is cut. Both have the vote then, and in a cluster of two nodes BOTH GO ON. So use it with something exclusive
-beside it, or where the nodes have no way to each other but through the gateway.
+is cut. Both sides then have the vote, and in a cluster of two nodes BOTH SIDES CONTINUE. So combine it with
+something exclusive, or use it only if the nodes reach each other through nothing but the gateway.
 """
 
 from __future__ import annotations

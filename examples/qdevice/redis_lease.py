@@ -1,14 +1,15 @@
 """A vote for the part of the cluster that has a lease in Redis: python redis_lease.py redis.example
 
-Protects from: two parts that both go on, in clusters of any size. One node's id is in a key that expires, and
-all nodes that have it in their part vote. A holder that does not renew it loses it to another node. The same
-works with any store that can set a key if it is not there, and let it expire: etcd, Consul, a database.
+Protects from: two parts that both continue, in clusters of any size. One node's id is in a key that expires,
+and all nodes in its part vote. A holder that does not renew the key loses it to another node. The same works
+with any store that can set a key if it does not exist, and let it expire: etcd, Consul, a database.
 
-Does not protect from: a Redis that forgets. One that fails over to a replica, or starts again with an old
-file, may give the lease to a second node: run one server outside the cluster's nodes, without a replica that
-takes over, or a store with consensus. While it is away nobody has the vote, and each part is on its own; that
-is safe. And a vote may outlive the decision it came from by quorum.device.timeout, and by .sync_timeout more
-when the membership changes just then. So nobody votes on a lease that might end before that, `VOTE_LIFE`.
+Does not protect from: a Redis that forgets. If it fails over to a replica, or starts again with an old file,
+it may give the lease to a second node: run one server outside the cluster's nodes, without a replica that
+takes over, or a store with consensus. While the server is away no node has the vote, and each part has only
+its own votes; that is safe. And a vote may outlive its decision by quorum.device.timeout, and by
+.sync_timeout more if the membership changes just then. So no node votes on a lease that might end before
+that, `VOTE_LIFE`.
 """
 
 from __future__ import annotations

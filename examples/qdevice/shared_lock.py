@@ -1,14 +1,15 @@
 """A vote for the node that holds a lock on a shared file: python shared_lock.py /shared/quorum.lock
 
-Protects from: two nodes that both go on when they cannot hear each other. One of them has the lock, and keeps
-it for as long as its process runs and the file system holds it to be alive. For TWO NODES: corosync counts
-the device's vote on the node that casts it only, so in a part of two or more nodes all would need the lock.
+Protects from: two nodes that both continue when they cannot hear each other. One of them has the lock, and
+keeps it as long as its process runs and the file system considers it alive. Only for TWO NODES: corosync
+counts a device's vote only on the node that casts it, so in a part of two or more nodes all would need the
+lock.
 
-Does not protect from: a file system that gives the lock to the other node while this one still believes to
-have it, as NFS does after its lease, when this node is cut off from the server; or whose locks are local to
-each node (NFS with local_lock, many FUSE file systems). Of GFS2 and OCFS2, the locks are themselves in the
-hands of the cluster, which waits for quorum. If any of that is yours, use a lease. While the holder is alive
-but cut off from everybody, the other node does not go on: that takes fencing.
+Does not protect from: a file system that gives the lock to the other node while this one still believes that
+it has it, as NFS does after its lease if this node is cut off from the server; or one whose locks are local
+to each node (NFS with local_lock, many FUSE file systems). The locks of GFS2 and OCFS2 depend on the cluster
+itself, which waits for quorum. In all these cases use a lease. While the holder is alive but completely cut
+off, the other node does not continue: that takes fencing.
 """
 
 from __future__ import annotations
