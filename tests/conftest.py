@@ -3,6 +3,7 @@
     shm_daemon, socket_daemon   a one-node corosync, shared between tests, in its configured state; the test
                                 runs in its network namespace, so that default addresses reach it
     daemon                      each of the two in turn: the test runs once for each transport
+    many_votes_daemon           as `daemon`, on a node with `MANY_VOTES` votes: for changes of expected votes
     cluster3                    three nodes, shared between tests: healed, running, quorate, as configured
     start_daemon                a function that starts one node from a `Config`, for this test alone
     start_cluster               the same for a cluster
@@ -10,7 +11,7 @@
 Tests marked `thorough` run only with --thorough, as in `make model-check`: they repeat with a larger bound
 what another test shows with a smaller one. Tests marked `long` start first, so that none is left for the end.
 
-A test that leaves shared daemons changed costs the next one a restart, about a second; nothing else. Where
+A test that leaves shared daemons changed costs the next one a restart, half a second; nothing else. Where
 no daemon can run such tests are skipped with the reason, or fail with it if REQUIRE_COROSYNC=1.
 """
 
@@ -27,7 +28,7 @@ from hypothesis import settings
 
 from tests.real import installation, leftovers, requirements
 from tests.real.cluster import Cluster, cluster
-from tests.real.config import Config
+from tests.real.config import MANY_VOTES, Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.pool import DaemonPool
 from tests.real.switch import SwitchError
@@ -89,8 +90,10 @@ def _unless_unbuildable(build: Callable[[], Cluster]) -> Cluster:
         cannot(f"no network can be built between hosts: {error}")
 
 
-def _visited(pool: DaemonPool, transport: Literal["shm", "socket"]) -> Iterator[Daemon]:
-    daemon = pool.one_node(transport)
+def _visited(
+    pool: DaemonPool, transport: Literal["shm", "socket"], votes: int | None = None
+) -> Iterator[Daemon]:
+    daemon = pool.one_node(transport, votes)
     with daemon.namespace():
         yield daemon
 
@@ -111,6 +114,15 @@ def socket_daemon(daemon_pool: DaemonPool) -> Iterator[Daemon]:
 def daemon(request: pytest.FixtureRequest, daemon_pool: DaemonPool) -> Iterator[Daemon]:
     """A one-node daemon, of each transport in turn; the test runs in its network namespace."""
     yield from _visited(daemon_pool, request.param)
+
+
+@pytest.fixture(params=["shm", "socket"])
+def many_votes_daemon(request: pytest.FixtureRequest, daemon_pool: DaemonPool) -> Iterator[Daemon]:
+    """As `daemon`; its node has `MANY_VOTES` votes, so that a test can change expected votes as it likes.
+
+    They are set back for the next test, where the votes of a node could not be.
+    """
+    yield from _visited(daemon_pool, request.param, MANY_VOTES)
 
 
 @pytest.fixture

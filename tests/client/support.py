@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.real.config import MANY_VOTES
 from tests.real.cref import CS_OK
 from tests.real.waiting import DEADLINE, DeadlineError, eventually_async
 from votequorum_ipc import Cmap, CsError, NodeInfo, Quorum, Votequorum
@@ -65,10 +66,6 @@ def as_c(info: NodeInfo) -> dict[str, int | bytes]:
     values = {name: getattr(info, name) for name in NodeInfo._fields}
     values["qdevice_name"] = info.qdevice_name.encode()
     return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
-
-
-MANY_VOTES = 100
-"""With as many on one node, expected votes from there to almost twice as many keep quorum."""
 
 
 async def give_many_votes(handle: Votequorum) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.client.support import MANY_VOTES, as_c, code_of, events_here, give_many_votes
+from tests.client.support import MANY_VOTES, as_c, code_of, events_here
 from tests.real.cref import CS_OK, CMap, CQuorum, CVotequorum
 from tests.real.cref.votequorum import knows_extra_info
 from tests.real.daemon import Daemon
@@ -50,6 +50,12 @@ async def _both() -> AsyncIterator[tuple[Votequorum, CVotequorum]]:
 @pytest.fixture
 def both(daemon: Daemon) -> Recipe:
     """Our handle and the C library's, on the same daemon."""
+    return Recipe(_both)
+
+
+@pytest.fixture
+def both_of_many_votes(many_votes_daemon: Daemon) -> Recipe:
+    """The same on a daemon whose expected votes can be changed."""
     return Recipe(_both)
 
 
@@ -160,11 +166,10 @@ async def test_extra_info_that_was_set_is_what_a_newer_daemon_gives(
 @pytest.mark.parametrize("flags", list(TrackFlags))
 @every_way()
 async def test_trackstart_sends_the_events_that_the_c_library_gets(
-    both: tuple[Votequorum, CVotequorum], flags: TrackFlags
+    both_of_many_votes: tuple[Votequorum, CVotequorum], flags: TrackFlags
 ) -> None:
-    ours, theirs = both
+    ours, theirs = both_of_many_votes
     context = (1 << 64) - 1
-    await give_many_votes(ours)
     await ours.trackstart(context, flags)
     assert theirs.trackstart(context, int(flags)) == CS_OK
     await ours.setexpected(MANY_VOTES + 1)

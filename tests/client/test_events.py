@@ -29,7 +29,7 @@ from votequorum_ipc.ipc.backend import checkpoint, current, move_on_after, sleep
 
 
 @pytest.fixture
-def tracked(daemon: Daemon) -> Recipe:
+def tracked(many_votes_daemon: Daemon) -> Recipe:
     """A handle that has asked for changes only, and what its callbacks were called with."""
     return Recipe(_tracked)
 
@@ -48,7 +48,6 @@ async def _tracked() -> AsyncIterator[tuple[Votequorum, list[object]]]:
         expectedvotes_notify=expected_votes,
     )
     async with handle:
-        await give_many_votes(handle)
         await handle.trackstart(5, TrackFlags.CHANGES_ONLY)
         yield handle, called
 

@@ -32,6 +32,9 @@ ENCRYPTED_TOTEM: Final[Mapping[str, str | int]] = {
     "key": "votequorum-ipc-test-key-" * 6,
 }
 
+MANY_VOTES: Final = 100
+"""With that many on a single node, expected votes from there to almost twice that many keep quorum."""
+
 PATIENT_TOTEM: Mapping[str, str | int] = {"token": 10_000}
 """For clusters in which no node is to be lost: not on a machine that lets a node wait for seconds either."""
 

@@ -1,7 +1,7 @@
 """Daemons that tests share: started at the first demand, and given out only in the state they started in.
 
-Whether a test has left a daemon changed is asked of the daemon, not of the test. Changed ones are restarted:
-that takes a second and is the only way that undoes everything.
+Whether a test has left a daemon changed is asked of the daemon, not of the test. Changed expected votes are
+set back. Anything else is undone by a restart, which takes half a second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from .cluster import Cluster, cluster, three_nodes
-from .config import Config
+from .config import Config, Node
+from .cref import CS_OK, CVotequorum
 from .daemon import Daemon, one_node
 from .waiting import DeadlineError, eventually
 
@@ -28,25 +29,39 @@ class _Shared:
     def unchanged(self) -> bool:
         return _accounts(self.daemons) == self.first and _unused(self.daemons)
 
+    def set_expected_votes_back(self) -> bool:
+        """Whether that was all that a daemon's test had changed."""
+        for daemon, first in zip(self.daemons, self.first, strict=True):
+            if first is None or not daemon.alive or not daemon.answers():
+                return False
+            with daemon.namespace(), CVotequorum() as votequorum:
+                if votequorum.setexpected(first["node_expected_votes"]) != CS_OK:
+                    return False
+        try:
+            return eventually(self.unchanged, within=0.2)
+        except DeadlineError:
+            return False
+
 
 class DaemonPool:
-    """The shared one-node daemons, one for each transport, and the shared cluster."""
+    """The shared one-node daemons, by transport and votes, and the shared cluster."""
 
     def __init__(self, make_directory: Callable[[str], Path]) -> None:
         """`make_directory` gives a new directory for a name."""
         self._make_directory = make_directory
         self._stack = contextlib.ExitStack()
-        self._daemons: dict[str, tuple[Daemon, _Shared]] = {}
+        self._daemons: dict[tuple[str, int | None], tuple[Daemon, _Shared]] = {}
         self._cluster: tuple[Cluster, _Shared] | None = None
 
-    def one_node(self, transport: Literal["shm", "socket"]) -> Daemon:
+    def one_node(self, transport: Literal["shm", "socket"], votes: int | None = None) -> Daemon:
         """The one-node daemon of a transport, in the state that its configuration says."""
-        if transport not in self._daemons:
-            directory = self._make_directory(f"daemon-{transport}")
-            daemon = self._stack.enter_context(one_node(Config(transport=transport), directory))
-            self._daemons[transport] = daemon, _shared([daemon])
-        daemon, shared = self._daemons[transport]
-        if not shared.unchanged():
+        key = transport, votes
+        if key not in self._daemons:
+            config = Config(nodes=(Node(1, votes=votes),), transport=transport)
+            daemon = self._stack.enter_context(one_node(config, self._make_directory(f"daemon-{transport}")))
+            self._daemons[key] = daemon, _shared([daemon])
+        daemon, shared = self._daemons[key]
+        if not (shared.unchanged() or (votes and shared.set_expected_votes_back())):
             daemon.restart()
             eventually(shared.unchanged, otherwise=lambda: f"node 1 is as it was{daemon.log_tail()}")
         return daemon

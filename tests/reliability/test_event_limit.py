@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.client.support import MANY_VOTES, code_of, give_many_votes, nothing_left
+from tests.client.support import MANY_VOTES, code_of, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
 from votequorum_ipc import (
@@ -30,9 +30,10 @@ def changes() -> Iterator[int]:
     return (MANY_VOTES + 2 + number % 50 for number in range(CHANGES))
 
 
-async def test_thousands_of_events_that_are_not_taken_are_all_kept_in_order(daemon: Daemon) -> None:
+async def test_thousands_of_events_that_are_not_taken_are_all_kept_in_order(
+    many_votes_daemon: Daemon,
+) -> None:
     async with await Votequorum.initialize() as handle:
-        await give_many_votes(handle)
         await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
         for votes in changes():
             await handle.setexpected(votes)  # whose waiting fetches the events
@@ -41,10 +42,9 @@ async def test_thousands_of_events_that_are_not_taken_are_all_kept_in_order(daem
 
 
 async def test_events_of_a_handle_without_a_waiting_task_are_kept_by_the_daemon_and_none_is_lost(
-    daemon: Daemon,
+    many_votes_daemon: Daemon,
 ) -> None:
     async with await Votequorum.initialize() as quiet, await Votequorum.initialize() as busy:
-        await give_many_votes(busy)
         await quiet.trackstart(7, TrackFlags.CHANGES_ONLY)
         for votes in changes():
             await busy.setexpected(votes)
@@ -53,18 +53,19 @@ async def test_events_of_a_handle_without_a_waiting_task_are_kept_by_the_daemon_
 
 
 async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_was_kept(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    many_votes_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "EVENT_LIMIT", 50 * (40 + exchange._EVENT_OVERHEAD))
     with nothing_left():
         async with await Votequorum.initialize() as handle, await Votequorum.initialize() as busy:
-            await give_many_votes(handle)
             await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
             for votes in range(MANY_VOTES + 2, MANY_VOTES + 62):
                 await busy.setexpected(votes)
             # A daemon whose client has given up lets it go: it does not go on trying.
             await eventually_async(lambda: full(handle), otherwise="the queue is full")
-            await eventually_async(lambda: len(daemon.connections()) == 1, otherwise="the daemon has let go")
+            await eventually_async(
+                lambda: len(many_votes_daemon.connections()) == 1, otherwise="the daemon has let go"
+            )
             kept = [await handle.next_event() for _ in range(51)]
             assert kept == [
                 ExpectedVotesNotification(7, votes) for votes in range(MANY_VOTES + 2, MANY_VOTES + 53)
