@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -412,3 +413,15 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+def test_the_unit_tells_the_command_of_a_killed_monitor_what_the_monitor_would_have_told_it() -> None:
+    unit = (ROOT / "contrib" / "votequorum-monitor@.service").read_text()
+    told = dict(re.findall(r"(QUORUM_\w+)=(\S*)", unit))
+    variables = hook._variables(hook._told(Notice({"event": "stopped"}, hook._stopped_text), None, 0))
+    # systemd has no clock to tell, and the event is QUORUM_CHANGE already.
+    expected = variables.keys() - {"QUORUM_TIME", "QUORUM_CHANGE_EVENT", "QUORUM_CHANGE_TIME"}
+    assert told.keys() == expected
+    # What people read is shorter.
+    for name in expected - {"QUORUM_TEXT", "QUORUM_REASON"}:
+        assert told[name] == variables[name]
