@@ -126,36 +126,11 @@ class Corosync:
         with self.daemon.namespace():
             try:
                 attacker.perform(steps)
-                failure = self._probe()
+                failure = failure_of(self.daemon)
             finally:
                 attacker.close()
-            failure = failure or self._probe()
+            failure = failure or failure_of(self.daemon)
         return None if failure and self._obeyed() else failure
-
-    def _probe(self) -> CorosyncFailed | None:
-        try:
-            is_served()
-        except Timeout as error:
-            return self._verdict(Hung, error)
-        except (CsError, OSError) as error:
-            return self._verdict(Refused, error)
-        return None
-
-    def _verdict(self, otherwise: type[CorosyncFailed], error: Exception) -> CorosyncFailed:
-        # One that hangs has had its time already.
-        until = time.monotonic() + (0.2 if otherwise is Hung else DYING)
-        while self.daemon.alive and time.monotonic() < until:
-            time.sleep(0.01)
-        kind = otherwise if self.daemon.alive else Died
-        return kind(f"{error!r}{self._end_of_log()}")
-
-    def _end_of_log(self, lines: int = 15) -> str:
-        """The end of the daemon's log, or the beginning of what a sanitizer reports there."""
-        text = self.daemon.log.read_text(errors="replace") if self.daemon.log.exists() else ""
-        found = _SANITIZER.search(text)
-        if found is None:
-            return self.daemon.log_tail(lines)
-        return "\n".join(["; a sanitizer reports:", *text[found.start() :].splitlines()[:lines]])
 
     def _obeyed(self) -> bool:
         return not self.daemon.alive and bool(_OBEYED.search(self.daemon.log_tail(30)))
@@ -276,7 +251,7 @@ class Corosync:
                 strace.send_signal(signal.SIGINT)
         signals = [line for line in trace.read_text().splitlines() if "SIG" in line]
         kind = type(failure).__name__ if failure else NOTHING
-        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], self._end_of_log()])
+        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], _end_of_log(self.daemon)])
 
 
 def one_after_another(history: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
@@ -300,6 +275,35 @@ def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
 def is_damage(step: Send) -> bool:
     """Whether a request is announced in another way than it should be."""
     return step.feature != step.about
+
+
+def failure_of(daemon: Daemon) -> CorosyncFailed | None:
+    """How a daemon fails to serve another client; None if it does not. Called in its network namespace."""
+    try:
+        is_served()
+    except Timeout as error:
+        return _verdict(daemon, Hung, error)
+    except (CsError, OSError) as error:
+        return _verdict(daemon, Refused, error)
+    return None
+
+
+def _verdict(daemon: Daemon, otherwise: type[CorosyncFailed], error: Exception) -> CorosyncFailed:
+    # One that hangs has had its time already.
+    until = time.monotonic() + (0.2 if otherwise is Hung else DYING)
+    while daemon.alive and time.monotonic() < until:
+        time.sleep(0.01)
+    kind = otherwise if daemon.alive else Died
+    return kind(f"{error!r}{_end_of_log(daemon)}")
+
+
+def _end_of_log(daemon: Daemon, lines: int = 15) -> str:
+    """The end of the daemon's log, or the beginning of what a sanitizer reports there."""
+    text = daemon.log.read_text(errors="replace") if daemon.log.exists() else ""
+    found = _SANITIZER.search(text)
+    if found is None:
+        return daemon.log_tail(lines)
+    return "\n".join(["; a sanitizer reports:", *text[found.start() :].splitlines()[:lines]])
 
 
 def limit_memory(pid: int) -> None:

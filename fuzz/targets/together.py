@@ -18,14 +18,13 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from fuzz.attacker import Attacker, is_served
+from fuzz.attacker import Attacker
 from fuzz.target import Target
-from fuzz.targets.corosync import CorosyncFailed, Died, Hung, Refused, limit_memory
+from fuzz.targets.corosync import CorosyncFailed, Died, failure_of, limit_memory
 from tests.real import leftovers
 from tests.real.cluster import Cluster, cluster, three_nodes
 from tests.real.config import Config, Device
 from votequorum_ipc.attack import Close, Connect, Send, Step
-from votequorum_ipc.errors import CsError, Timeout
 from votequorum_ipc.sockets import KNOWN_SERVICES
 from votequorum_ipc.strategies.attacks import about, without_orders_to_end
 from votequorum_ipc.strategies.messages import Frame, valid
@@ -119,14 +118,10 @@ class TwoClients:
     def _probe(self) -> None:
         daemon = self._nodes[ATTACKED]
         daemon.wait_ready()
-        try:
-            with daemon.namespace():
-                is_served()
-        except Timeout as error:
-            raise Hung(f"{error!r}{daemon.log_tail(15)}") from None
-        except (CsError, OSError) as error:
-            kind = Refused if daemon.alive else Died
-            raise kind(f"{error!r}{daemon.log_tail(15)}") from None
+        with daemon.namespace():
+            failure = failure_of(daemon)
+        if failure is not None:
+            raise failure
 
 
 # --- the cases ---

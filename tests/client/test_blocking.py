@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import votequorum_ipc
-from tests.client.support import MANY_VOTES, nothing_left
+from tests.client.support import nothing_left
+from tests.real.config import MANY_VOTES
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually
 from tests.ways import LOOPS_IMPORTED, WATCH_IMPORTS

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.client.support import MANY_VOTES, as_c, code_of, events_here
+from tests.client.support import as_c, code_of, events_here
+from tests.real.config import MANY_VOTES
 from tests.real.cref import CS_OK, CMap, CQuorum, CVotequorum
 from tests.real.cref.votequorum import knows_extra_info
 from tests.real.daemon import Daemon

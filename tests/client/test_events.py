@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.client.support import MANY_VOTES, events_here, give_many_votes
+from tests.client.support import events_here, give_many_votes
+from tests.real.config import MANY_VOTES
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually_async
 from tests.ways import TASKS, Recipe, every_way, settled, task_group

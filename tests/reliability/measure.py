@@ -24,9 +24,9 @@ from typing import Any, Literal
 import trio
 import trio.testing
 
-from tests.client.support import MANY_VOTES, code_of, give_many_votes
+from tests.client.support import code_of, give_many_votes
 from tests.real import leftovers
-from tests.real.config import Config
+from tests.real.config import MANY_VOTES, Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.host import ROOT
 from votequorum_ipc import TrackFlags, Votequorum, watch_quorum

@@ -14,7 +14,8 @@ from typing import NoReturn
 import pytest
 import trio
 
-from tests.client.support import MANY_VOTES, give_many_votes, nothing_left
+from tests.client.support import give_many_votes, nothing_left
+from tests.real.config import MANY_VOTES
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from tests.real.waiting import DEADLINE

@@ -7,7 +7,8 @@ from typing import Literal
 
 import pytest
 
-from tests.client.support import MANY_VOTES, code_of, nothing_left
+from tests.client.support import code_of, nothing_left
+from tests.real.config import MANY_VOTES
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
 from votequorum_ipc import (

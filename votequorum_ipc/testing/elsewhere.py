@@ -16,8 +16,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import IO, Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, Concatenate, Final, ParamSpec
 
 import trio
 
@@ -26,10 +26,24 @@ from ..daemon.admission import AccessRule
 from ..types import TransportName
 from .cluster import SimulatedCluster, simulated_cluster
 
+P = ParamSpec("P")
+
 _CallMethod = Callable[..., Any]
 """Calls the method of `SimulatedCluster` that has this name, with these arguments."""
 
 _PROGRAM: Final = "from votequorum_ipc.testing.elsewhere import serve_parent; serve_parent()"
+
+
+def _passed_on(
+    method: Callable[Concatenate[SimulatedCluster, P], None],
+) -> Callable[Concatenate[SimulatedClusterProxy, P], None]:
+    """The same method on a proxy: its name, arguments and documentation."""
+
+    @functools.wraps(method)
+    def call(proxy: SimulatedClusterProxy, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        proxy._call(method.__name__, *args, **kwargs)
+
+    return call
 
 
 class SimulatedClusterProxy:
@@ -50,83 +64,24 @@ class SimulatedClusterProxy:
         return config
 
     def address(self, nodeid: int = 1) -> str:
-        """The address of a node's services, for any client's `address` and for the command's option."""
+        """As `SimulatedCluster.address`."""
         return str(self._call("address", nodeid))
 
-    def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
-        """Start nodes; those that are already up stay as they are. With `groups`, `partition` first."""
-        self._call("up", *nodeids, groups=groups)
-
-    def kill(self, *nodeids: int) -> None:
-        """Crash nodes. Their clients lose their connections."""
-        self._call("kill", *nodeids)
-
-    def leave(self, *nodeids: int) -> None:
-        """Shut nodes down in order."""
-        self._call("leave", *nodeids)
-
-    def partition(self, *groups: Collection[int]) -> None:
-        """Cut the network: nodes hear those of their own group only. Nodes in no group form one more."""
-        self._call("partition", *groups)
-
-    def heal(self) -> None:
-        """Repair the network: every node hears every other."""
-        self._call("heal")
-
-    def link(
-        self,
-        node: int,
-        peer: int,
-        number: int | None = None,
-        *,
-        connected: bool | None = None,
-        latency: float | None = None,
-        loss: float | None = None,
-        mtu: int | None = None,
-        one_way: bool = False,
-    ) -> None:
-        """Change one link between two nodes, or all of them; arguments left out change nothing.
-
-        `latency` is in seconds, `loss` a part of the packets (0.0 to 1.0), `mtu` in bytes.
-        """
-        changes = {"connected": connected, "latency": latency, "loss": loss, "mtu": mtu}
-        self._call("link", node, peer, number, one_way=one_way, **changes)
-
-    def set_statistic(self, node: int, name: str, value: int) -> None:
-        """Set a statistic of a running node, such as "stats.srp.mcast_retx"."""
-        self._call("set_statistic", node, name, value)
-
-    def schedule_miss(self, node: int, delay: float) -> None:
-        """Report that a running node was not scheduled for `delay` seconds."""
-        self._call("schedule_miss", node, delay)
-
-    def reform(self, *nodeids: int) -> None:
-        """The partitions of these nodes form new rings of the same members."""
-        self._call("reform", *nodeids)
-
-    def reload(self, config: ClusterConfig) -> None:
-        """Every running node reads a changed configuration."""
-        self._call("reload", config)
-
-    def write_config(self, config: ClusterConfig) -> None:
-        """Change corosync.conf on every node. It takes effect when it is reloaded."""
-        self._call("write_config", config)
-
-    def reload_from_file(self) -> None:
-        """Every running node reads corosync.conf again."""
-        self._call("reload_from_file")
-
-    def cancel_wait_for_all(self, nodeid: int) -> None:
-        """The operator cancels wait_for_all for the partition of a node."""
-        self._call("cancel_wait_for_all", nodeid)
-
-    def advance(self, seconds: float) -> None:
-        """Let virtual time pass; everything that falls due happens in order."""
-        self._call("advance", seconds)
-
-    def settle(self) -> None:
-        """Let virtual time pass until every multicast has arrived and nodes that shut down are gone."""
-        self._call("settle")
+    up = _passed_on(SimulatedCluster.up)
+    kill = _passed_on(SimulatedCluster.kill)
+    leave = _passed_on(SimulatedCluster.leave)
+    partition = _passed_on(SimulatedCluster.partition)
+    heal = _passed_on(SimulatedCluster.heal)
+    link = _passed_on(SimulatedCluster.link)
+    set_statistic = _passed_on(SimulatedCluster.set_statistic)
+    schedule_miss = _passed_on(SimulatedCluster.schedule_miss)
+    reform = _passed_on(SimulatedCluster.reform)
+    reload = _passed_on(SimulatedCluster.reload)
+    write_config = _passed_on(SimulatedCluster.write_config)
+    reload_from_file = _passed_on(SimulatedCluster.reload_from_file)
+    cancel_wait_for_all = _passed_on(SimulatedCluster.cancel_wait_for_all)
+    advance = _passed_on(SimulatedCluster.advance)
+    settle = _passed_on(SimulatedCluster.settle)
 
 
 @contextlib.contextmanager
