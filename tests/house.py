@@ -31,7 +31,7 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("ring",), "the shared-memory ring"),
     (("wire",), "every message: bytes to values and back, no I/O"),
     (("cluster",), "votequorum's rules as a pure model"),
-    (("sockets",), "where a service's socket is"),
+    (("sockets",), "where a service's socket is: addresses"),
     (("explain", "margin"), "a status in sentences, and the failures it survives"),
     (("sessions",), "commands that run and end as a whole"),
     (("types", "errors"), "values and errors"),

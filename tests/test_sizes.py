@@ -16,7 +16,6 @@ SHORT: Mapping[str, str] = {
     "cli/votes.py": "imports votequorum, which `common` must not: some subcommands do without",
     "daemon/limits.py": "a table, where all limits are to be found together",
     "exception_groups.py": "both halves of libqb need it, and neither may import the other",
-    "ipc/address.py": "callers' addresses; sockets.py has what the server half needs too",
 }
 """Files of fewer lines than `LEAST_LINES`, and why. Packages' own files and subcommands need no reason."""
 

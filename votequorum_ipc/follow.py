@@ -28,12 +28,12 @@ from .cmap import Cmap
 from .errors import CsError, InvalidParam, Library, MessageError, NotExist, TryAgain
 from .handle import Handle
 from .ipc import Address, let_servers_end, sibling, wait_for_any
-from .ipc.address import KNOWN_SERVICES
 from .ipc.backend import sleep
 from .ipc.handshake import nothing_listens
 from .margin import margin
 from .nodelist import PREFIX, Nodelist
 from .quorum import Quorum
+from .sockets import KNOWN_SERVICES
 from .types import (
     ALL_TRACK_TYPES,
     DEVICE_FLAGS,

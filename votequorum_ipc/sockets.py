@@ -1,4 +1,7 @@
-"""Where libqb binds the socket of a service: the server half binds it, the client half connects to it.
+"""Where the socket of a service is: the server half binds it, the client half connects to it.
+
+Strategy: callers write an address as text with at most one placeholder. `locate` turns it into a socket's
+address, and `sibling` into the address of another service of the same daemon.
 
 libqb binds each service to an abstract socket of that name, padded with NULs to the whole of `sun_path` (the
 padding is part of the name). If a certain file exists, it binds to a path instead, in a directory chosen when
@@ -9,6 +12,7 @@ lib/ipc_socket.c.
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from typing import Final
 
@@ -17,6 +21,10 @@ from .errors import InvalidParam
 KNOWN_SERVICES: Final = ("votequorum", "quorum", "cmap", "cfg")
 """The corosync services that this package speaks, in the order in which an address is searched for their
 names."""
+
+Address = str | os.PathLike[str] | socket.socket | None
+"""`None`: corosync's own sockets. "@name": that abstract socket. A path: that socket in the file system. A
+connected stream socket: itself. In a text, "{service}" stands for the name of the service."""
 
 SUN_PATH_LENGTH: Final = 108
 """sizeof(sockaddr_un.sun_path) on Linux."""
@@ -39,8 +47,7 @@ def abstract(name: str) -> bytes:
 def locate(service: str, address: str | os.PathLike[str] | None) -> tuple[bytes | str, str]:
     """What to `bind` or `connect` to, and what to call it in an error.
 
-    None, "@name" and paths mean what they mean in `votequorum_ipc.ipc.Address`. Raises `InvalidParam` for an
-    invalid address.
+    Raises `InvalidParam` for an invalid address.
     """
     if address is None:
         address = _filesystem_socket(service) if _mode(FORCE_FILESYSTEM_SOCKETS) else f"@{service}"
@@ -50,6 +57,27 @@ def locate(service: str, address: str | os.PathLike[str] | None) -> tuple[bytes 
     if not text or "\0" in text or len(os.fsencode(text)) >= SUN_PATH_LENGTH:
         raise InvalidParam(f"a socket's path has 1 to {SUN_PATH_LENGTH - 1} bytes: {text!r}")
     return text, f"the socket {text}"
+
+
+def sibling(address: Address, service: str) -> Address:
+    """The address of another service of the same daemon.
+
+    An address with "{service}" in it works for all of them. In one that ends with the name of a service, such
+    as "@sim-votequorum", that name is replaced. Raises `InvalidParam` for any other.
+    """
+    if address is None:
+        return None
+    if isinstance(address, socket.socket):
+        raise InvalidParam("a connected socket leads to only one service")
+    text = os.fspath(address)
+    if "{service}" in text:
+        return text
+    for known in KNOWN_SERVICES:
+        if text.endswith(known):
+            return text.removesuffix(known) + service
+    raise InvalidParam(
+        f"{text!r} does not tell where the service {service!r} is: put {{service}} in place of its name",
+    )
 
 
 def _filesystem_socket(service: str) -> str:

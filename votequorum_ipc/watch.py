@@ -18,9 +18,9 @@ from typing import Final, Self
 
 from .errors import BadHandle, Busy, CsError, InvalidParam, NotExist, Timeout, TryAgain
 from .follow import Follower
-from .ipc.address import locate
 from .ipc.backend import current_time, move_on_after, sleep
 from .retry import Backoff
+from .sockets import locate
 from .types import Change, ClusterStatus, Connected, Lost, QuorumState, QuorumType, QuorumView
 
 CHANGE_LIMIT: Final = 10_000

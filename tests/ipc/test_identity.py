@@ -27,8 +27,8 @@ from tests.real.host import Host
 from votequorum_ipc import Cmap, Library, NotSupported, Quorum, Security, Votequorum, cluster_status
 from votequorum_ipc.cfg import Cfg
 from votequorum_ipc.ipc import Connection, connect
-from votequorum_ipc.ipc.address import abstract
 from votequorum_ipc.ipc.identity import ServerProcess, check_listener, check_server
+from votequorum_ipc.sockets import abstract
 from votequorum_ipc.testing import simulated_cluster
 from votequorum_ipc.wire.setup import CONNECTION_RESPONSE
 

@@ -34,8 +34,8 @@ class Server:
         self._listeners: list[Listener] = []
 
     def listen(self, service: Service, address: str | os.PathLike[str] | None = None) -> Listener:
-        """Offer a service from now on. `address` is as a client's (`votequorum_ipc.ipc.address`): None for
-        the service's own name, "@name", or a path; "{service}" in it stands for the service's name.
+        """Offer a service from now on. `address` is as a client's (`sockets.Address`): None for the service's
+        own name, "@name", or a path; "{service}" in it stands for the service's name.
 
         Raises `Busy` when another server has the address, another `CsError` for an invalid address.
         """

@@ -7,7 +7,7 @@ among tasks, and `backend` has what all of them need from trio, asyncio, or a pr
 
 from __future__ import annotations
 
-from .address import Address, sibling
+from ..sockets import Address, sibling
 from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect, let_servers_end, wait_for_any
 from .exchange import EVENT_LIMIT
 

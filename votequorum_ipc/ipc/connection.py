@@ -25,9 +25,9 @@ from typing import Final
 
 from ..errors import BadHandle, CsError, InvalidParam, Library, NotSupported, TooBig, error_from_errno
 from ..ring import SharedFileMissing, check_platform
+from ..sockets import Address
 from ..types import TransportName
 from ..wire.setup import TRANSPORT_SHM, TRANSPORT_SOCKET
-from .address import Address
 from .backend import INFINITY, Backend, current
 from .datagram import SocketTransport
 from .diagnosis import shared_memory_missing

@@ -15,8 +15,7 @@ import socket
 from typing import Final
 
 from ..errors import CsError, Library, error_from_errno
-from ..sockets import KNOWN_SERVICES, SOCKET_DIRECTORIES
-from .address import Address
+from ..sockets import KNOWN_SERVICES, SOCKET_DIRECTORIES, Address
 from .identity import proc_text
 
 _LISTENS: Final = 0x10000

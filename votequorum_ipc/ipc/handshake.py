@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import CsError, Library, MessageError, TooBig, error_from_errno
-from ..sockets import locate
+from ..sockets import Address, locate
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED, UCRED_SIZE
-from .address import Address
 from .backend import Backend, current
 from .diagnosis import lost, refusal, unreachable
 from .identity import ServerProcess, check_listener, check_server, unknown_server
