@@ -68,7 +68,7 @@ def shared(modules: Mapping[str, Definitions]) -> dict[str, list[str]]:
     where = collections.defaultdict(set)
     for module, definitions in modules.items():
         for name, value in definitions:
-            if value.startswith("TypeVar("):
+            if value.startswith(("TypeVar(", "ParamSpec(")):
                 continue
             if not name.startswith("_"):
                 where[name, ""].add(module)
