@@ -95,9 +95,8 @@ async def run_qdevice(
     `View.time_left`; anything else counts as raising. A membership change cancels it and asks it again.
 
     When cancelled, it withdraws the vote and unregisters the device, unless `leave_registered`. When the
-    daemon ends, it waits for the daemon's return, and registers the device again. `report` is called with
-    each `Ballot`. `await nursery.start(run_qdevice, name, vote)` returns the `QuorumDevice` once it is
-    registered.
+    daemon ends, it waits for its return, and registers the device again. `report` is called with each
+    `Ballot`. `await nursery.start(run_qdevice, name, vote)` returns the `QuorumDevice` once registered.
 
     `name`, `address`, `server_uids`, `master_wins` and what is raised are as with `QuorumDevice`: at the
     start what entering it raises, later what its `cast` raises.
