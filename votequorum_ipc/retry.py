@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from .errors import TryAgain
-from .ipc.backend import current_time, sleep
 
 T = TypeVar("T")
 
@@ -42,6 +41,9 @@ async def retry(call: Callable[..., Awaitable[T]], *args: Any, deadline: float) 
     is raised when the next attempt would come after the deadline. A call in progress is not cut short: use a
     cancel scope or `asyncio.timeout` against a daemon that hangs. Raises whatever else the call raises.
     """
+    # Imports construct, which programs that only want values do not need.
+    from .ipc.backend import current_time, sleep
+
     backoff = Backoff()
     too_late = current_time() > deadline
     while True:

@@ -211,6 +211,17 @@ def test_the_wheel_installs_the_completions_where_shells_look_for_them() -> None
     }
 
 
+def test_a_subcommand_imports_construct_without_pdb_and_leaves_pdb_to_others() -> None:
+    program = (
+        "import sys; from votequorum_ipc.cli.app import app\n"
+        "assert 'construct' not in sys.modules\n"
+        "app.get_command(None, 'status')\n"
+        "assert 'construct' in sys.modules and 'bdb' not in sys.modules\n"
+        "import pdb; pdb.Pdb"
+    )
+    subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, check=True, timeout=DEADLINE)
+
+
 WORDS = ["sta", "set", "cmap se", "status --js"]
 COMPLETED = ["status", "setexpected setvotes", "set", "--json"]
 

@@ -49,10 +49,12 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Terminal]:
-    """The command on a terminal."""
+def terminal(
+    *arguments: str, command: Sequence[str] = COMMAND, kind: str = "xterm-256color"
+) -> Iterator[Terminal]:
+    """The command on a terminal of a kind, as TERM names it."""
     master, slave = pty.openpty()
-    environment = {**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    environment = {**ENVIRONMENT, "TERM": kind, "COLUMNS": "80", "LINES": "24"}
     try:
         process = subprocess.Popen(
             [*command, *arguments],
@@ -98,6 +100,12 @@ def test_wrong_usage_is_one_line_with_what_to_do(arguments: tuple[str, ...], sai
     result = without_daemon("monitor", *arguments)
     assert result.returncode == os.EX_USAGE
     assert said in " ".join(result.stderr.split())
+
+
+def test_a_dumb_terminal_is_refused_with_what_to_set() -> None:
+    with terminal("monitor", "--live", kind="dumb") as there:
+        there.read_until(b"TERM=xterm")
+        assert there.process.wait(DEADLINE) == os.EX_USAGE
 
 
 def test_without_textual_it_says_what_to_install() -> None:

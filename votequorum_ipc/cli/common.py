@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
@@ -66,11 +67,27 @@ class Subcommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self._modules:
             return None
+        _import_construct()
         command: click.Command = import_module(f".{self._modules[cmd_name]}", __package__).command
         # See `main`, which stops collections until the imports are done.
         gc.freeze()
         gc.enable()
         return command
+
+
+def _import_construct() -> None:
+    """Import construct without pdb, which takes a third of that time.
+
+    construct imports it for its debugging aids, which no subcommand uses. Whoever imports pdb afterwards, as
+    `breakpoint()` does, gets the real one.
+    """
+    if "construct" in sys.modules or "pdb" in sys.modules:
+        return
+    sys.modules["pdb"] = ModuleType("pdb")
+    try:
+        import_module("construct")
+    finally:
+        del sys.modules["pdb"]
 
 
 class Seconds(click.FloatRange):

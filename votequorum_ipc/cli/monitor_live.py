@@ -49,10 +49,15 @@ def run_live(
         raise click.UsageError(f"{given[0]} and this screen cannot be combined: leave one of them out")
     # textual draws on standard error.
     streams = (sys.stdin, sys.stdout, sys.stderr)
-    if not all(stream.isatty() for stream in streams) or os.environ.get("TERM", "dumb") == "dumb":
+    if not all(stream.isatty() for stream in streams):
         raise click.UsageError(
             "--live needs a terminal: do not redirect its input, output or errors, or use monitor or "
             "monitor --json"
+        )
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise click.UsageError(
+            "--live needs a terminal that can place its output, and TERM is dumb or not set: set it, such as "
+            "TERM=xterm, or use monitor or monitor --json"
         )
     if find_spec("textual") is None:
         click.echo(_MISSING, err=True)
