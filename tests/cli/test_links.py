@@ -64,11 +64,17 @@ def test_links_agree_with_corosyncs_own_tools(start_cluster: StartCluster) -> No
         (2, "node2", True, 0),
         (2, "node2", True, 1),
     ]
-    printed = pair[1].run(["corosync-cfgtool", "-n"], check=True).stdout
-    theirs = re.findall(r"LINK: (\d) udp \((\S+?)->(\S+?)\) enabled connected mtu: (\d+)", printed)
-    assert [(str(ln["link"]), ln["local"], ln["remote"], str(ln["mtu"])) for ln in shown] == theirs
-    counted = statistics(pair[1])
-    for link in shown:
+
+    def agreed() -> list[Line] | None:
+        # knet goes on measuring the MTU after the links are connected.
+        _, shown = links(pair[1], True, True)
+        printed = pair[1].run(["corosync-cfgtool", "-n"], check=True).stdout
+        theirs = re.findall(r"LINK: (\d) udp \((\S+?)->(\S+?)\) enabled connected mtu: (\d+)", printed)
+        ours = [(str(ln["link"]), ln["local"], ln["remote"], str(ln["mtu"])) for ln in shown]
+        return shown if ours == theirs else None
+
+    for link in eventually(agreed, otherwise="what corosync-cfgtool prints") or []:
+        counted = statistics(pair[1])
         prefix = f"stats.knet.node2.link{link['link']}."
         assert str(link["down_count"]) == counted[prefix + "down_count"]
         assert 0 < link["latency_ave"] <= link["latency_max"] <= int(counted[prefix + "latency_max"])
@@ -176,21 +182,31 @@ def test_status_and_monitor_show_the_links_and_what_was_counted(
 ) -> None:
     pair = start_cluster(PAIR)
     links(pair[1], True, True)
-    shape = status(pair[1])
-    listed = json.loads(votequorum_ipc(pair[1], "links", "--json").stdout)["links"]
     fixed = ("node_id", "name", "member", "link", "connected", "mtu", "local", "remote")
-    assert [[shown[key] for key in fixed] for shown in shape["links"]] == [
-        [shown[key] for key in fixed] for shown in listed
-    ]
+
+    def agreed() -> Line | None:
+        # A status does not wait long for links, and knet goes on measuring the MTU after they are connected.
+        shape, (_, listed) = status(pair[1]), links(pair[1], True, True)
+        ours, theirs = (
+            [[link[key] for key in fixed] for link in them or []] for them in (shape["links"], listed)
+        )
+        return shape if ours == theirs and shape["totem"] else None
+
+    shape = eventually(agreed, otherwise=lambda: f"what links says: {status(pair[1])}")
+    assert shape
     counted = statistics(pair[1])
     lost = sum(int(value) for key, value in counted.items() if key.endswith("_token_lost"))
     assert shape["totem"]["token_losses"] == lost
     assert (shape["totem"]["retransmits"], shape["remarks"]) == (int(counted["stats.srp.mcast_retx"]), [])
-    text = votequorum_ipc(pair[1], "status").stdout
+    text = eventually(
+        lambda: shown if "\nTotem " in (shown := votequorum_ipc(pair[1], "status").stdout) else "",
+        otherwise="a status with links and statistics",
+    )
     assert "\nLink information\n" in text
     assert f"\nToken losses:     {lost}\n" in text
     with Monitor(pair[1], tmp_path) as monitor:
-        assert [each["connected"] for each in monitor.lines()[0]["links"]] == [True, True]
+        at_first = monitor.lines()[0]["links"]  # it does not wait long for them either
+        assert at_first is None or [each["connected"] for each in at_first] == [True, True]
         cut_second_link(pair)
         down = monitor.wait_for("link", connected=False)
         assert (down["node_id"], down["name"], down["link"]) == (2, "node2", 1)
@@ -228,13 +244,16 @@ def known(daemon: Daemon, until: Callable[[Line, Line], bool]) -> tuple[Line, di
     """The second link as soon as both are as expected, and corosync's own count of it right afterwards."""
 
     def found() -> tuple[Line, dict[str, int]] | None:
-        first, second = status(daemon)["links"]
+        shown = status(daemon)
+        if not shown.get("links"):  # a status does not wait long for them
+            return None
+        first, second = shown["links"]
         own = {key.removeprefix(SECOND): value for key, value in statistics(daemon).items()}
         return (
             (second, {k: int(v) for k, v in own.items() if v.isdecimal()}) if until(first, second) else None
         )
 
-    answer = eventually(found, otherwise=lambda: f"links as expected, not {status(daemon)['links']}")
+    answer = eventually(found, otherwise=lambda: f"links as expected, not {status(daemon)}")
     assert answer
     return answer
 

@@ -17,7 +17,7 @@ from tests.real.cluster import Cluster
 from tests.real.config import Config, Device, Node
 from tests.real.cref import CS_OK, CQuorum
 from tests.real.daemon import Daemon
-from tests.real.waiting import DEADLINE
+from tests.real.waiting import DEADLINE, eventually
 from votequorum_ipc import (
     ClusterStatus,
     InfoFlags,
@@ -196,9 +196,15 @@ def test_a_daemon_that_does_not_answer_in_time_is_one_line(daemon: Daemon, comma
 
 @pytest.mark.parametrize("address", ["@{service}", "@votequorum", "@quorum", "@cfg"])
 def test_an_address_that_names_a_service_leads_to_all_of_them(shm_daemon: Daemon, address: str) -> None:
-    plain, addressed = status(shm_daemon), status(shm_daemon, "--address", address)
-    moving = {"time": None, "totem": None}
-    assert plain | moving == addressed | moving
+    # A busy machine adds to what was counted, and a status does not wait long for links.
+    moving = {"time": None, "totem": None, "scheduling_misses": None}
+
+    def agree() -> bool:
+        return status(shm_daemon) | moving == status(shm_daemon, "--address", address) | moving
+
+    eventually(
+        agree, otherwise=lambda: f"{status(shm_daemon)} and {status(shm_daemon, '--address', address)}"
+    )
 
 
 def test_the_path_of_a_socket_leads_to_the_services_beside_it(start_daemon: StartDaemon) -> None:
