@@ -232,7 +232,7 @@ class Follower:
                 else:
                     lost = lost or error
         for node_id, name in self._nodelist.renamed():
-            self._change(types.NameChanged(node_id, name))
+            self._renamed(node_id, name)
         self._drains = False
         if lost is not None:
             raise lost
@@ -425,36 +425,40 @@ class Follower:
                 self._infos[info.node_id] = info
         self._set_expected_votes(own.node_expected_votes)
         if self._own is None or _figures(own) != _figures(self._own):
-            self._change(types.VotesChanged(own))
+            self._change(lambda: types.VotesChanged(own))
         self._own = own
 
     def _compare_node(self, info: NodeInfo, before: NodeInfo | None) -> None:
         if before is None or info.node_votes != before.node_votes:
-            self._change(types.NodeVotesChanged(info.node_id, info.node_votes))
+            self._change(lambda: types.NodeVotesChanged(info.node_id, info.node_votes))
         flags = info.flags & DEVICE_FLAGS
         if flags != (before.flags & DEVICE_FLAGS if before else InfoFlags(0)):
-            self._change(types.DeviceChanged(info.node_id, info.qdevice_name, flags))
+            self._change(lambda: types.DeviceChanged(info.node_id, info.qdevice_name, flags))
 
     def _set_members(
         self, ring_id: RingId, members: tuple[int, ...], joined: tuple[int, ...], left: tuple[int, ...]
     ) -> None:
         self._ring_id, self._members = ring_id, members
-        self._change(types.MembershipChanged(ring_id, members, joined, left))
+        self._change(lambda: types.MembershipChanged(ring_id, members, joined, left))
 
     def _set_quorate(self, quorate: bool) -> None:
         # corosync announces quorum with each membership, whether it changed or not.
         if quorate != self._quorate:
             self._quorate = quorate
-            self._change(types.QuorumChanged(quorate))
+            self._change(lambda: types.QuorumChanged(quorate))
 
     def _set_expected_votes(self, expected_votes: int) -> None:
         if expected_votes != self._expected_votes:
             self._expected_votes = expected_votes
-            self._change(types.ExpectedVotesChanged(expected_votes))
+            self._change(lambda: types.ExpectedVotesChanged(expected_votes))
 
-    def _change(self, change: Change) -> None:
+    def _renamed(self, node_id: int, name: str) -> None:
+        self._change(lambda: types.NameChanged(node_id, name))
+
+    def _change(self, make: Callable[[], Change]) -> None:
+        # Made only if it is recorded: the first status records none, and importing these types takes time.
         if self._started:
-            self._record(change)
+            self._record(make())
 
 
 def _addresses(address: Address) -> dict[str, Address]:

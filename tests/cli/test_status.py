@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ from votequorum_ipc.cli import status as status_command
 
 from . import quorumtool
 from .agreement import assert_agrees
-from .command import status, votequorum_ipc, without_daemon
+from .command import ENVIRONMENT, status, votequorum_ipc, without_daemon
 from .quorumtool import words
 
 TWO_NODES = (Node(1), Node(2, address="192.0.2.2"))
@@ -192,6 +193,15 @@ def test_a_daemon_that_does_not_answer_in_time_is_one_line(daemon: Daemon, comma
     assert error["message"].startswith("corosync has not answered for 0.2 s: is it stopped, or waiting")
     assert result.stderr == f"votequorum-ipc: {error['message']}\n"
     assert votequorum_ipc(daemon, *command, "--timeout", str(DEADLINE)).returncode == 0
+
+
+def test_a_status_imports_no_kind_of_change_and_no_table_for_programs(shm_daemon: Daemon) -> None:
+    script = (
+        "import sys; from votequorum_ipc.cli.app import app\n"
+        "app(['status', '--json'], standalone_mode=False)\n"
+        "assert not {'votequorum_ipc.types.views', 'votequorum_ipc.watch', 'rich'} & {*sys.modules}\n"
+    )
+    shm_daemon.run([sys.executable, "-c", script], env=ENVIRONMENT, check=True)
 
 
 @pytest.mark.parametrize("address", ["@{service}", "@votequorum", "@quorum", "@cfg"])

@@ -20,7 +20,7 @@ compiled because construct's interpreter takes about twenty times longer. A prop
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import construct as c
@@ -103,9 +103,9 @@ def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> C
 
 
 def derive_encode(
-    title: str, declaration: c.Struct, id_: int, record: Any, defaults: Mapping[str, Any]
+    title: str, declaration: c.Struct, id_: int, names: Sequence[str], defaults: Mapping[str, Any]
 ) -> Callable[..., bytes]:
-    """A function from the fields of `record`, by keyword, to bytes. It raises `InvalidParam` for a bad
+    """A function from the fields called `names`, by keyword, to bytes. It raises `InvalidParam` for a bad
     value."""
     shape = _Shape(title, declaration)
     scope: dict[str, Any] = {"pack": shape.struct.pack, "refused": (struct.error, TypeError, AttributeError)}
@@ -125,8 +125,8 @@ def derive_encode(
     parts = [f"pack({', '.join(packs[name] for name, _ in shape.named())})"]
     parts += [f"write_{name}({name})" for name in shape.counted]
     parts += [f"bytes({shape.trailing})"] if shape.trailing else []
-    parameters = [f"{name}={defaults[name]}" if name in defaults else name for name in record._fields]
-    scope["wrong_value"] = _wrong_value(shape, record)
+    parameters = [f"{name}={defaults[name]}" if name in defaults else name for name in names]
+    scope["wrong_value"] = _wrong_value(shape, names)
     lines = [
         f"def encode({'*, ' if parameters else ''}{', '.join(parameters)}):",
         "    try:",
@@ -196,7 +196,7 @@ def _too_many(shape: _Shape, name: str, field: CountedField) -> Callable[[int], 
     return lambda count: field.too_many(count, shape.where(field.count_field or name))
 
 
-def _wrong_value(shape: _Shape, record: Any) -> Callable[[Mapping[str, Any]], InvalidParam]:
+def _wrong_value(shape: _Shape, names: Sequence[str]) -> Callable[[Mapping[str, Any]], InvalidParam]:
     """Names the first field whose value cannot be written."""
     writers: dict[str, Callable[[Any], object]] = {
         name: field.writer(shape.where(name)) for name, field in shape.counted.items()
@@ -205,7 +205,7 @@ def _wrong_value(shape: _Shape, record: Any) -> Callable[[Mapping[str, Any]], In
         writers[name] = _packer(field, shape.where(name))
 
     def wrong_value(values: Mapping[str, Any]) -> InvalidParam:
-        for name in record._fields:
+        for name in names:
             try:
                 writers[name](values[name])
             except (struct.error, TypeError, AttributeError):

@@ -66,11 +66,15 @@ class Layout:
         return f"{self.name} {self.kind.value}"
 
     @functools.cached_property
+    def fields(self) -> list[str]:
+        """The names of the values that `encode` takes and `decode` gives."""
+        counts = {field.name for field in self.construct.subcons if isinstance(bare(field), CountOf)}
+        return [name for name in names(self.construct) if name not in {"id", "size"} | counts]
+
+    @functools.cached_property
     def record(self) -> Any:
         """The named tuple that `decode` returns."""
-        counts = {field.name for field in self.construct.subcons if isinstance(bare(field), CountOf)}
-        kept = [name for name in names(self.construct) if name not in {"id", "size"} | counts]
-        return namedtuple("_".join((self.name, self.kind.value)).replace(" ", "_"), kept)
+        return namedtuple("_".join((self.name, self.kind.value)).replace(" ", "_"), self.fields)
 
     @functools.cached_property
     def fixed_size(self) -> int | None:
@@ -95,7 +99,7 @@ class Layout:
     def encode(self) -> Callable[..., bytes]:
         """Fields, by keyword, to bytes. Raises `InvalidParam` for a value that its field cannot hold."""
         defaults = {} if self.kind is Kind.REQUEST else {"error": CS_OK}
-        return derive_encode(str(self), self.construct, self.id, self.record, defaults)
+        return derive_encode(str(self), self.construct, self.id, self.fields, defaults)
 
 
 _RESPONSE_HEADER_STRUCT = struct.Struct("=" + struct_format(c.Struct(*RESPONSE_HEADER)))
