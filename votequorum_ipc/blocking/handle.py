@@ -1,8 +1,8 @@
-"""What the blocking clients have in common: running one call, with a timeout, and what every handle can do.
+"""The common part of the blocking clients: running one call with a timeout, and the methods of every handle.
 
-Strategy: a blocking handle holds an asynchronous one. A call is a coroutine of that one, run to its end in
-the calling thread; `timeout` is a scope around it. So a call that takes too long ends as a cancelled one
-does under trio, and leaves the handle usable.
+Strategy: a blocking handle holds an asynchronous one. A call runs a coroutine of that handle to its end in
+the calling thread, with `timeout` as a scope around it. So a call that takes too long ends like a cancelled
+one under trio, and leaves the handle usable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EventT = TypeVar("EventT")
 def call(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
     """Run a coroutine of this library in the calling thread.
 
-    Raises `Timeout` when it takes longer than `timeout` seconds, and what the coroutine raises.
+    Raises `Timeout` if it takes longer than `timeout` seconds, and whatever the coroutine raises.
     """
     return run_blocking(coroutine if timeout is None else _within(coroutine, timeout))
 
@@ -32,19 +32,19 @@ def call(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
 async def _within(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
     with BACKEND.move_on_after(timeout):
         return await coroutine
-    raise Timeout(f"not done within {timeout:g} s; the handle is still usable: try again, or give it longer")
+    raise Timeout(f"not done within {timeout:g} s; the handle is still usable: try again, or allow more time")
 
 
 class Handle(Generic[EventT]):
-    """An initialized handle: a context manager whose end is `finalize`.
+    """An initialized handle: a context manager that calls `finalize` at its end.
 
     It belongs to the thread that made it, and makes one call at a time. `timeout` is in seconds; None waits
-    as long as it takes. Each call that waits raises `Timeout` when the time is over, and leaves the handle
-    usable. From another thread, each raises `BadHandle`.
+    as long as it takes. Each call that waits raises `Timeout` when the time is up, and leaves the handle
+    usable. From another thread, each call raises `BadHandle`.
 
-    A signal handler may raise during a call, as Ctrl-C does. If a message is on its way at that moment, the
-    connection ends, and later calls raise `Library`: connect again. A signal handler that makes calls needs a
-    handle of its own; the timeout of the call that it interrupts does not bound them.
+    A signal handler may raise during a call, as Ctrl-C does. If a message is being sent or received at that
+    moment, the connection ends, and later calls raise `Library`: connect again. A signal handler that makes
+    calls needs its own handle; the timeout of the interrupted call does not apply to them.
     """
 
     def __new__(cls, *args: Any) -> Self:
@@ -56,7 +56,7 @@ class Handle(Generic[EventT]):
     def __init__(self, handle: AsyncHandle[EventT]) -> None:
         """Not public: use `initialize`."""
         self.context: Any = None
-        """Whatever the program wants to keep with this handle; the library does not look at it."""
+        """For the program's own use; the library ignores it."""
         self._handle = handle
 
     def finalize(self) -> None:
@@ -81,13 +81,13 @@ class Handle(Generic[EventT]):
         return f"<blocking {repr(self._handle)[1:]}"
 
     def events(self, *, timeout: float | None = None) -> Iterator[EventT]:
-        """The events in order, from `trackstart` on: `for event in handle.events()`.
+        """The events since `trackstart`, in order: `for event in handle.events()`.
 
         Never ends by itself. Raises `Timeout` when no event has come for `timeout` seconds; iterating again
-        goes on with the next one. Raises `Library` when the daemon is gone, after everything it delivered
-        before; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be decoded,
-        which is then skipped; `QueueFull` when more than `votequorum_ipc.ipc.EVENT_LIMIT` gathered here,
-        which has ended the connection.
+        goes on with the next one. Raises `Library` when the daemon is gone, after every event that it
+        delivered before; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be
+        decoded, which is then skipped; `QueueFull` when the events queued here exceeded
+        `votequorum_ipc.ipc.EVENT_LIMIT`, which ends the connection.
 
         Events are fetched during calls on this handle. Between calls they wait in the daemon: in a ring of
         12 KiB first, and then in its memory.
@@ -99,25 +99,26 @@ class Handle(Generic[EventT]):
         return call(self._handle.next_event(), timeout)
 
     def next_event_nowait(self) -> EventT | None:
-        """The next event if one is here, else None. Raises as `events` does."""
+        """The next event if one has arrived, else None. Raises as `events` does."""
         return self._handle.next_event_nowait()
 
     def dispatch(self, flags: DispatchFlags, *, timeout: float | None = None) -> None:
         """Call the callbacks for events, as `votequorum_dispatch` and `quorum_dispatch` do.
 
-        `flags` says for how many, and whether to wait: see `DispatchFlags`. An event without a callback
-        counts and is dropped. Raises `TryAgain` for ONE_NONBLOCKING when no event is here, `BadHandle` when a
-        callback finalized the handle, `InvalidParam` for other flags, `Library` when the daemon is gone, and
-        what a callback raises. Callbacks may make calls on this handle; `timeout` does not bound them.
+        `flags` says how many events to dispatch, and whether to wait: see `DispatchFlags`. An event without a
+        callback counts, and is dropped. Raises `TryAgain` for ONE_NONBLOCKING when no event has arrived,
+        `BadHandle` when a callback finalized the handle, `InvalidParam` for other flags, `Library` when the
+        daemon is gone, and whatever a callback raises. Callbacks may make calls on this handle; `timeout`
+        does not bound them.
         """
         call(self._handle.dispatch(flags), timeout)
 
     def fileno(self) -> int:
-        """A descriptor that polls readable while an event waits, as `votequorum_fd_get` gives.
+        """A descriptor that polls readable while an event waits, like that of `votequorum_fd_get`.
 
         For `select` and event loops: when it is readable, call `dispatch` with ALL or ONE_NONBLOCKING. It is
-        also readable when the daemon is gone, and may be once more right after an event was taken. Read
-        nothing from it. Raises `BadHandle` when the handle was finalized.
+        also readable when the daemon is gone, and may be readable once more right after an event was taken.
+        Do not read from it. Raises `BadHandle` when the handle was finalized.
         """
         return self._handle.fileno()
 

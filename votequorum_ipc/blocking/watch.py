@@ -30,7 +30,7 @@ def cluster_status(
 
 
 class QuorumWatcher(Iterator[QuorumView]):
-    """Gives views of quorum: `for view in watcher`, or `watcher.current()`.
+    """Yields views of quorum: `for view in watcher`, or `watcher.current()`.
 
     Made by `watch_quorum`; a context manager. It belongs to the thread that made it. Raises `BadHandle` after
     the block. A call that raises `Timeout` loses no change.
@@ -50,14 +50,14 @@ class QuorumWatcher(Iterator[QuorumView]):
         return self.next_view()
 
     def next_view(self, *, timeout: float | None = None) -> QuorumView:
-        """Wait for the next view: the first at once, then one whenever there is a change.
+        """Wait for the next view: the first at once, then one after each change.
 
-        Raises `Timeout` when there is none within `timeout` seconds; ask again for the same view.
+        Raises `Timeout` if there is none within `timeout` seconds; asking again loses nothing.
         """
         return call(self._watcher.__anext__(), timeout)
 
     def current(self) -> QuorumView:
-        """A view now. Asks the daemon, or tries once to connect, for at most `patience` seconds."""
+        """The current view. Asks the daemon, or tries once to connect, for at most `patience` seconds."""
         return call(self._watcher.current(), None)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ def watch_quorum(
     require_provider: bool = True,
     server_uids: Collection[int] | None = None,
 ) -> QuorumWatcher:
-    """Watch quorum for as long as the block, through the daemon's restarts.
+    """Watch quorum during the block, through restarts of the daemon.
 
     ```python
     with watch_quorum() as watcher:

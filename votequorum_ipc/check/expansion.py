@@ -1,7 +1,7 @@
-"""What follows one state of a search, and what is wrong with the way there.
+"""The successors of one state in a search, and what is wrong with them.
 
-Strategy: an expansion depends on its state, on what it took to reach it, and on what has been found so far,
-and on nothing else. So any process can work it out.
+Strategy: an expansion depends only on its state, the state's cost, and what has been found so far. So any
+process can compute it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .states import State
 from .successors import Successors
 
 FAULT: Final = 1 << 32
-"""What a fault adds to the cost of a state; an event adds 1."""
+"""The cost of a fault; an event costs 1."""
 
 _LOOK_EVERY: Final = 64
 """Changes between two looks at the clock."""
@@ -41,7 +41,7 @@ class Expansion:
 
 @dataclass(slots=True)
 class Expander:
-    """Works expansions out. `faults` is the bound on them; without one only events count."""
+    """Computes expansions. `faults` is the bound on them; without a bound only events count."""
 
     successors: Successors
     faults: int | None

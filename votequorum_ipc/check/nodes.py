@@ -1,14 +1,14 @@
-"""What single nodes make of a new ring: the model's rules, asked about one step of one node and remembered.
+"""How single nodes react to a new ring: the model's rules, applied to one step of one node and remembered.
 
 Strategy: the nodes of a new ring first say what they know, all at once, and then each hears all of it in one
-order and decides by itself. So a node that listens is a small machine: what it has heard so far is its
-state, and the next speaker takes it to another one. The model answers once for each state and speaker.
-Where no rule asks for node ids there are no names in it: a speaker is what was known of it and what it says
-now, and of those that were heard it only matters what they said. So the machine is small even for sixteen
-nodes, and every member can be tried as the one that speaks first.
+order and decides by itself. So a node that listens is a small machine: what it has heard so far is its state,
+and the next speaker takes it to another one. The model answers once for each state and speaker. If no rule
+depends on node ids, it has no names: a speaker is described by what was known about it and what it says now,
+and for the nodes already heard only what they said matters. So the machine is small even for sixteen nodes,
+and every member can be tried as the one that speaks first.
 
-Most of what a node knew is about nodes that are not in the new ring. So a ring's outcome is remembered by
-what its members still are in it (`reduced_to`), which many different pasts have in common.
+Most of what a node knew concerns nodes that are not in the new ring. So a ring's outcome is remembered by the
+part of its members' states that matters in it (`reduced_to`), which many different histories share.
 
 With a quorum device nodes wait for it after they have heard all. So there `Partitions` takes them from that
 point (`heard`) and asks about the rest of the ring as a whole.
@@ -35,11 +35,11 @@ _ITSELF: Final = -1
 _NO_FLAGS: Final = NodeFlags(0)
 
 _NAMELESS: Final = 0
-"""In place of a name: another node, where no rule asks which."""
+"""In place of a name: another node, if no rule depends on which."""
 
 
 class Numbering(Generic[Value]):
-    """Gives equal values one number, in the order in which they come."""
+    """Numbers values in the order in which they come; equal values have the same number."""
 
     def __init__(self) -> None:
         self.values: list[Value] = []
@@ -64,7 +64,7 @@ class MemberState(NamedTuple):
 class RingOutcome(NamedTuple):
     """What becomes of the nodes of a ring: what each knows, and what happens to each timer.
 
-    A fate of 0 keeps a timer, 1 starts it anew, `NO_TIMER` stops it.
+    A fate of 0 keeps a timer, 1 restarts it, `NO_TIMER` stops it.
     """
 
     knows: tuple[int, ...]
@@ -119,7 +119,7 @@ class _Speaker(NamedTuple):
 
 
 class Nodes:
-    """What nodes know, by number, and what they make of new rings.
+    """What nodes know, by number, and how they react to new rings.
 
     `ids_matter` says that a node's future may depend on who the others are.
     """
@@ -160,7 +160,7 @@ class Nodes:
         return self._known.values[knows][1]
 
     def snapshot(self, knows: int) -> NodeSnapshot:
-        """What a number stands for."""
+        """The value of a number."""
         while len(self._snapshots) <= knows:
             head, row = self._known.values[len(self._snapshots)]
             entries = tuple(self._entries.values[entry] for entry in row)

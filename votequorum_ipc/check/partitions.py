@@ -1,13 +1,13 @@
 """What becomes of a partition: the model's rules, asked once for each question and remembered.
 
-Strategy: a membership's outcome depends on nothing but the states of its members. So a cluster's state is a
-set of partitions, each partition gets a number, and "these nodes, in these states, form a ring" is a
-question with an answer to look up. A search asks it millions of times and the model answers thousands.
-Every answer comes from `cluster`; there is no second copy of the rules here.
+Strategy: a membership's outcome depends only on the states of its members. So a cluster's state is a set of
+partitions, each partition gets a number, and "these nodes, in these states, form a ring" is a question with
+an answer to look up. A search asks it millions of times and the model answers thousands. Every answer comes
+from `cluster`; there is no second copy of the rules here.
 
-A `Partition` is members and what each knows. A `TimedPartition` is that and its timers, by rank, because
-their order goes across partitions: the timer of rank 0 is due first. Everything a search handles is a number:
-that of a timed partition, and the state in which one of its nodes is (`TimedPartition.held`).
+A `Partition` has members and what each knows. A `TimedPartition` also has its timers, by rank, because their
+order spans partitions: the timer of rank 0 is due first. A search handles only numbers: those of timed
+partitions, and those of their nodes' states (`TimedPartition.held`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .nodes import Heard, MemberState, Nodes, Numbering, RingOutcome
 DEVICE_NAME: Final = "device"
 
 _NAMED_NODES: Final = 6
-"""Nodes up to which asking about one node at a time pays where node ids matter."""
+"""The most nodes for which asking about one node at a time pays off if node ids matter."""
 
 Timers = tuple[int, ...]
 """For each member of a partition in turn the rank of its timer, or `NO_TIMER`; () if none is running."""
@@ -101,13 +101,13 @@ class PartitionDescription(NamedTuple):
 
 
 _Formed = tuple[int, tuple[int, ...] | None]
-"""A partition's number, and what its forming does to each timer; None: it keeps all."""
+"""A partition's number, and what forming it does to each timer; None keeps all timers."""
 
 
 class Partitions:
     """All partitions seen so far, by number, and what becomes of them.
 
-    `reduced` False keeps in a state what the rules never look at again.
+    With `reduced` False a state keeps parts that the rules never look at again.
     """
 
     def __init__(self, config: ClusterConfig, *, reduced: bool = True) -> None:
@@ -190,8 +190,8 @@ class Partitions:
     def _form(self, pieces: tuple[int, ...], votes: VotedFor) -> Iterator[_Formed]:
         """A ring for each member that may speak first, and what it does to each node's timer.
 
-        The rules start and stop timers without asking whether they run. So all run here, and one answer is
-        good for all.
+        The rules start and stop timers without checking whether they run. So all run here, and one answer
+        covers all cases.
         """
         places = [self._places.values[piece] for piece in pieces]
         members = tuple([place.nodeid for place in places])
@@ -267,7 +267,7 @@ class Partitions:
         return self._changed(("leave", number, nodeid), number, lambda: self._bench.leave(nodeid))
 
     def wait_for_all_cancelled(self, number: int) -> int:
-        """The operator tells a partition to wait no longer."""
+        """The operator ends wait_for_all's waiting in a partition."""
         first = self.timed[number].partition.members[0]
         return self._changed(("cancel", number), number, lambda: self._bench.cancel_wait_for_all(first))
 

@@ -1,13 +1,13 @@
 """Visits all states that a cluster can reach, nearest first.
 
-Strategy: states wait in a heap by what it takes to reach them. Without a bound on faults that is the number
-of events, so the search is breadth first and each story is a shortest one. With a bound, fewer faults come
-first, and among equals fewer events. So each state is looked at once. When the time is up, everything within
-one fault less than the search has come to is settled.
+Strategy: states wait in a heap, ordered by the cost of reaching them. Without a bound on faults that is the
+number of events, so the search is breadth first and each story is a shortest one. With a bound, fewer faults
+come first, and among equals fewer events. So each state is examined once. When the time is up, everything
+with fewer faults than the search has reached is settled.
 
-States that take the same are a level. What follows them (`expansion`) does not depend on their order, so
-other processes can work it out (`workers`). What comes of it is taken in one order, whoever did the work: the
-answer is the same for any number of processes.
+States with the same cost form a level. Their successors (`expansion`) do not depend on their order, so other
+processes can compute them (`workers`). The results are taken in a fixed order, so the answer is the same for
+any number of processes.
 
 Every state remembers only from which state it was reached: the events of a story are reconstructed on
 request.
@@ -35,7 +35,7 @@ _REPORT_EVERY: Final = 0.2
 """Seconds between two reports of progress."""
 
 _WORTH_SHARING: Final = 200
-"""States of a level from which on other processes are asked to help."""
+"""With this many states in a level, other processes are asked to help."""
 
 
 class Stopped(enum.StrEnum):
@@ -94,7 +94,7 @@ class Search:
     looks: dict[str, Look] = field(default_factory=dict)
     change_looks: dict[str, LookAtChange] = field(default_factory=dict)
     is_end: Callable[[State], bool] = lambda state: False
-    """Where not to go on: what follows such a state is not looked at."""
+    """States to stop at: their successors are not examined."""
     earlier: Search | None = None
     """A search before this one, some of whose findings this one has taken over."""
     states: list[State] = field(default_factory=list)
@@ -126,7 +126,8 @@ class Search:
 
     @property
     def settled_faults(self) -> int | None:
-        """The faults within which everything was looked at; None where there is no bound, or for none."""
+        """The faults within which everything was examined; None without a bound, or if there is no such
+        number."""
         if self.bounds.faults is None or self.stopped is Stopped.COMPLETE:
             return None
         settled = self.bounds.faults if self.is_settled else self.faults - 1
@@ -202,7 +203,7 @@ class Search:
         return Stopped.FAULTS if cut else Stopped.COMPLETE
 
     def _level(self) -> list[int]:
-        """The states that wait and take the least to reach, all of them."""
+        """All waiting states with the lowest cost."""
         least = self._waiting[0][0]
         self.faults, self.depth = least // FAULT, least % FAULT
         level = []
@@ -215,7 +216,7 @@ class Search:
     def _expanded(
         self, level: list[int], expander: Expander, workers: Workers, watch: _Watch
     ) -> Iterator[tuple[int, Expansion]]:
-        """What follows each state of a level, in its order."""
+        """The successors of each state of a level, in the level's order."""
         if not level:
             return
         cost = self._costs[level[0]]
@@ -230,7 +231,7 @@ class Search:
         return {name: found.cost for name, found in self.found.items()}
 
     def _take(self, number: int, expansion: Expansion) -> None:
-        """Enter what follows a state."""
+        """Record the successors of a state."""
         self.expanded += 1
         self.changes += expansion.changes
         self.ends += expansion.is_end

@@ -1,19 +1,19 @@
-"""A state of the cluster, and which states are the same but for the names of their nodes.
+"""A state of the cluster, and which states differ only by the names of their nodes.
 
-Strategy: a state is the partitions there are, with their timers, and whether the device works; nodes in no
+Strategy: a state consists of the partitions with their timers, and whether the device works; nodes in no
 partition are down. Two nodes are interchangeable when the configuration treats them alike: the same votes,
 not in the tie breaker's list, and no rule that asks for the lowest or highest id. `Symmetry` describes each
-partition without names (its *shape*) and numbers the shapes. States with the same shapes are the same but for
-names, so the sorted numbers are a state's `identity`. The first state of each identity stands for all.
+partition without names (its *shape*) and numbers the shapes. States with the same shapes differ only by
+names, so the sorted numbers are a state's `identity`. The first state of each identity represents all.
 
-A shape must be the same for every order of the members. So members are told apart by what they know and by
-what others know of them, again and again until nothing changes. Only members that still look alike are tried
-in every order, and only if exchanging two of them makes a difference.
+A shape must be the same for every order of the members. So members are distinguished by what they know and by
+what others know about them, repeatedly until nothing changes. Only members that still look alike are tried in
+every order, and only if exchanging two of them makes a difference.
 
 The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
-can matter, so no two nodes can be exchanged. But all ids can move on by the same number of places, the last
-ones to the front: every ring then has the same circle of speakers as before (`_Rotations`). Clusters that
-are too large to go on like that treat nodes as interchangeable anyway (`Symmetry.is_exact`).
+can matter, so no two nodes can be exchanged. But all ids can be rotated by the same number of places: every
+ring then has the same circle of speakers as before (`_Rotations`). Clusters that are too large for that treat
+nodes as interchangeable anyway (`Symmetry.is_exact`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .nodes import Numbering
 from .partitions import Partitions, TimedPartition
 
 _TRIED: Final = 5040
-"""Orders of one shape's members that are compared at most; beyond, two equal states may count as two."""
+"""The most orders of one shape's members that are compared; with more, two equal states may count as two."""
 
 _WITHOUT_SYMMETRY: Final = 6
-"""Nodes up to which a search does without symmetry where it is not exact."""
+"""The most nodes for which a search does without symmetry if symmetry is not exact."""
 
 Identity = tuple[tuple[int, ...], bool]
-"""What a state is apart from names."""
+"""A state without names."""
 
 
 class State(NamedTuple):
@@ -48,7 +48,7 @@ class State(NamedTuple):
 class Symmetry:
     """Which nodes are interchangeable, and what follows for states.
 
-    `apart` are nodes that something outside of the rules tells apart. `off` makes every node different.
+    `apart` has nodes that something outside the rules distinguishes. `off` makes every node different.
     """
 
     def __init__(self, partitions: Partitions, *, apart: Iterable[int] = (), off: bool = False) -> None:
@@ -74,7 +74,7 @@ class Symmetry:
         return self._rotations is not None
 
     def identity(self, state: State) -> Identity:
-        """What is the same for all states that are the same but for the names of interchangeable nodes."""
+        """The same value for all states that differ only by the names of interchangeable nodes."""
         if self._rotations is not None:
             return self._rotations.least(state.parts), state.device_works
         if self.is_trivial:
@@ -123,7 +123,8 @@ class Symmetry:
 class _Rotations:
     """The same partition with all ids moved on by 0, 1, 2, ... places, each as a number.
 
-    The order in which devices poll goes by node id and is no circle, so this is for clusters without one.
+    Devices poll in the order of node ids, which is not a circle, so this is only for clusters without a
+    device.
     """
 
     def __init__(self, partitions: Partitions) -> None:
@@ -136,7 +137,7 @@ class _Rotations:
         self._of_partition: dict[int, tuple[int, ...]] = {}
 
     def least(self, parts: Sequence[int]) -> tuple[int, ...]:
-        """The same for all states that are the same but for such a move."""
+        """The same value for all states that differ only by such a rotation."""
         known = self._of_partition
         try:
             moved = [known[number] for number in parts]
@@ -185,7 +186,7 @@ class _Matrix:
                 yield from ((at,) for at in group)
 
     def _orders(self) -> Iterator[tuple[int, ...]]:
-        """The orders of the members that may give the least description."""
+        """The orders of the members that may have the smallest description."""
         groups = self._groups()
         tried = prod(factorial(len(group)) for group in groups)
         if tried > _TRIED or all(map(self._can_exchange, groups)):

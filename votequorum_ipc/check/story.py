@@ -34,7 +34,7 @@ class Side:
 
 @dataclass(frozen=True)
 class StoryStep:
-    """What happens, and what is the case then. `event` None: the beginning."""
+    """An event, and the situation after it. `event` is None at the beginning."""
 
     event: Event | None
     sides: tuple[Side, ...]
@@ -74,14 +74,14 @@ def _step(partitions: Partitions, event: Event | None, state: State) -> StorySte
 
 
 class DisagreesError(Exception):
-    """A story is not one of the model."""
+    """The model does not confirm a story."""
 
 
 def replay(config: ClusterConfig, story: Story) -> Iterator[tuple[StoryStep, Cluster]]:
     """The story in a cluster of the model, driven as a user would: each step, and the cluster after it.
 
-    Where it matters which member of a ring speaks first, those speak first with whom all comes out as the
-    story says. Raises `DisagreesError` if there are none.
+    If it matters which member of a ring speaks first, members are chosen with whom the story is confirmed.
+    Raises `DisagreesError` if there are none.
     """
     attempt = _Attempt(story)
     way = next(attempt.ways(_Replay(Cluster(config), {})), None)
@@ -102,7 +102,7 @@ def disagreement(config: ClusterConfig, story: Story) -> str | None:
 
 
 def depends_on_who_speaks_first(config: ClusterConfig, story: Story) -> bool:
-    """Whether the story comes out otherwise when other members of its rings speak first."""
+    """Whether the story ends differently when other members of its rings speak first."""
     last = _Replay(Cluster(config), {})
     for step in story:
         after = list(last.after(step))

@@ -1,15 +1,15 @@
-"""Which states can follow a state: every event that is possible, and what it leads to.
+"""Which states can follow a state: every possible event, and its results.
 
-Strategy: an event regroups the nodes that are up. `_Here` holds what one state is made of, asks `Partitions`
-what each new ring comes to, lets the device vote, and puts the timers in one order again. Each generator of
-`Successors` is one kind of event. Interchangeable nodes are tried once: of three crashed nodes that are
+Strategy: an event regroups the nodes that are up. `_Here` holds the parts of one state, asks `Partitions` for
+the outcome of each new ring, lets the device vote, and puts the timers into one order again. Each generator
+of `Successors` is one kind of event. Interchangeable nodes are tried once: of three crashed nodes that are
 alike, the one with the lowest id stands for all.
 
-A search looks at many moves and tells few of them, so a move says how to make its event and is no event yet.
+A search examines many moves and reports few of them, so a move only says how to make its event.
 
-Small clusters (`Reach.ANY_NETWORK`) regroup in every way, which covers what single cut links do: where A
-sees B and B sees C but A does not see C, the membership protocol forms one ring after the other, and B goes
-from one to the other without being alone.
+Small clusters (`Reach.ANY_NETWORK`) regroup in every way, which covers single cut links: if A sees B and B
+sees C but A does not see C, the membership protocol forms one ring after the other, and B goes from one to
+the other without being alone.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ from .partitions import Partitions, TimedPartition
 from .states import State, Symmetry
 
 _ANY_NETWORK_NODES: Final = 6
-"""Nodes up to which the network may break in every way at once."""
+"""The most nodes for which the network may break in every way at once."""
 
 _ANY_CRASH_NODES: Final = 6
-"""Nodes up to which any of a partition may crash at once; beyond, up to `_MOST_CRASH`."""
+"""The most nodes for which any of a partition may crash at once; with more, up to `_MOST_CRASH` may."""
 
 _MOST_CRASH: Final = 2
 
 _WINDOWS_IN_ORDER_NODES: Final = 4
-"""Nodes up to which windows pass one after the other; beyond, all that run pass before anything else."""
+"""The most nodes for which windows pass one after the other; with more, all running ones pass before anything
+else."""
 
 
 class Move(NamedTuple):
@@ -103,13 +104,13 @@ class Successors:
             self._kinds += [self._cancels, self._expectations]
 
     def of(self, state: State) -> Iterator[Move]:
-        """All that can come next. Different events may lead to the same state."""
+        """All possible next moves. Different events may lead to the same state."""
         here = _Here(self, state)
         for kind in self._kinds:
             yield from kind(here)
 
     def not_looked_at(self, faults: int | None) -> tuple[str, ...]:
-        """What even a search that ends leaves out, within this many faults (None: any number)."""
+        """What even a complete search leaves out, within this many faults (None: any number)."""
         return tuple(
             what
             for what, is_left_out in (
@@ -275,7 +276,7 @@ class Successors:
 
 
 class _Here:
-    """One state, taken apart: what becomes of its nodes in new groups. Each group is worked out once."""
+    """One state, taken apart: what becomes of its nodes in new groups. Each group is computed once."""
 
     def __init__(self, successors: Successors, state: State) -> None:
         self.state = state
@@ -346,7 +347,7 @@ class _Here:
 class _Becoming(dict[Group, tuple[int, ...]]):
     """What the nodes of a state become in new groups, while a device votes for the nodes in `votes`.
 
-    One that was a partition before stays as it is, but for the device.
+    A group that was a partition before stays as it is, except for the device.
     """
 
     def __init__(

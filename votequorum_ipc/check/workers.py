@@ -1,11 +1,11 @@
-"""Other processes that share the work of a search, or of several.
+"""Worker processes for one search or several.
 
-Strategy: searches that do not depend on each other go to a pool (`in_order`). A single search is kept by one
-process. It cuts a level into pieces, gives each worker one at a time, and takes the answers in the order of
-the states (`Workers`). These are forked, so they have the search's functions, which could not be pickled.
-Each process numbers the partitions that it meets. The first time that a number goes to another process, a
-description of the partition goes with it (`_Tongue`). Most states that follow are known already; a worker
-leaves out those that it has told, or was told, at the same cost or a lower one.
+Strategy: independent searches go to a pool (`in_order`). A single search belongs to one process. It cuts a
+level into pieces, gives each worker one piece at a time, and takes the answers in the order of the states
+(`Workers`). Workers are forked, so they have the search's functions, which could not be pickled. Each process
+numbers the partitions that it meets. The first time that a number goes to another process, a description of
+the partition goes with it (`_Tongue`). Most successors are already known; a worker leaves out those that it
+has sent or received before at the same cost or a lower one.
 
 Workers ignore Ctrl-C, which the searching process handles. They are killed when the search is over. If the
 searching process itself is killed, their pipes are closed, and they end.
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _PIECE: Final = 64
-"""States in one piece of work, at most."""
+"""The most states in one piece of work."""
 
 _PATIENCE: Final = 0.1
 """Seconds without an answer after which the searching process looks at the clock."""
@@ -63,7 +63,7 @@ def _ignore_interrupts() -> None:
 
 
 class _Tongue:
-    """How two processes speak of states: what each number of one of them is to the other."""
+    """Translates states between two processes: what each number of one means to the other."""
 
     def __init__(self, partitions: Partitions) -> None:
         """Of both processes, at the time of the fork: what is numbered by then has one number in both."""
@@ -73,7 +73,7 @@ class _Tongue:
         self._heard: dict[int, int] = {}
 
     def news(self, states: Sequence[State]) -> _News:
-        """What must be told before these states."""
+        """The descriptions that must be sent before these states."""
         new = {number for state in states for number in state.parts if number >= self._common} - self._told
         self._told |= new
         return [(number, self._partitions.description(number)) for number in sorted(new)]
@@ -109,7 +109,7 @@ class Workers:
     def expand(
         self, states: Sequence[State], cost: int, nearest: Mapping[str, int], tick: Callable[[], None]
     ) -> Iterator[Expansion]:
-        """What follows each of these states, which took the same `cost`, in their order.
+        """The successors of each of these states, which have the same `cost`, in their order.
 
         `tick` is called now and then, and may raise what ends the search.
         """
@@ -154,7 +154,7 @@ class _Worker:
         self.pipe.send((self._tongue.news(states), states, cost, nearest))
 
     def answer(self) -> list[Expansion]:
-        """What it has worked out."""
+        """Its results."""
         try:
             news, expansions = self.pipe.recv()
         except EOFError:
@@ -167,7 +167,7 @@ class _Worker:
         return list(expansions)
 
     def end(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it is doing."""
         self.pipe.close()
         self._process.kill()
         self._process.join()

@@ -4,8 +4,8 @@ Strategy: a sequence begins with a connection, because most steps need one. Then
 valid or nearly valid, between steps that damage what both sides share. `without` removes the steps that
 complete a known combination of features, so a campaign can go on after it has found a defect.
 
-Never drawn are requests that rightly end a daemon (cfg's requests to shut down or to kill a node), and
-message sizes beyond 1 MiB, which fill /dev/shm for everybody.
+Requests that legitimately end a daemon (cfg's requests to shut down or to kill a node) are never drawn, nor
+message sizes beyond 1 MiB, which fill /dev/shm for the whole machine.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _is_small(data: bytes) -> bool:
 
 
 def requests() -> st.SearchStrategy[Frame | AlmostValid | bytes]:
-    """Requests for any service, also for another one than the connection's."""
+    """Requests for any service, not only the connection's."""
     correct = st.one_of(valid(services=KNOWN_SERVICES, kinds=(Kind.REQUEST,)), _with_known_keys())
     return st.one_of(correct, almost_valid(correct), _longer(correct), arbitrary())
 

@@ -1,9 +1,9 @@
 """Many hostile variants of one message or of one ring, from one seed.
 
 Strategy: hypothesis draws what a burst begins with and its seed. The variants come from a generator of random
-numbers with that seed, because drawing each of ten million by itself would take days. A variant differs from
-what is honest in a few bytes or words, half of them with values that are special somewhere: 0, the edges of
-integer types, sizes that are true for other bytes, counts around a limit.
+numbers with that seed, because drawing ten million of them one by one would take days. A variant differs from
+the honest original in a few bytes or words, half of them with special values: 0, the edges of integer types,
+sizes that are true for other bytes, counts around a limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .messages import Frame, valid
 from .rings import MESSAGE_SIZES
 
 STATES: Final = 1000
-"""Variants in a burst."""
+"""How many variants a burst has."""
 
 _SPECIAL: Final = (
     0, 1, 2, 3, 4, 7, 8, 15, 16, 23, 24, 31, 32, 255, 256, 4095, 4096, 8191, 8192, 0xFFFF, 0x10000,

@@ -3,7 +3,7 @@
 Strategy: the arguments of a call are the fields of its request, so they come from its layout; a few values
 are drawn more often, because they mean something in the clusters that tests use (node ids from 0 to 4, a
 handful of votes, two device names). A call on a connection opens it first, so any part of a sequence is a
-sequence.
+valid sequence.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LIKELY: Final[dict[str, st.SearchStrategy[Any]]] = {
     "allow": st.booleans(),
     "ring_id": st.none() | st.builds(RingId, st.integers(0, 3), st.integers(0, 40)),
 }
-"""Values that mean something. A ring id of None stands for the current one."""
+"""Meaningful values. A ring id of None stands for the current one."""
 
 
 @dataclass(frozen=True)

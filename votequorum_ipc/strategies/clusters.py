@@ -2,7 +2,7 @@
 
 Strategy: a configuration is drawn with any combination of options, and kept if corosync would start with it.
 Events are calls of the model's own functions, by name, with nodes of that configuration. An event that is
-impossible at its moment does nothing, so any part of a sequence is a sequence.
+impossible at its moment does nothing, so any part of a sequence is a valid sequence.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Happening:
     arguments: tuple[Any, ...] = ()
 
     def happen(self, cluster: Any) -> Any:
-        """Let it happen to a `Cluster`, or to an object like it, such as `testing.SimulatedCluster`.
+        """Apply it to a `Cluster`, or to a similar object such as `testing.SimulatedCluster`.
 
         An impossible event, such as a new ring for a node that is down, does nothing.
         """
@@ -79,7 +79,7 @@ def cluster_configs(most_nodes: int = 6) -> st.SearchStrategy[ClusterConfig]:
 
 
 def happenings(config: ClusterConfig, most: int = 20) -> st.SearchStrategy[tuple[Happening, ...]]:
-    """What happens to a cluster of this configuration."""
+    """Events in a cluster with this configuration."""
     node = st.sampled_from(config.nodeids)
     on_a_node = st.builds(
         lambda name, nodeid: Happening(name, (nodeid,)),

@@ -1,8 +1,8 @@
 """Whole messages: valid ones, almost valid ones, and arbitrary bytes.
 
-Strategy: an almost valid message is a valid one and one change to its bytes, and it says which: the kind of
-lie, the field, and what stands there instead. All else about it is true. So what a failure shrinks to reads
-like its cause: `AlmostValid(Frame('votequorum', 'getinfo response', {...}), Lie.SIZE, 'size', 0)`.
+Strategy: an almost valid message is a valid one with one change to its bytes, and it names the change: the
+kind of lie, the field, and the new content. Everything else in it is true. So a shrunk failure reads like its
+cause: `AlmostValid(Frame('votequorum', 'getinfo response', {...}), Lie.SIZE, 'size', 0)`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Lie(enum.Enum):
     """What is wrong with an almost valid message."""
 
     FIELD = "field"
-    """A number is any number, though it may mean something else or nothing there."""
+    """A number is replaced by any other number, valid or not."""
     SIZE = "size"
     """The header's `size` is not the message's."""
     LENGTH = "length"
     """There are fewer or more bytes than the layout takes; `size` tells the truth about them."""
     COUNT = "count"
-    """A count is not that of the items which follow."""
+    """A count does not match the items that follow."""
     ID = "id"
     """It has another message's id."""
     TERMINATOR = "terminator"

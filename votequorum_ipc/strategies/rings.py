@@ -1,9 +1,8 @@
 """What the two ends do to a ring, and lies in a ring or in a control block.
 
-Strategy: a message in a ring matters by its size, not by its content, so a write is a size and a byte to
-fill it with; the content that comes of it differs at every word, so that nothing misplaced goes unseen.
-Sizes near the ring's own, and near a word's, come more often than others. A lie is a word, where it is, and
-what it is made.
+Strategy: a message in a ring matters by its size, not by its content, so a write is a size and a byte to fill
+it with; the resulting content differs at every word, so that misplaced data is noticed. Sizes near the ring's
+own, and near a word's, are more frequent. A lie is a word's place and its new value.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Values for the fields of any message, by the type that the construct declaration gives them.
 
 Strategy: one function from a declared type to a strategy, and one that puts a layout's fields together.
-Numbers come from the whole range of their type, its edges and small numbers more often than chance would
-have it.
+Numbers come from the whole range of their type; its edges and small numbers are more frequent.
 """
 
 from __future__ import annotations
