@@ -139,14 +139,14 @@ class CancelWaitForAll:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedVotes:
-    """The operator sets the expected votes of a partition."""
+    """The operator sets expected votes on a node, which tells the others of its partition."""
 
-    nodeids: Group
+    nodeid: int
     expected_votes: int
     faults: int = 0
 
     def __str__(self) -> str:
-        return f"the operator sets expected votes {self.expected_votes} on {_nodes(self.nodeids)}"
+        return f"the operator sets expected votes {self.expected_votes} on node {self.nodeid}"
 
 
 Event = (

@@ -16,9 +16,6 @@ from .successors import Successors
 FAULT: Final = 1 << 32
 """The cost of a fault; an event costs 1."""
 
-_LOOK_EVERY: Final = 64
-"""Changes between two looks at the clock."""
-
 LookAfter = Callable[[State], str | None]
 
 LookAtChange = Callable[[State], LookAfter | None]
@@ -51,7 +48,7 @@ class Expander:
     def expand(
         self, state: State, cost: int, nearest: Mapping[str, int], tick: Callable[[], None]
     ) -> Expansion:
-        """What follows a state that took `cost` to reach; `tick` is called now and then.
+        """What follows a state that took `cost` to reach. `tick` is called at each change: one may be slow.
 
         `nearest` says at which cost each finding of a change is known: only nearer ones are looked for.
         """
@@ -68,8 +65,7 @@ class Expander:
             if after == state:
                 continue
             expansion.changes += 1
-            if not expansion.changes % _LOOK_EVERY:
-                tick()
+            tick()
             total = cost + 1 if self.faults is None else cost + 1 + faults * FAULT
             if self.faults is not None and total // FAULT > self.faults:
                 expansion.cut = True
@@ -78,5 +74,4 @@ class Expander:
             for name, look_after in looks:
                 if total < nearest.get(name, total + 1) and (detail := look_after(after)):
                     expansion.found.append((name, detail, total, after))
-        tick()
         return expansion

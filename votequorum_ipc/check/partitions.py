@@ -121,6 +121,7 @@ class Partitions:
         ids_matter = not reduced or by_order
         self.nodes = Nodes(bench, ids_matter=ids_matter)
         self._bench = bench
+        self._has_timers = self.rules.last_man_standing
         self._one_by_one = not ids_matter or len(config.nodes) <= _NAMED_NODES
         self._outcomes: dict[tuple[object, ...], tuple[RingOutcome, ...]] = {}
         self._with_votes: dict[tuple[tuple[Heard, ...], tuple[bool, ...]], RingOutcome] = {}
@@ -271,13 +272,12 @@ class Partitions:
         first = self.timed[number].partition.members[0]
         return self._changed(("cancel", number), number, lambda: self._bench.cancel_wait_for_all(first))
 
-    def expecting(self, number: int, expected_votes: int) -> int:
-        """The operator sets a partition's expected votes; votequorum may refuse, and nothing changes."""
-        first = self.timed[number].partition.members[0]
+    def expecting(self, number: int, nodeid: int, expected_votes: int) -> int:
+        """The operator sets expected votes on a member; votequorum may refuse, and nothing changes."""
         return self._changed(
-            ("expected", number, expected_votes),
+            ("expected", number, nodeid, expected_votes),
             number,
-            lambda: self._bench.request(self._connect(first), SetExpected(expected_votes)),
+            lambda: self._bench.request(self._connect(nodeid), SetExpected(expected_votes)),
         )
 
     def started(self, nodeid: int) -> int:
@@ -302,6 +302,8 @@ class Partitions:
 
         Without `in_order` it only matters which timers run: all get rank 0.
         """
+        if not self._has_timers:
+            return parts
         ranks = 0
         for number in parts:
             ranks |= self._ranks[number]

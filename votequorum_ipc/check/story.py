@@ -183,8 +183,8 @@ def _do(cluster: Cluster, event: Event, step: StoryStep) -> None:
             _let_pass(cluster, set(nodeids))
         case CancelWaitForAll(nodeids):
             cluster.cancel_wait_for_all(nodeids[0])
-        case ExpectedVotes(nodeids, expected_votes):
-            conn = cluster.connect(nodeids[0], ServiceKind.VOTEQUORUM)
+        case ExpectedVotes(nodeid, expected_votes):
+            conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
             cluster.request(conn, SetExpected(expected_votes))
             cluster.disconnect(conn)
         case _:

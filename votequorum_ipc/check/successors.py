@@ -93,6 +93,7 @@ class Successors:
         self._regroupings = any_way if self.reach is Reach.ANY_NETWORK else two_at_a_time
         self._nodeids = tuple(sorted(nodeids))
         self._most_crash = len(nodeids) if len(nodeids) <= _ANY_CRASH_NODES else _MOST_CRASH
+        self._expectable = range(1, len(nodeids) + 1)
         self._losses: dict[int, tuple[tuple[Group, Group], ...]] = {}
         self.windows_in_order = len(nodeids) <= _WINDOWS_IN_ORDER_NODES
         self._kinds = [self._crashes, self._power_cut, self._starts, self._windows, self._networks]
@@ -134,9 +135,9 @@ class Successors:
             if is_left_out
         )
 
-    # -- for who asks about single changes -----------------------------------------------------------------
+    # -- single changes ------------------------------------------------------------------------------------
 
-    def regrouped(self, state: State, groups: Groups, started: Iterable[int] = ()) -> Iterator[State]:
+    def regrouped(self, state: State, groups: Groups, started: Iterable[int] = ()) -> list[State]:
         """The states that follow when the nodes form these groups. Nodes in none of them are down.
 
         There are several where the device has a choice, or where it matters who speaks first.
@@ -269,10 +270,10 @@ class Successors:
 
     def _expectations(self, here: _Here) -> Iterator[Move]:
         for at, number in enumerate(here.state.parts):
-            for expected_votes in range(1, len(self._nodeids) + 1):
-                after = self.partitions.expecting(number, expected_votes)
+            for (nodeid, *_), expected_votes in product(self.symmetry.alike(number), self._expectable):
+                after = self.partitions.expecting(number, nodeid, expected_votes)
                 if after != number:
-                    yield Move(here.replaced(at, after), 0, ExpectedVotes, (here.groups[at], expected_votes))
+                    yield Move(here.replaced(at, after), 0, ExpectedVotes, (nodeid, expected_votes))
 
 
 class _Here:
@@ -299,15 +300,15 @@ class _Here:
         """The nodes that the device votes for."""
         return frozenset(chain.from_iterable(one.voted_for for one in self._timed))
 
-    def regrouped(self, groups: Groups, started: Iterable[int] = ()) -> Iterator[State]:
+    def regrouped(self, groups: Groups, started: Iterable[int] = ()) -> list[State]:
         """The states that follow when the nodes form these groups; those in none of them are down."""
         for nodeid in started:
             self._held[nodeid] = self._partitions.started(nodeid)
+        works = self.state.device_works
         if self._device is None:
-            yield from self._combined(groups, self.state.device_works, None)
-            return
-        for votes in self._device.choices(groups, self.state.device_works, self.voted_for):
-            yield from self._combined(groups, self.state.device_works, votes)
+            return self._combined(groups, works, None)
+        choices = self._device.choices(groups, works, self.voted_for)
+        return list(chain.from_iterable(self._combined(groups, works, votes) for votes in choices))
 
     def voted(self, works: bool, votes: frozenset[int]) -> State:
         """The partitions stay, and the device votes for these nodes."""
@@ -329,13 +330,12 @@ class _Here:
         """A state of these partitions, whose timers may be out of order."""
         return State(self._partitions.ranked(parts, in_order=self._in_order), self.state.device_works)
 
-    def _combined(self, groups: Groups, works: bool, votes: frozenset[int] | None) -> Iterator[State]:
+    def _combined(self, groups: Groups, works: bool, votes: frozenset[int] | None) -> list[State]:
         """The states that the outcomes of the single groups can make together."""
         become = self._become if votes is None else self._becoming(votes)
-        options = [become[group] for group in groups]
         ranked, in_order = self._partitions.ranked, self._in_order
-        for parts in product(*options):
-            yield State(ranked(parts, in_order=in_order), works)
+        together = product(*[become[group] for group in groups])
+        return [State(ranked(parts, in_order=in_order), works) for parts in together]
 
     def _becoming(self, votes: frozenset[int]) -> _Becoming:
         becoming = self._voted.get(votes)
