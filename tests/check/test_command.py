@@ -55,7 +55,7 @@ def test_a_search_that_is_not_settled_ends_with_3(tmp_path: Path) -> None:
 
 def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
     result = run("--no-remedies", write(tmp_path, conf(3, "wait_for_al: 1")))
-    assert "quorum.wait_for_al is unknown to votequorum" in result.stdout
+    assert "quorum.wait_for_al is unknown to votequorum: did you mean quorum.wait_for_all?" in result.stdout
 
 
 def test_what_corosync_qdevice_reads_is_not_taken_for_misspelt(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def check(
     processes: int = 1,
     progress: ReportProgress | None = None,
 ) -> Report:
-    """Check a configuration. Raises `ConfigurationError` where corosync would not start with it, or not vote.
+    """Check a configuration. Raises `ConfigurationError` as `rules_to_check` does.
 
     `device` is how a quorum device votes, where one is configured; `exclusive` if nothing is said.
     `properties` are looked for besides the built-in ones. `operator` lets an operator set expected votes and

@@ -249,7 +249,8 @@ def _device(conf: CorosyncConf, device: str | None) -> DeviceKind | None:
 def _warnings(conf: CorosyncConf) -> Iterator[str]:
     yield from conf.warnings
     for key in conf.unknown:
-        yield f"{key} is unknown to votequorum: is it misspelt?"
+        meant = f"did you mean {conf.similar[key]}?" if key in conf.similar else "is it misspelt?"
+        yield f"{key} is unknown to votequorum: {meant}"
 
 
 def _own(name: str) -> Property:

@@ -8,8 +8,9 @@ parser in corosync's exec/coroparse.c.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Final
 
 from ..types import TieBreaker, parse_tie_breaker
@@ -36,6 +37,8 @@ class CorosyncConf:
     `AS_SIMULATED`, nor what is logged."""
     unknown: tuple[str, ...] = ()
     """The same for keys of the quorum section and the node list, which may be misspelt."""
+    similar: Mapping[str, str] = field(default_factory=dict)
+    """For some of the unknown keys: one that is known, and looks much the same."""
     device_algorithm: str | None = None
     """`quorum.device.net.algorithm`: how qnetd decides, which is not votequorum's concern."""
     warnings: tuple[str, ...] = ()
@@ -85,13 +88,15 @@ def parse_corosync_conf(text: str) -> CorosyncConf:
     warnings = tuple(_doubts(known, config))
     algorithm = known.text("quorum.device.net.algorithm", None)
     unread = list(dict.fromkeys(_unread(pairs, nodes, known)))
+    unknown = tuple(key for key in unread if _may_be_misspelt(key))
     return CorosyncConf(
         cluster=config,
         ipc_type=None if ipc_type == "native" else ipc_type,
         uids=tuple(value for key, value in pairs if key == "uidgid.uid"),
         gids=tuple(value for key, value in pairs if key == "uidgid.gid"),
         ignored=tuple(key for key in unread if not _may_be_misspelt(key)),
-        unknown=tuple(key for key in unread if _may_be_misspelt(key)),
+        unknown=unknown,
+        similar={key: similar for key in unknown for similar in _similar(key, known)},
         device_algorithm=algorithm,
         warnings=warnings,
     )
@@ -213,6 +218,14 @@ def _may_be_misspelt(key: str) -> bool:
     """Whether the key is in a place that votequorum reads, so that it may be misspelt; not keys for
     corosync-qdevice."""
     return key.startswith(_OURS) and not key.startswith(_DEVICE_MODELS)
+
+
+def _similar(key: str, known: _Known) -> list[str]:
+    """The known key of the same section that looks most like this one, if one does."""
+    section, _, name = key.rpartition(".")
+    keys = {*known.asked, *(f"nodelist.node.{known_name}" for known_name in _NODE_KEYS)}
+    names = [one.rpartition(".")[2] for one in sorted(keys) if one.rpartition(".")[0] == section]
+    return [f"{section}.{match}" for match in get_close_matches(name, names, 1)]
 
 
 def _called(pairs: Pairs) -> str:
