@@ -53,7 +53,7 @@ def test_without_a_provider_the_first_program_says_that_quorum_is_unknown(start_
     ],
     ids=["ask", "watch", "trio"],
 )
-def test_without_a_daemon_a_program_says_so(
+def test_without_a_daemon_a_program_reports_it(
     real_corosync: None, tmp_path: Path, program: str, line: str
 ) -> None:
     with contextlib.closing(Host(tmp_path)) as host:

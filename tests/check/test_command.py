@@ -64,7 +64,7 @@ def test_what_corosync_qdevice_reads_is_not_taken_for_misspelt(tmp_path: Path) -
     assert (shown(result)["warnings"], shown(result)["device"]) == ([], "ffsplit")
 
 
-def test_the_story_is_told_step_by_step(tmp_path: Path) -> None:
+def test_the_story_is_shown_step_by_step(tmp_path: Path) -> None:
     result = run("--no-remedies", write(tmp_path, conf(2, "two_node: 1")))
     assert "1. the network splits: 1 | 2\n      {1} quorate; {2} quorate" in result.stdout
 
@@ -135,7 +135,7 @@ def test_a_story_is_replayed_in_the_model(tmp_path: Path) -> None:
     assert re.findall(r"node \d +quorate", after) == ["node 1  quorate", "node 2  quorate"]
 
 
-def test_there_is_no_story_of_what_cannot_happen(tmp_path: Path) -> None:
+def test_there_is_no_story_for_an_impossible_property(tmp_path: Path) -> None:
     assert run("--no-remedies", "--replay", "stuck", write(tmp_path, conf(3))).exit_code == 64
 
 

@@ -118,7 +118,7 @@ def test_what_is_down_is_read_from_the_command_line(text: list[str], expected: C
 
 
 @pytest.mark.parametrize("text", ["2", "-1", "node=", "device2=0.1", "rack=0.1", "1h/", "0h/0h", "x"])
-def test_what_is_no_probability_is_refused(text: str) -> None:
+def test_an_invalid_probability_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"0\.01"):
         DownOption().convert(text, None, None)
 

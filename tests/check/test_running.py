@@ -29,7 +29,7 @@ def outcomes(report: Line) -> dict[str, Any]:
     return {verdict["name"]: verdict["outcome"] for verdict in report["verdicts"]}
 
 
-def test_three_real_nodes_are_checked_and_their_margin_is_told(cluster3: Cluster) -> None:
+def test_three_real_nodes_are_checked_and_their_margin_is_shown(cluster3: Cluster) -> None:
     code, report = checked(cluster3[1])
     assert (code, report["warnings"]) == (0, [])
     assert report["rules"][0] == "3 nodes, 1 vote each."

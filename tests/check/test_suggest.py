@@ -72,7 +72,7 @@ def test_two_equal_sites_need_something_at_a_third() -> None:
     }
 
 
-def test_how_many_nodes_may_fail_without_the_device_is_told() -> None:
+def test_the_suggestion_says_how_many_nodes_may_fail_without_the_device() -> None:
     device = next(one for one in found(WANTED["one of two sites"]) if one.name == "quorum device, ffsplit")
     assert device.without_device == 1
     assert "while the device is down, any one node may fail" in device.costs

@@ -80,7 +80,7 @@ def test_a_daemon_that_was_killed_is_not_running(start_daemon: StartDaemon) -> N
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_user_who_may_not_is_told_who_he_is_and_what_to_configure(daemon: Daemon, name: str) -> None:
+def test_a_refused_user_learns_the_uid_and_what_to_configure(daemon: Daemon, name: str) -> None:
     result = as_nobody(daemon, *call(name), "--json")
     assert result.returncode == 1, result.stderr
     error = json.loads(result.stdout)["error"]

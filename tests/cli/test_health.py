@@ -95,7 +95,7 @@ async def test_a_device_that_does_not_vote_is_a_warning() -> None:
     assert "device_votes=0;1:;;0" in result.stdout
 
 
-def test_a_figure_with_a_range_that_nobody_knows_is_unknown() -> None:
+def test_an_unknown_figure_with_a_range_makes_the_state_unknown() -> None:
     assert _state(None, Range.parse("20"), None) is HealthState.UNKNOWN
     assert _state(None, None, Range.parse("20")) is HealthState.UNKNOWN
     assert _state(None, None, None) is HealthState.OK
@@ -132,7 +132,7 @@ def test_ranges_are_those_of_the_guidelines(text: str, good: list[float], bad: l
 
 
 @pytest.mark.parametrize("text", ["margin=x", "margin=5:1", "height=1"])
-def test_what_is_no_threshold_is_wrong_usage(text: str) -> None:
+def test_an_invalid_threshold_is_wrong_usage(text: str) -> None:
     assert without_daemon("health", "--warning", text).returncode == 64
 
 

@@ -197,13 +197,13 @@ async def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs(log
     assert [outcome.detail for _, outcome in printer.outcomes[:2]] == ["late, so it was killed"] * 2
 
 
-async def test_the_exit_status_is_told(log: Path) -> None:
+async def test_the_exit_status_is_reported(log: Path) -> None:
     async with simulated_cluster(nodes=1) as cluster, monitoring(cluster, "exit 3", "quorum") as printer:
         await eventually_async(lambda: printer.outcomes)
     assert printer.outcomes[0] == ("status", Outcome("exit 3", False, "exit status 3"))
 
 
-async def test_a_link_and_a_device_are_told_with_their_values(
+async def test_a_link_and_a_device_are_reported_with_their_values(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(following, "LINK_SECONDS", 0.01)
@@ -244,7 +244,7 @@ async def test_the_change_and_the_state_are_json_on_the_standard_input(log: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_the_monitor_and_the_command_is_told_so(
+async def test_a_signal_ends_the_monitor_and_the_command_is_informed(
     log: Path, number: signal.Signals
 ) -> None:
     async with simulated_cluster(nodes=1) as cluster:
@@ -415,7 +415,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_unit_tells_the_command_of_a_killed_monitor_what_the_monitor_would_have_told_it() -> None:
+def test_after_a_killed_monitor_the_unit_informs_the_command_as_the_monitor_would() -> None:
     unit = (ROOT / "contrib" / "votequorum-monitor@.service").read_text()
     told = dict(re.findall(r"(QUORUM_\w+)=(\S*)", unit))
     variables = hook._variables(hook._told(Notice({"event": "stopped"}, hook._stopped_text), None, 0))

@@ -258,7 +258,7 @@ def known(daemon: Daemon, until: Callable[[Line, Line], bool]) -> tuple[Line, di
     return answer
 
 
-def test_delayed_lossy_and_flapping_links_are_told_as_corosyncs_own_tools_tell_them(
+def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     pair = start_cluster(UNEQUAL)

@@ -321,7 +321,7 @@ def test_help_shows_every_word(served: Served) -> None:
         assert f"\n  {word} " in served.output()
 
 
-def test_changes_that_nobody_typed_are_shown(tmp_path: Path, prefix: str) -> None:
+def test_changes_that_were_not_typed_are_shown(tmp_path: Path, prefix: str) -> None:
     conf = tmp_path / "corosync.conf"
     conf.write_text(CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }"))
     argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]

@@ -151,7 +151,7 @@ async def test_a_shutdown_without_an_answer_is_called_off_and_a_second_one_is_re
     assert node.alive
 
 
-async def test_after_trackstop_nobody_is_asked(start_daemon: StartDaemon) -> None:
+async def test_after_trackstop_no_client_is_asked(start_daemon: StartDaemon) -> None:
     if installation.version() <= (3, 1, 2):
         pytest.skip("corosync 3.1.2 does not answer trackstop")
     node = start_daemon(Config())

@@ -52,7 +52,7 @@ async def test_wait_for_all_is_the_reason_although_the_votes_would_do() -> None:
         )
 
 
-async def test_the_half_without_the_tie_breaker_is_told_so() -> None:
+async def test_the_sentence_for_the_half_without_the_tie_breaker_says_so() -> None:
     async with simulated_cluster(nodes=4, auto_tie_breaker=TieBreaker.LOWEST) as cluster:
         cluster.partition({1, 2}, {3, 4})
         assert await why(cluster, 1) == ""

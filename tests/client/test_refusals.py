@@ -47,14 +47,14 @@ def ask_as(daemon: Daemon, uid: int, gid: int) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_user_without_the_right_is_refused_with_access_and_told_how_to_get_it(daemon: Daemon) -> None:
+def test_a_user_without_the_right_is_refused_with_access_and_advice(daemon: Daemon) -> None:
     said = ask_as(daemon, NOBODY, NOBODY)
     assert said.startswith("Access the abstract socket 'votequorum' refuses uid 65534, gid 65534.")
     assert "'uidgid {', 'uid: 65534' and '}', each on its own line" in said
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_user_whom_the_configuration_lists_is_answered(start_daemon: StartDaemon, transport: str) -> None:
+def test_a_user_listed_in_the_configuration_is_answered(start_daemon: StartDaemon, transport: str) -> None:
     daemon = start_daemon(Config(transport=transport, uids=(NOBODY,)))  # type: ignore[arg-type]
     assert ask_as(daemon, NOBODY, NOBODY) == "node 1"
 
@@ -85,7 +85,7 @@ async def test_without_a_provider_there_is_no_votequorum_and_quorum_is_free(
 
 @pytest.mark.parametrize("address", ["", "@", "@" + "n" * 108, "/" + "n" * 108, "with\0nul"])
 @every_way()
-async def test_what_is_no_address_is_an_invalid_parameter(address: str) -> None:
+async def test_an_invalid_address_is_an_invalid_parameter(address: str) -> None:
     with pytest.raises(InvalidParam):
         await Votequorum.initialize(address=address)
 

@@ -99,7 +99,7 @@ def test_a_tie_breaker_that_was_disabled_does_not_conflict_with_a_device() -> No
     assert effective_rules(config).has_device
 
 
-def test_a_device_without_votes_of_its_own_gets_one_less_than_the_nodes_and_is_expected() -> None:
+def test_a_device_without_configured_votes_gets_one_less_than_the_nodes_and_is_expected() -> None:
     rules = effective_rules(ClusterConfig.of(4, device=DeviceConfig()))
     assert (rules.device_votes, rules.initial_expected_votes(0)) == (3, 7)
 

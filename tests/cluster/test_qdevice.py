@@ -133,7 +133,7 @@ def test_a_device_that_falls_silent_loses_its_vote_after_the_timeout() -> None:
     assert quorate(cluster) == set()
 
 
-def test_each_poll_starts_the_timeout_anew() -> None:
+def test_each_poll_restarts_the_timeout() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
     cluster.advance(7)

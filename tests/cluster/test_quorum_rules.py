@@ -174,7 +174,7 @@ def test_with_a_tie_breaker_even_the_last_man_stands() -> None:
     assert (quorate(cluster), info(cluster, 1).quorum) == ({1}, 1)
 
 
-def test_a_further_loss_starts_the_window_anew() -> None:
+def test_a_further_loss_restarts_the_window() -> None:
     cluster = cluster_of(8, last_man_standing=True)
     cluster.kill(8)
     cluster.advance(6)

@@ -248,7 +248,7 @@ def test_a_node_above_all_known_ones_is_listed_before_the_last() -> None:
     assert [node.nodeid for node in cluster.node(4).votequorum.db.states()] == [1, 2, 3, 4]
 
 
-def test_the_newest_tracker_is_told_first() -> None:
+def test_the_newest_tracker_is_notified_first() -> None:
     cluster = cluster_of(2)
     first, second = tracker(cluster, 1), tracker(cluster, 1)
     assert [conn for conn, _ in cluster.kill(2)] == [second, first, second, first]

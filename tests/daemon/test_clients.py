@@ -89,7 +89,7 @@ async def refused(error: type[Exception], call: Any) -> None:
 # --- votequorum ---
 
 
-async def test_getinfo_tells_of_each_node(cluster: SimulatedCluster) -> None:
+async def test_getinfo_answers_for_each_node(cluster: SimulatedCluster) -> None:
     vq = await cluster.connect(1)
     info = await vq.getinfo()
     assert (info.node_id, info.node_state, info.node_votes) == (1, MEMBER, 1)
@@ -126,7 +126,7 @@ async def test_tracking_begins_with_the_current_state_and_ends(cluster: Simulate
     assert delivered(vq) == []
 
 
-async def test_a_cut_has_told_every_client_when_it_returns(cluster: SimulatedCluster) -> None:
+async def test_a_cut_has_notified_every_client_when_it_returns(cluster: SimulatedCluster) -> None:
     one, two = await cluster.connect(1), await cluster.connect(2)
     for vq in (one, two):
         await vq.trackstart(flags=TrackFlags.CHANGES_ONLY)

@@ -271,7 +271,7 @@ class _Monitor:
         self._process.wait(DEADLINE)
 
 
-async def test_notifyd_tells_of_nodes_links_quorum_and_clients(host: Host) -> None:
+async def test_notifyd_reports_nodes_links_quorum_and_clients(host: Host) -> None:
     if shutil.which("corosync-notifyd") is None:
         cannot("corosync-notifyd is not installed")
     config = as_model(Config(nodes=(Node(1), Node(2), Node(3))))

@@ -40,7 +40,7 @@ async def connected(cluster: SimulatedCluster, node: int, peer: int) -> list[boo
         return [each.connected for each in status.link_status if each.enabled]
 
 
-async def test_one_link_that_fails_is_told_by_both_nodes_and_the_membership_stays(
+async def test_one_link_that_fails_is_reported_by_both_nodes_and_the_membership_stays(
     cluster: SimulatedCluster,
 ) -> None:
     cluster.link(1, 2, 1, connected=False)
@@ -176,7 +176,7 @@ async def test_a_node_is_killed_by_another_or_by_itself(cluster: SimulatedCluste
         assert cluster.model.partitions() == [(2,)]
 
 
-async def test_a_shutdown_that_nobody_answers_is_called_off_in_virtual_time(
+async def test_a_shutdown_without_answers_is_called_off_in_virtual_time(
     cluster: SimulatedCluster,
 ) -> None:
     async with (

@@ -56,7 +56,7 @@ def test_a_drawing_is_an_image_with_a_title(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SEQUENCES, ids=_name)
-def test_a_sequence_is_told_in_words_too(path: Path) -> None:
+def test_a_sequence_is_also_described_in_words(path: Path) -> None:
     assert "client to corosync, " in ElementTree.parse(path).getroot().findtext(f"{SVG}desc", "")
 
 

@@ -165,7 +165,7 @@ async def _vote(cluster: SimulatedCluster, vote: bool) -> None:
             await device.qdevice_poll("witness", int(vote), RingId(ring_id.nodeid, ring_id.seq))
 
 
-def test_a_frozen_daemon_costs_a_scrape_its_deadline_and_links_are_told(
+def test_a_frozen_daemon_costs_a_scrape_its_deadline_and_links_are_reported(
     start_cluster: StartCluster,
 ) -> None:
     nodes = (Node(1, second_link=True), Node(2, second_link=True))

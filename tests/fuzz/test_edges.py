@@ -87,7 +87,7 @@ def test_the_command_says_what_a_guided_run_needs(capsys: pytest.CaptureFixture[
     assert "tools/sanitized-corosync" in capsys.readouterr().err
 
 
-def test_daemons_are_told_where_to_count() -> None:
+def test_daemons_know_where_to_count() -> None:
     with edges_of_daemons() as edges:
         with Path(os.environ[VARIABLE]).open("r+b") as file:
             file.seek(EDGES - 1)

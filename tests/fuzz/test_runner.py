@@ -374,7 +374,7 @@ def test_a_target_of_ones_own_is_a_file_with_cases_and_a_check(tmp_path: Path) -
     assert again.exit_code == 1, again.output
 
 
-def test_a_file_without_a_check_is_told_what_a_target_needs(tmp_path: Path) -> None:
+def test_the_error_for_a_file_without_a_check_says_what_a_target_needs(tmp_path: Path) -> None:
     own = tmp_path / "half.py"
     own.write_text("CASES = None\n")
     result = run(str(own))

@@ -101,7 +101,7 @@ def test_an_almost_valid_message_differs_in_one_place_only(case: AlmostValid) ->
     assert place.name == case.field
 
 
-def test_every_lie_is_told() -> None:
+def test_every_kind_of_lie_is_drawn() -> None:
     told: set[Lie] = set()
 
     @settings(max_examples=300, deadline=None, database=None)

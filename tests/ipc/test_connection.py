@@ -172,9 +172,7 @@ async def test_flow_control_at_1_means_try_again_and_at_2_send(
 
 @pytest.mark.parametrize("noise", [1, 3, 4, 128, -1])
 @every_way()
-async def test_requests_are_sent_whatever_stands_beside_their_count(
-    socket_daemon: Daemon, noise: int
-) -> None:
+async def test_requests_are_sent_whatever_is_beside_their_count(socket_daemon: Daemon, noise: int) -> None:
     # A semaphore operation on the count would take the flow control level for waiters, and the count of
     # responses for an order to wait, or to abort.
     async with await connect("votequorum") as connection:

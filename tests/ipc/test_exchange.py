@@ -214,7 +214,7 @@ def test_what_the_transport_does_not_take_is_sent_later() -> None:
     assert [call.response for call in calls] == [b"1", b"2"]
 
 
-def test_flow_control_refuses_calls_and_keeps_what_nobody_could_try_again() -> None:
+def test_flow_control_refuses_calls_and_keeps_those_that_no_caller_could_repeat() -> None:
     it = subject()
     it.wire.level = 1
     posted = PendingCall(b"posted", 1)
@@ -460,7 +460,7 @@ def test_a_second_failure_while_a_connection_is_broken_off_hides_neither_the_fir
     assert it.wire.failures == 2
 
 
-def test_whoever_waits_for_an_event_learns_of_the_end() -> None:
+def test_every_waiter_for_an_event_learns_of_the_end() -> None:
     it = subject()
     waiters, news = [it.waits(), it.waits()], Waiter()
     it.news_waiters[news] = None

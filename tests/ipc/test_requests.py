@@ -173,7 +173,7 @@ async def test_corosyncs_cpg_delivers_each_message_sent_one_way(daemon: Daemon) 
         assert reply_error(answer) == CsErrorCode.OK
 
 
-async def test_messages_sent_one_way_to_a_corosync_that_stands_still_do_not_stop_it_for_good(
+async def test_messages_sent_one_way_to_a_corosync_that_does_not_read_do_not_block_it_for_good(
     shm_daemon: Daemon,
 ) -> None:
     """corosync waits, for ever, for the byte of each request that it has: none may be held back."""

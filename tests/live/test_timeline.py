@@ -145,7 +145,7 @@ def test_periods_are_bounded_too() -> None:
     ]
 
 
-def test_changes_that_the_watcher_dropped_are_told() -> None:
+def test_changes_that_the_watcher_dropped_are_reported() -> None:
     timeline = Timeline()
     timeline.note_view(view(dropped=7), NOON)
     assert timeline.lines[0].text == "7 changes came too fast to be kept"
@@ -162,7 +162,7 @@ def test_a_restart_between_two_looks_is_a_loss_and_a_new_state() -> None:
     ]
 
 
-def test_a_daemon_that_stays_away_is_told_once() -> None:
+def test_a_daemon_that_stays_away_is_reported_once() -> None:
     timeline = Timeline()
     timeline.note_view(unknown(Lost(Library("gone"))), NOON)
     timeline.note_view(unknown(), NOON + 1)
@@ -187,7 +187,7 @@ def test_a_cell_shows_the_worst_state_of_its_time() -> None:
     ]
 
 
-def test_a_loss_of_quorum_that_is_over_when_somebody_looks_is_on_the_strip() -> None:
+def test_a_loss_of_quorum_that_is_over_before_a_look_is_on_the_strip() -> None:
     timeline = Timeline()
     timeline.note_view(view(), NOON)
     timeline.note_view(view(LEFT, QuorumChanged(False), JOINED, QuorumChanged(True)), NOON + 15)

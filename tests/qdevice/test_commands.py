@@ -49,7 +49,7 @@ async def test_how_a_command_ends(text: str, shell: bool, succeeded: bool, detai
 
 
 @pytest.mark.parametrize("text", ["", "  ", "'unclosed"])
-def test_what_is_no_command_is_refused(text: str) -> None:
+def test_an_invalid_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"empty|quotation"):
         Command(text, timeout=1)
 

@@ -235,7 +235,7 @@ async def test_a_silent_holder_loses_its_lease_in_redis(redis: int) -> None:
     assert not await first(view(1))
 
 
-async def test_nobody_votes_on_a_lease_in_redis_that_a_vote_could_outlive(redis: int) -> None:
+async def test_no_node_votes_on_a_lease_in_redis_that_a_vote_could_outlive(redis: int) -> None:
     decision = RedisLease("127.0.0.1", redis, lease=60.0, vote_life=40.0)
     assert await decision(view(1, time_left=10.0))
     assert not await decision(view(1, time_left=30.0))
@@ -244,7 +244,7 @@ async def test_nobody_votes_on_a_lease_in_redis_that_a_vote_could_outlive(redis:
 @pytest.mark.parametrize(
     "reply", [b"", b"-NOAUTH no\r\n", b"*1\r\n", b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n", b"x" * 4096]
 )
-async def test_what_is_no_answer_of_redis_raises(reply: bytes) -> None:
+async def test_an_invalid_answer_of_redis_raises(reply: bytes) -> None:
     async def serve(stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.receive_some()
@@ -378,7 +378,7 @@ async def test_each_votes_as_a_program_and_withdraws_when_it_is_ended(
                 assert not (await handle.getinfo()).flags & (REGISTERED | ALIVE | CAST)
 
 
-async def test_what_cannot_be_known_is_no_vote_and_one_line(tmp_path: Path) -> None:
+async def test_an_unknown_decision_is_no_vote_and_one_line(tmp_path: Path) -> None:
     directory = tmp_path / "gone"
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
         command = program("lease_file", str(directory), "--address", cluster.address(1))

@@ -509,7 +509,7 @@ def load(node: Daemon, config: Config) -> None:
 
 
 @pytest.mark.parametrize("setting", LOADED_LATER)
-async def test_a_device_that_is_loaded_where_there_is_no_room_for_it_is_refused_by_name(
+async def test_the_refusal_of_a_device_that_the_configuration_excludes_names_the_setting(
     start_daemon: StartDaemon, setting: str
 ) -> None:
     nodes = (Node(1), Node(2))
@@ -574,7 +574,7 @@ async def test_any_number_but_0_is_a_vote_as_in_c(single: Daemon, number: int) -
 
 
 @pytest.mark.parametrize("number", [-1, 2**32])
-async def test_what_is_no_uint32_is_no_vote(single: Daemon, number: int) -> None:
+async def test_a_vote_that_is_no_uint32_is_refused(single: Daemon, number: int) -> None:
     with single.namespace():
         async with await Votequorum.initialize() as handle:
             with pytest.raises(InvalidParam, match="cast_vote is 0 to 4294967295"):

@@ -116,7 +116,7 @@ def test_whatever_the_file_holds_is_a_record_or_nothing(tmp_path: Path, text: by
 
 
 @pytest.mark.parametrize(("field", "value"), [("ring_id", "[Infinity, 1]"), ("time", "1" + 400 * "0")])
-def test_numbers_beyond_all_bounds_are_no_record(tmp_path: Path, field: str, value: str) -> None:
+def test_a_record_with_numbers_out_of_range_is_ignored(tmp_path: Path, field: str, value: str) -> None:
     with open_recorder(tmp_path, "device", None) as recorder:
         recorder.write("device", BALLOT)
         [file] = tmp_path.glob("*.json")

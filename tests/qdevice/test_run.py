@@ -166,7 +166,7 @@ async def test_yes_votes_and_no_takes_the_vote_back(pair: SimulatedCluster, runn
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes"])
-async def test_what_is_neither_true_nor_false_is_no_vote(
+async def test_a_decision_that_is_neither_true_nor_false_is_no_vote(
     pair: SimulatedCluster, running: Running, answer: Any
 ) -> None:
     async def vote(_: View) -> bool:
@@ -426,7 +426,7 @@ async def test_what_keeps_a_device_from_connecting_again_for_a_moment_does_not_e
     assert any("out of something" in ballot.reason for ballot in running.ballots)
 
 
-async def test_pauses_grow_while_the_daemon_is_away_and_begin_anew_once_it_was_back(
+async def test_pauses_grow_while_the_daemon_is_away_and_start_over_after_its_return(
     pair: SimulatedCluster, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -617,9 +617,7 @@ async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls
 
 
 @pytest.mark.parametrize("address", ["@nobody-is-votequorum", "/no/such/directory/{service}"])
-async def test_where_there_is_no_cmap_none_is_looked_for_again(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+async def test_without_a_cmap_none_is_looked_for_again(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     attempts = Attempts(monkeypatch, Cmap, 0, Library())
     async with open_settings(address, None) as settings:
         for _ in range(3):

@@ -87,7 +87,7 @@ async def test_answers_that_an_announcement_overtook_are_asked_for_again(
     assert changes == [*map(ExpectedVotesChanged, (6, 7, 8)), VotesChanged(status.info)]
 
 
-async def test_what_is_announced_during_the_first_question_is_no_change(
+async def test_an_announcement_during_the_first_question_is_no_change(
     start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: list[Change] = []

@@ -279,7 +279,7 @@ def test_the_interpreter_ends_quietly(daemon: Daemon, ending: str) -> None:
     eventually(lambda: not list(Path("/dev/shm").glob(f"qb-{daemon.pid}-{pid}-*")))
 
 
-def test_the_interpreter_warns_of_an_open_handle_where_it_is_told_to(daemon: Daemon) -> None:
+def test_the_interpreter_warns_of_an_open_handle_if_warnings_are_on(daemon: Daemon) -> None:
     done = run(daemon, OPEN, "-Wdefault")
     assert done.returncode == 0
     assert "ResourceWarning: unclosed <open connection to 'votequorum'" in done.stderr

@@ -32,7 +32,7 @@ class Busy:
         return [later - earlier for earlier, later in zip(self.calls, self.calls[1:], strict=False)]
 
 
-async def test_pauses_double_up_to_a_limit_and_none_is_like_another(
+async def test_pauses_double_up_to_a_limit_and_all_differ(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     runs = []

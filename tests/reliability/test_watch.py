@@ -490,7 +490,7 @@ async def test_votes_that_are_not_announced_are_found_by_the_next_question() -> 
         assert (view.info.node_votes, view.info.total_votes) == (1, 4)
 
 
-async def test_a_device_is_told_of_where_it_registers_votes_and_goes() -> None:
+async def test_a_device_is_reported_when_it_registers_votes_and_goes() -> None:
     device = DeviceConfig(votes=1)
     async with simulated_cluster(2, device=device) as cluster, watch_quorum(cluster.address(1)) as watcher:
         first = await anext(watcher)
@@ -609,7 +609,7 @@ async def test_events_beyond_the_connections_limit_are_a_loss_and_a_fresh_start(
 
 
 @pytest.mark.parametrize("error", [MessageError("nonsense"), Library("gone")])
-async def test_a_question_that_fails_is_unknown_and_then_asked_anew(
+async def test_a_question_that_fails_is_unknown_and_then_asked_again(
     monkeypatch: pytest.MonkeyPatch, error: CsError
 ) -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:

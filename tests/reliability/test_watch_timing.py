@@ -49,7 +49,7 @@ def assert_pauses_grow(attempts: list[float]) -> None:
         assert 0.499 * most <= pause <= 1.001 * most
 
 
-async def test_a_lost_daemon_is_looked_for_after_pauses_that_grow_and_start_anew_each_time(
+async def test_a_lost_daemon_is_looked_for_after_pauses_that_grow_and_start_over_each_time(
     autojump_clock: trio.testing.MockClock, attempts: list[float]
 ) -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
