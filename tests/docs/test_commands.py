@@ -40,13 +40,15 @@ NOT_CHECKED: Final = {
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each simple command on a page."""
+    """The words of each simple command on a page; in a script, only those of programs with a check."""
     for language, text in FENCE.findall(page.read_text()):
-        prompt = re.match(r"[$#] ", text) if language == "console" else None
-        if prompt:
-            for line in text.splitlines():
-                if line.startswith(prompt[0]):
-                    yield from _simple(line[2:])
+        if language == "sh":
+            words = (words for line in text.splitlines() for words in _simple(line))
+            yield from (each for each in words if Path(each[0]).name in CHECKS)
+        elif language == "console":
+            prompt = text[:2]
+            lines = [line for line in text.splitlines() if prompt in ("$ ", "# ") and line.startswith(prompt)]
+            yield from (words for line in lines for words in _simple(line[2:]))
 
 
 def _simple(line: str) -> Iterator[list[str]]:
@@ -121,6 +123,13 @@ def test_each_file_in_a_command_exists(page: Path) -> None:
         word for words in commands(page) for word in words if word.partition("/")[0] in ours and "/" in word
     }
     assert {word for word in named if not word.startswith(".") and not (ROOT / word).exists()} == set()
+
+
+def test_commands_are_found_in_consoles_and_in_scripts() -> None:
+    found = {page.stem: list(commands(page)) for page in PAGES}
+    assert ["pipx", "install", "--global", ".[exporter]"] in found["installing"]
+    assert ["votequorum-ipc", "status"] in found["README"] + found["cli"]
+    assert ["venv/bin/votequorum-ipc", "exporter"] in found["monitoring"]
 
 
 def test_a_wrong_command_is_noticed() -> None:
