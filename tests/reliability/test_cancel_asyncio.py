@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,15 +19,20 @@ from tests.client.support import holdings, nothing_left
 from tests.ipc.served import AT_ONCE, LATER, Elsewhere, number_in, request, served_elsewhere
 from tests.real.daemon import Daemon
 from tests.real.waiting import DEADLINE, eventually, eventually_async
-from tests.reliability.test_cancel_everywhere import CALLS, MOST_PAUSES, Call
+from tests.reliability.cancelled import (
+    CALLS,
+    INITIALIZES,
+    MOST_PAUSES,
+    TAKES,
+    Call,
+    connecting_and_leaving_leave_nothing,
+)
 from tests.ways import Recipe, every_way, settled
 from votequorum_ipc import (
-    Cmap,
     CsError,
     DispatchFlags,
     ExpectedVotesNotification,
     NotExist,
-    Quorum,
     TrackFlags,
     Votequorum,
 )
@@ -151,29 +157,12 @@ async def test_a_call_that_hangs_is_cancelled_at_each_await(
 
 
 @pytest.mark.parametrize("woken", [False, True])
-@pytest.mark.parametrize("initialize", [Votequorum.initialize, Quorum.initialize, Cmap.initialize])
+@pytest.mark.parametrize("initialize", INITIALIZES)
 @every_way(without=ASYNCIO_ONLY)
 async def test_connecting_and_leaving_cancelled_at_each_await_leave_nothing(
     daemon: Daemon, initialize: Callable[[], Awaitable[Any]], woken: bool
 ) -> None:
-    async def connect() -> None:
-        async with await initialize():
-            pass
-
-    async def nothing() -> None:
-        after = holdings()
-        assert (after.descriptors, after.mappings) == (before.descriptors, before.mappings)
-
-    before = holdings()
-    assert await at_every_pause(connect, nothing, woken=woken)
-    await eventually_async(lambda: not holdings().files, otherwise="the daemon has removed its files")
-
-
-TAKES: dict[str, Callable[[Votequorum], Call]] = {
-    "next_event": lambda handle: handle.next_event,
-    "events": lambda handle: handle.events().__anext__,
-    **{flags.name: lambda handle, flags=flags: lambda: handle.dispatch(flags) for flags in DispatchFlags},  # type: ignore[misc]
-}
+    assert await connecting_and_leaving_leave_nothing(initialize, partial(at_every_pause, woken=woken))
 
 
 @pytest.mark.parametrize("woken", [False, True])

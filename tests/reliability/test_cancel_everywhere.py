@@ -15,23 +15,25 @@ import votequorum_ipc.daemon.services.cmap
 from tests.client.support import events_here, holdings, nothing_left
 from tests.real.daemon import Daemon
 from tests.real.waiting import eventually_async
+from tests.reliability.cancelled import (
+    CALLS,
+    INITIALIZES,
+    MOST_PAUSES,
+    TAKES,
+    Call,
+    connecting_and_leaving_leave_nothing,
+)
 from votequorum_ipc import (
     Cmap,
     CsError,
     DispatchFlags,
     ExpectedVotesNotification,
     NotExist,
-    Quorum,
     TrackFlags,
     Votequorum,
 )
 from votequorum_ipc.daemon import TransportName
 from votequorum_ipc.testing import simulated_cluster
-
-Call = Callable[[], Awaitable[Any]]
-
-MOST_PAUSES = 8
-"""Where a call that was not cancelled there has fewer pauses, and not a shielded one."""
 
 
 class CancelAt(trio.abc.Instrument):
@@ -85,17 +87,6 @@ async def handle(daemon: Daemon) -> AsyncIterator[Votequorum]:
     await eventually_async(lambda: not holdings().files, otherwise="the daemon has removed its files")
 
 
-CALLS: dict[str, Callable[[Votequorum], Awaitable[Any]]] = {
-    "getinfo": lambda handle: handle.getinfo(),
-    "setexpected": lambda handle: handle.setexpected(1),
-    "setvotes": lambda handle: handle.setvotes(1, 1),
-    "trackstart": lambda handle: handle.trackstart(),
-    "trackstop": lambda handle: handle.trackstop(),
-    "qdevice_register": lambda handle: handle.qdevice_register("device"),
-    "qdevice_unregister": lambda handle: handle.qdevice_unregister("device"),
-}
-
-
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_call_cancelled_at_each_checkpoint_leaves_the_connection_good(
     handle: Votequorum, name: str
@@ -144,28 +135,11 @@ async def test_keys_cancelled_at_each_checkpoint_frees_its_iterator(
         assert len(await at_every_pause(lambda: cmap.keys(prefix), nothing_left_over)) >= 4
 
 
-@pytest.mark.parametrize("initialize", [Votequorum.initialize, Quorum.initialize, Cmap.initialize])
+@pytest.mark.parametrize("initialize", INITIALIZES)
 async def test_connecting_and_leaving_cancelled_at_each_checkpoint_leave_nothing(
     daemon: Daemon, initialize: Callable[[], Awaitable[Any]]
 ) -> None:
-    async def connect() -> None:
-        async with await initialize():
-            pass
-
-    async def nothing() -> None:
-        after = holdings()
-        assert (after.descriptors, after.mappings) == (before.descriptors, before.mappings)
-
-    before = holdings()
-    assert {0, 1} <= {*await at_every_pause(connect, nothing)}
-    await eventually_async(lambda: not holdings().files, otherwise="the daemon has removed its files")
-
-
-TAKES: dict[str, Callable[[Votequorum], Call]] = {
-    "next_event": lambda handle: handle.next_event,
-    "events": lambda handle: handle.events().__anext__,
-    **{flags.name: lambda handle, flags=flags: lambda: handle.dispatch(flags) for flags in DispatchFlags},  # type: ignore[misc]
-}
+    assert {0, 1} <= {*await connecting_and_leaving_leave_nothing(initialize, at_every_pause)}
 
 
 @pytest.mark.parametrize("name", TAKES)
