@@ -276,5 +276,5 @@ async def test_cmap_changes_come_as_events(daemon: Daemon) -> None:
             while await cmap.get(barrier) != 105:
                 await sleep(0.001)
         assert cmap.connection.queued_events() == 0
-        with pytest.raises(InvalidParam, match="no number"):
+        with pytest.raises(InvalidParam, match="did not return the number"):
             await cmap.track_delete(track)

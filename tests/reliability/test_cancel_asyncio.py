@@ -136,7 +136,7 @@ async def test_a_call_cancelled_at_each_await_leaves_the_connection_good(
 ) -> None:
     async def good() -> None:
         assert (await handle.getinfo(1)).node_id == 1
-        with pytest.raises(NotExist, match="no node 99"):
+        with pytest.raises(NotExist, match="a node 99"):
             await handle.getinfo(99)
 
     assert await at_every_pause(lambda: CALLS[name](handle), good, woken=woken)
