@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -195,6 +196,8 @@ def _import_everything() -> None:
 
 if __name__ == "__main__":
     _import_everything()
+    # What was imported is no garbage of a command, and looking through it would copy its pages.
+    gc.freeze()
     with socket.socket(fileno=os.dup(0)) as _orders:
         _order = _serve(_orders)
     if _order is not None:
