@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -393,6 +394,7 @@ def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread.join()
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 async def test_the_webhook_posts_each_change(received: tuple[str, list[dict[str, Any]]], log: Path) -> None:
     url, posted = received
     async with (
@@ -405,6 +407,7 @@ async def test_the_webhook_posts_each_change(received: tuple[str, list[dict[str,
     assert [each["state"] for each in posted] == ["quorate", "not quorate", "unknown"]
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = (ROOT / "contrib" / "votequorum-monitor@.service").read_text()
     copy = tmp_path / "votequorum-monitor@test.service"

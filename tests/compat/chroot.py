@@ -101,6 +101,8 @@ class Chroot:
             raise CannotMake(f"mmdebstrap failed: see {log}")
         # Some releases' corosync packages leave this directory to the init script.
         (self.path / "var/lib/corosync").mkdir(exist_ok=True)
+        # The installer of a system writes this file; no package does.
+        (self.path / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         mark.write_text(wanted)
 
     def _register_emulator(self) -> None:

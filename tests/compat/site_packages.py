@@ -17,7 +17,16 @@ from pathlib import Path
 
 from .chroot import ROOT, CannotMake
 
+_SCRIPT = """#!/usr/bin/env python3
+import sys
+from {module} import {function}
+sys.exit({function}())
+"""
+"""A command. pip would name this machine's Python in it, and does not add to a directory of commands."""
+
 _EXTRAS = ("cli", "exporter", "live", "fuzz", "test")
+_TOOLS = ("pip",)
+"""What a virtual environment brings and a chroot of Debian lacks; the test of the wheel installs with it."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "s390x": "s390x", "i386": "i686"}
 """Debian's name of an architecture, and that of Python's wheels."""
@@ -29,7 +38,7 @@ def wanted(pyproject: Path) -> list[str]:
     project = tomllib.loads(pyproject.read_text())["project"]
     extras = project["optional-dependencies"]
     every = [*project["dependencies"], *(need for extra in _EXTRAS for need in extras.get(extra, ()))]
-    return [need for need in every if name_of(need) != project["name"]]
+    return [*(need for need in every if name_of(need) != project["name"]), *_TOOLS]
 
 
 def name_of(requirement: str) -> str:
@@ -59,7 +68,18 @@ def install(directory: Path, python: str, arch: str) -> list[str]:
     # For its entry points: the package itself is imported from the checkout, which comes first.
     if problem := _run([f"--target={directory}", "--no-deps", str(ROOT)]):
         raise CannotMake(f"pip cannot build the package: {problem}")
+    write_commands(ROOT / "pyproject.toml", directory / "bin")
     return left_out
+
+
+def write_commands(pyproject: Path, directory: Path) -> None:
+    """Write the package's commands, for the Python of whoever runs them."""
+    directory.mkdir(exist_ok=True)
+    for name, entry in tomllib.loads(pyproject.read_text())["project"]["scripts"].items():
+        module, function = entry.split(":")
+        command = directory / name
+        command.write_text(_SCRIPT.format(module=module, function=function))
+        command.chmod(0o755)
 
 
 def _target(directory: Path, python: str, arch: str) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from tests.compat.cells import CELLS, Cell, Way, named
 from tests.compat.chroot import ROOT, Chroot
 from tests.compat.results import Outcome, Versions, read, store, stored, table
-from tests.compat.site_packages import name_of, wanted
+from tests.compat.site_packages import name_of, wanted, write_commands
 
 CELL = Cell("a-cell", "A cell", Way.INSIDE, ("tests",), "asuite")
 DATE = datetime.date(2026, 11, 21)
@@ -43,6 +43,19 @@ def test_what_the_tests_need_is_read_from_the_project() -> None:
     names = {name_of(need) for need in wanted(ROOT / "pyproject.toml")}
     assert {"construct", "trio", "click", "pytest"} <= names
     assert not {"votequorum-ipc", "mypy"} & names
+
+
+def test_the_command_of_a_cell_runs_with_the_first_python_on_the_path(tmp_path: Path) -> None:
+    write_commands(ROOT / "pyproject.toml", tmp_path / "bin")
+    path = f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["votequorum-ipc", "--version"],
+        env={"PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("votequorum-ipc, version ")
 
 
 def test_a_report_of_pytest_is_counted(tmp_path: Path) -> None:
