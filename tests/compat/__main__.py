@@ -130,7 +130,8 @@ class Matrix:
     def _pytest(self, cell: Cell, python: str, report: Path) -> list[str]:
         # corosync has real-time priority, and an emulated one leaves little of a processor to anybody else.
         workers = [] if cell.emulator or self._workers < 2 else [f"--numprocesses={self._workers}"]
-        options = ["-v", "-p", "no:cacheprovider", "--timeout=900", f"--junitxml={report}", *workers]
+        timeout = 900 if cell.emulator else 300
+        options = ["-v", "-p", "no:cacheprovider", f"--timeout={timeout}", f"--junitxml={report}", *workers]
         return [python, "-m", "pytest", *options, *self._pytest_args, *cell.paths]
 
     def _follow(self, argv: list[str], log: Path, environment: dict[str, str], report: Path) -> None:
