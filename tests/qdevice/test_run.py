@@ -616,6 +616,17 @@ async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls
     assert attempts.number == 3
 
 
+async def test_a_cmap_that_was_slow_at_the_beginning_still_ends_a_device_without_votes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with simulated_cluster(nodes=2) as cluster:
+        Attempts(monkeypatch, Cmap, 1, TryAgain("corosync is still starting"))
+        error = await _raised(lambda: run_qdevice("device", yes, address=cluster.address(1)))
+        assert isinstance(error, Access)
+        assert "quorum.device.model" in str(error)
+        assert REGISTERED not in await flags(cluster)
+
+
 @pytest.mark.parametrize("address", ["@nobody-is-votequorum", "/no/such/directory/{service}"])
 async def test_without_a_cmap_none_is_looked_for_again(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     attempts = Attempts(monkeypatch, Cmap, 0, Library())

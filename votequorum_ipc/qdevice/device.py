@@ -197,8 +197,8 @@ class QuorumDevice:
         Raises `MessageError` when the membership has changed since: decide again. `Timeout` after
         `View.deadline`; nothing is sent then, since the answer may no longer be true. `TryAgain` if the
         daemon does not accept it before that. `NotExist` if the device was unregistered, `InvalidParam` if it
-        was renamed (a rename on one node is a rename on all) or replaced, `Access` if the configuration was
-        changed so that it has no room for a device.
+        was renamed (a rename on one node is a rename on all) or replaced, `Access` if the configuration has
+        no room for a device: it was changed, or cmap was too slow to say so before.
         """
         if not isinstance(vote, bool):
             raise TypeError(f"a vote is True or False, not {vote!r}")
@@ -210,6 +210,9 @@ class QuorumDevice:
             self._question = self._schedule.question(trio.current_time())
         await self._settings.refresh()
         self._schedule.timeouts = self._settings.timeouts
+        # A cmap that was slow when the device registered says only now that no model is named.
+        if await self._if_without_votes(question.deadline) is not None:
+            raise Access(NOT_NAMED)
 
     async def rename(self, name: str) -> None:
         """Rename the device, everywhere in the cluster (votequorum_qdevice_update(3)).
@@ -273,16 +276,21 @@ class QuorumDevice:
 
     async def _register(self, deadline: float) -> None:
         # votequorum lets a device without votes register; such a device is useless.
-        if self._settings.model_missing:
-            info = await self._votequorum.getinfo()
-            if not info.qdevice_votes:
-                self._refused = info
-                raise Access(NOT_NAMED)
+        self._refused = await self._if_without_votes(deadline)
+        if self._refused is not None:
+            raise Access(NOT_NAMED)
         try:
             await retry(self._votequorum.qdevice_register, self._name, deadline=deadline)
         except (Access, Exist) as error:
             self._refused = await self._votequorum.getinfo()
             raise await self._explained(error) from None
+
+    async def _if_without_votes(self, deadline: float) -> NodeInfo | None:
+        """This node's getinfo if cmap names no model and votequorum gives a device no votes."""
+        if not self._settings.model_missing:
+            return None
+        info = await retry(self._votequorum.getinfo, deadline=deadline)
+        return None if info.qdevice_votes else info
 
     async def _explained(self, error: CsError) -> CsError:
         """What corosync's refusal means for this device, and what to do about it."""
