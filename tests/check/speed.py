@@ -65,17 +65,17 @@ def measure(job: Job) -> str:
         effective_rules(config)
     except ConfigurationError:
         return f"{what} | | | | | refused by votequorum |"
-    began = time.monotonic()
+    began, used = time.monotonic(), _processor_seconds()
     search, faults = Checked(config, device, processes=job.processes).search(BUILT_IN, job.bounds)
-    seconds = time.monotonic() - began
+    seconds, used = time.monotonic() - began, _processor_seconds() - used
     how = "complete" if search.stopped is Stopped.COMPLETE else str(search.stopped)
     how += f"; complete up to {faults} faults" if faults else ""
-    times = f"{_processor_seconds():.1f} s | {seconds:.1f} s | {memory() >> 20} MiB"
+    times = f"{used:.1f} s | {seconds:.1f} s | {memory() >> 20} MiB"
     return f"{what} {job.processes} | {search.seen} | {times} | {how} |"
 
 
 def _processor_seconds() -> float:
-    """What this process and those that it has waited for took since the former began."""
+    """What this process and those that it has waited for have taken so far."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in used)
 
