@@ -12,7 +12,7 @@ from votequorum_ipc.check.partitions import Partitions
 from votequorum_ipc.check.properties import BUILT_IN
 from votequorum_ipc.check.report import Checked
 from votequorum_ipc.check.report_json import report_json
-from votequorum_ipc.cluster import ClusterConfig
+from votequorum_ipc.cluster import ClusterConfig, DeviceConfig
 
 
 def verdict(report: Report, name: str) -> Verdict:
@@ -34,8 +34,12 @@ def test_each_member_of_a_large_ring_is_tried_as_first_speaker() -> None:
         (7, {}, 2, ["network changes"]),
         (7, {}, 3, ["network changes", "more than 2 nodes"]),
         (7, {"wait_for_all": True}, 2, ["network changes", "states that differ"]),
-        (4, {"last_man_standing": True}, None, []),
-        (5, {"last_man_standing": True}, None, ["last_man_standing windows"]),
+        (3, {"last_man_standing": True}, None, []),
+        (4, {"last_man_standing": True}, None, ["states that differ"]),
+        (5, {"last_man_standing": True}, None, ["last_man_standing windows", "states that differ"]),
+        (4, {"last_man_standing": True, "wait_for_all": True}, None, []),
+        (4, {"device": DeviceConfig(votes=1)}, None, []),
+        (5, {"device": DeviceConfig(votes=1)}, None, ["states that differ"]),
     ],
 )
 def test_what_a_search_leaves_out_is_listed(

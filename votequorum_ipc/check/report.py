@@ -221,7 +221,8 @@ class Checked:
     def successors(self) -> Successors:
         """The events of this configuration."""
         device = None if self.device_kind is None else DeviceModel(self.device_kind, self.config.nodeids)
-        symmetry = Symmetry(self.partitions, apart=device.apart if device else (), off=self._off)
+        apart = device.apart if device else ()
+        symmetry = Symmetry(self.partitions, apart=apart, operator=self._operator, off=self._off)
         return Successors(self.partitions, symmetry, device, operator=self._operator)
 
     def search(

@@ -10,10 +10,11 @@ A shape must be the same for every order of the members. So members are distingu
 what others know about them, repeatedly until nothing changes. Only members that still look alike are tried in
 every order, and only if exchanging two of them makes a difference.
 
-The members of a ring speak in the order of their ids, no matter which begins. With wait_for_all that order
+The members of a ring speak in the order of their ids, no matter which begins. With every option that order
 can matter, so no two nodes can be exchanged. But all ids can be rotated by the same number of places: every
 ring then has the same circle of speakers as before (`_Rotations`). Clusters that are too large for that treat
-nodes as interchangeable anyway (`Symmetry.is_exact`).
+nodes as interchangeable anyway (`Symmetry.is_exact`): then the number of states that a search sees depends
+on which nodes it takes as examples.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from itertools import chain, groupby, pairwise, permutations, product
 from math import factorial, prod
 from typing import Any, Final, NamedTuple
 
-from ..cluster import TieBreaker
+from ..cluster import Rules, TieBreaker
 from ..cluster.snapshot import NO_TIMER
 from .nodes import Numbering
 from .partitions import Partitions, TimedPartition
@@ -31,8 +32,11 @@ from .partitions import Partitions, TimedPartition
 _TRIED: Final = 5040
 """The most orders of one shape's members that are compared; with more, two equal states may count as two."""
 
-_WITHOUT_SYMMETRY: Final = 6
-"""The most nodes for which a search does without symmetry if symmetry is not exact."""
+_WAITING_NODES: Final = 6
+_DEVICE_NODES: Final = 4
+_OTHER_NODES: Final = 3
+"""The most nodes that are not interchangeable if their order matters: with wait_for_all, with a device but
+without it, and with other options. More nodes would have too many states."""
 
 Identity = tuple[tuple[int, ...], bool]
 """A state without names."""
@@ -48,13 +52,21 @@ class State(NamedTuple):
 class Symmetry:
     """Which nodes are interchangeable, and what follows for states.
 
-    `apart` has nodes that something outside the rules distinguishes. `off` makes every node different.
+    `apart` has nodes that something outside the rules distinguishes. `operator` says that an operator may
+    intervene. `off` makes every node different.
     """
 
-    def __init__(self, partitions: Partitions, *, apart: Iterable[int] = (), off: bool = False) -> None:
+    def __init__(
+        self,
+        partitions: Partitions,
+        *,
+        apart: Iterable[int] = (),
+        operator: bool = False,
+        off: bool = False,
+    ) -> None:
         self._partitions = partitions
-        order_matters = partitions.rules.wait_for_all and not off
-        large = len(partitions.config.nodes) > _WITHOUT_SYMMETRY
+        order_matters = (operator or _order_matters(partitions.rules)) and not off
+        large = len(partitions.config.nodes) > _most_apart(partitions.rules)
         alike = _classes(partitions, set(apart), off)
         self._class = alike if large or not order_matters else _classes(partitions, set(), off=True)
         self.is_trivial = len(set(self._class.values())) == len(self._class)
@@ -228,6 +240,24 @@ class _Matrix:
             tuple(self._members[at] for at in order),
             tuple(tuple(self._rows[at][other] for other in order) for at in order),
         )
+
+
+def _order_matters(rules: Rules) -> bool:
+    """Whether it may matter in which order members speak: not where nothing but votes decides."""
+    return (
+        rules.wait_for_all
+        or rules.last_man_standing
+        or rules.allow_downscale
+        or rules.expected_votes_tracking
+        or rules.has_device
+        or rules.tie_breaker is not TieBreaker.NONE
+    )
+
+
+def _most_apart(rules: Rules) -> int:
+    if rules.wait_for_all:
+        return _WAITING_NODES
+    return _DEVICE_NODES if rules.has_device else _OTHER_NODES
 
 
 def _classes(partitions: Partitions, apart: set[int], off: bool) -> dict[int, int]:
