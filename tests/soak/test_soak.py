@@ -1,6 +1,6 @@
-"""A soak of two rounds or more, in every run of the tests, and what its judgement rests on.
+"""A soak of half a minute, in every run of the tests, and what its judgement rests on.
 
-`make soak` takes an hour. A quiet machine does five rounds a minute, of some seven histories each.
+`make soak` takes an hour. A quiet machine does five rounds a minute, with some seven histories each.
 """
 
 from __future__ import annotations
