@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import trio
@@ -27,6 +27,10 @@ STEPS: Final = 40
 
 CONCLUDING: Final = 3
 """Questions after which the truth is known: one finds the loss of an old connection, one makes a new one."""
+
+
+_SETTLING: Final = 100
+"""How many times as long as a multicast may take a device's end waits for its node's messages, at most."""
 
 
 class Watching:
@@ -161,13 +165,28 @@ class Voting:
     async def run(self) -> None:
         while True:
             self.scope, self.pause = trio.CancelScope(), 1.0
-            with self.scope:
-                await self._live()
+            ended: list[QuorumDevice] = []
+            try:
+                with self.scope:
+                    await self._live(ended)
+            finally:
+                if ended and not self.program.leave_registered:
+                    with trio.CancelScope(shield=True):
+                        await self._judge_end(ended[0].left_behind)
             await trio.sleep(self.pause)
 
-    async def _live(self) -> None:
-        program, name = self.program, f"device on node {self.program.node}"
-        devices: list[QuorumDevice] = []
+    async def _judge_end(self, left_behind: Sequence[str]) -> None:
+        """Judge when the node has got its own last messages: an older one of them brings old flags back."""
+        latency = self.world.model.latency
+        for _ in range(_SETTLING):
+            if latency is None or self.world.model.is_settled or not self.claims.holds_something():
+                break
+            await trio.sleep(latency.most)
+        self.claims.judge_end(left_behind)
+
+    async def _live(self, devices: list[QuorumDevice]) -> None:
+        """Be a device; `devices` gets it."""
+        name = f"device on node {self.program.node}"
         self.world.log(f"{name}: begins")
         try:
             async with trio.open_nursery() as nursery:
@@ -177,8 +196,6 @@ class Voting:
         finally:
             left_behind = devices[0].left_behind if devices else ()
             self.world.log(f"{name}: ends, {len(left_behind)} things left behind")
-            if devices and not program.leave_registered:
-                self.claims.judge_end(left_behind)
 
     async def _run_qdevice(self, task_status: trio.TaskStatus[QuorumDevice]) -> None:
         program = self.program

@@ -491,11 +491,14 @@ class DeviceClaims:
         if world.now > until:
             self.violate(f"still has a vote {world.now - until:.3f} s after the last moment documented")
 
+    def holds_something(self) -> NodeFlags:
+        """What the node holds for a device, if it is up and does not hang."""
+        world = self.world
+        if not world.is_up(self.node) or self.node in world.hangs:
+            return NodeFlags(0)
+        return world.model.node(self.node).votequorum.db.us.flags & _LEFT_BY_A_DEVICE
+
     def judge_end(self, left_behind: Sequence[str]) -> None:
         """The device has withdrawn, or was refused when it wanted to register again."""
-        world = self.world
-        if left_behind or not world.is_up(self.node) or self.node in world.hangs:
-            return
-        left = world.model.node(self.node).votequorum.db.us.flags & _LEFT_BY_A_DEVICE
-        if left:
+        if not left_behind and (left := self.holds_something()):
             self.violate(f"has ended without a word, and left {left!r}")
