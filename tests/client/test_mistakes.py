@@ -40,7 +40,7 @@ async def test_arguments_in_the_wrong_place_are_named(shm_daemon: Daemon) -> Non
     async with await Votequorum.initialize() as handle:
         with pytest.raises(InvalidParam, match=r"trackstart\(flags=TrackFlags\.CHANGES\)"):
             await handle.trackstart(TrackFlags.CHANGES)
-        with pytest.raises(InvalidParam, match="named by a str, not by 5"):
+        with pytest.raises(InvalidParam, match="name is a str, not 5"):
             await handle.qdevice_register(5)  # type: ignore[arg-type]
         assert (await handle.getinfo()).node_id == 1
 

@@ -100,7 +100,7 @@ def test_a_file_that_is_cut_while_it_is_mapped_is_an_error_of_ours(
 
     with open_shared_file(str(path), 4096) as descriptor:
         monkeypatch.setattr(mmap, "mmap", cut)
-        with pytest.raises(MessageError, match="cut to less than 4096 bytes"):
+        with pytest.raises(MessageError, match="truncated to less than 4096 bytes"):
             map_shared(descriptor, 4096)
 
 
