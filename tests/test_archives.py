@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -71,11 +72,15 @@ def test_an_installed_command_runs_and_its_units_are_beside_it(wheel: Path, tmp_
     (Path(asked.stdout.strip()) / "borrowed.pth").write_text("\n".join(borrowed))
 
     where = "import votequorum_ipc as v; print(v.__file__, v.__version__)"
-    imported = subprocess.run([python, "-c", where], cwd="/", capture_output=True, text=True, check=True)
+    # PYTHONPATH may name this checkout.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    imported = subprocess.run(
+        [python, "-c", where], cwd="/", env=env, capture_output=True, text=True, check=True
+    )
     file, version = imported.stdout.split()
     assert Path(file).is_relative_to(tmp_path)
     command = [str(tmp_path / "bin/votequorum-ipc"), "--version"]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith(version)
     for name, unit in UNITS.items():
         assert (tmp_path / UNIT_DIRECTORY / name).read_bytes() == unit.read_bytes()
