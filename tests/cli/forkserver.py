@@ -74,7 +74,8 @@ class ForkServer:
             "arguments": arguments,
             "environment": dict(environment),
             "directory": str(Path.cwd()),
-            "namespaces": host.pid if host else None,
+            # Of this process too: the server may have been started during a visit to a host's network.
+            "namespaces": host.pid if host else os.getpid(),
             "uid": uid,
             "timeout": timeout,
         }
@@ -161,8 +162,7 @@ def _is_the_command(streams: list[int], answer: int, timeout: float) -> bool:
 
 def _carry_out(order: Mapping[str, Any]) -> None:
     """Become the command."""
-    if order["namespaces"] is not None:
-        _enter(order["namespaces"])
+    _enter(order["namespaces"])
     os.chdir(order["directory"])
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -179,7 +179,8 @@ def _enter(pid: int) -> None:
     kinds = {"net": CLONE_NEWNET, "mnt": _CLONE_NEWNS}
     opened = {kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in kinds}
     for kind, descriptor in opened.items():
-        if libc.setns(descriptor, kinds[kind]) != 0:
+        here = os.path.samestat(os.fstat(descriptor), Path(f"/proc/self/ns/{kind}").stat())
+        if not here and libc.setns(descriptor, kinds[kind]) != 0:
             raise OSError(ctypes.get_errno(), f"setns {kind} of {pid}")
         os.close(descriptor)
 
