@@ -7,9 +7,11 @@ import contextlib
 import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from functools import partial
@@ -314,6 +316,17 @@ def test_https_is_for_clients_with_a_certificate_of_the_authority(certificates: 
         with pytest.raises(OSError):  # noqa: PT011 HTTP without TLS
             text_of(url.replace("https:", "http:"))
     assert value(scrape, "ha_cluster_scrape_success", collector="corosync") == 0
+
+
+def test_a_client_that_begins_no_handshake_holds_up_neither_other_scrapes_nor_the_end(
+    certificates: Path,
+) -> None:
+    files = ["--tls-cert", str(certificates / "server.crt"), "--tls-key", str(certificates / "server.key")]
+    context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    with contextlib.ExitStack() as silent, exporter("--address", "@nothing-here-{service}", *files) as url:
+        silent.enter_context(socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(url).port)))
+        with urllib.request.urlopen(url, context=context, timeout=DEADLINE) as answer:
+            assert "ha_cluster_scrape_success" in answer.read().decode()
 
 
 @pytest.mark.parametrize("admitted", [True, False])

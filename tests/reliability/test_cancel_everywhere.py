@@ -131,8 +131,8 @@ async def test_keys_cancelled_at_each_checkpoint_frees_its_iterator(
         async def nothing_left_over() -> None:
             assert await cmap.keys(prefix) == ["runtime.votequorum.two_node"]
 
-        # Before each of its requests, and while the daemon has it.
-        assert len(await at_every_pause(lambda: cmap.keys(prefix), nothing_left_over)) >= 4
+        # Before it begins the iteration, and before it reads; a fast daemon answers before anything waits.
+        assert len(await at_every_pause(lambda: cmap.keys(prefix), nothing_left_over)) >= 2
 
 
 @pytest.mark.parametrize("initialize", INITIALIZES)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,9 @@ from .collector import CorosyncCollector, registry_of
 
 IDLE_SECONDS: Final = 120.0
 """How many seconds without a question until the connections are closed."""
+
+_LONGEST_WAIT: Final = 1.0
+"""Python runs a signal's handler late if the signal came just before a wait: at the end of the wait."""
 
 
 class Asker:
@@ -79,11 +83,13 @@ class Questions:
 
     def answer(self, asker: Asker, idle_seconds: float = IDLE_SECONDS) -> NoReturn:
         """Answer questions until an exception, such as one from a signal handler."""
+        idle_since = time.monotonic()
         while True:
             try:
-                question = self._queue.get(timeout=idle_seconds)
+                question = self._queue.get(timeout=min(idle_seconds, _LONGEST_WAIT))
             except queue.Empty:
-                asker.rest()
+                if time.monotonic() - idle_since >= idle_seconds:
+                    asker.rest()
                 continue
             with self._lock:
                 self._next = None
@@ -92,6 +98,7 @@ class Questions:
             except BaseException as error:
                 question.set_exception(error)
                 raise
+            idle_since = time.monotonic()
 
 
 @contextlib.contextmanager
@@ -115,6 +122,9 @@ def http_server(
         client_cafile=tls.get("client_cafile"),
         client_auth_required=tls.get("client_cafile") is not None,
     )
+    if isinstance(server.socket, ssl.SSLSocket):
+        # In the request's thread, so that a client that says nothing holds up neither others nor the end.
+        server.socket.do_handshake_on_connect = False  # type: ignore[attr-defined]
     questions.url = (
         f"{'https' if tls.get('certfile') else 'http'}://{_in_url(host)}:{server.server_port}/metrics"
     )
