@@ -204,6 +204,11 @@ async def test_the_exit_status_is_reported(log: Path) -> None:
     assert printer.outcomes[0] == ("status", Outcome("exit 3", False, "exit status 3"))
 
 
+def links_of(printer: Recorded) -> list[bool]:
+    """Whether the link was connected, in each report of it."""
+    return [bool(notice.shape["connected"]) for notice in printer.reports if notice.event == "link"]
+
+
 async def test_a_link_and_a_device_are_reported_with_their_values(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,17 +218,19 @@ async def test_a_link_and_a_device_are_reported_with_their_values(
         simulated_cluster(nodes=3, device=DeviceConfig(votes=1)) as cluster,
         monitoring(cluster, text, "device", "link") as printer,
     ):
+        # A link that was first looked at before it had come up is reported once more, at the beginning.
         cluster.link(1, 2, connected=False, one_way=True)
+        await eventually_async(lambda: links_of(printer)[-1:] == [False], otherwise=log.read_text)
         await eventually_async(lambda: "link 2 0" in log.read_text(), otherwise=log.read_text)
         cluster.link(1, 2, connected=True, one_way=True)
-        await eventually_async(lambda: [r.event for r in printer.reports].count("link") == 2)
+        await eventually_async(lambda: links_of(printer)[-1:] == [True], otherwise=log.read_text)
+        *_, down, up = (notice.shape for notice in printer.reports if notice.event == "link")
         device = await cluster.connect(1)
         await device.qdevice_register("witness")
         cluster.kill(3)
         await eventually_async(
             lambda: "qdevice 1 QDEVICE_REGISTERED" in log.read_text(), otherwise=log.read_text
         )
-    down, up, *_ = (notice.shape for notice in printer.reports if notice.event == "link")
     assert down.pop("times_down") in (0, 1)  # 0 if the first look at the links came afterwards
     assert down == {"event": "link", "node_id": 2, "name": "node2", "link": 0, "connected": False}
     assert (up["connected"], up["times_down"]) == (True, 0)

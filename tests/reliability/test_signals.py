@@ -28,6 +28,15 @@ class Raised(Exception):
     """What the signal handler raises."""
 
 
+def _is_finalizing(frame: FrameType | None) -> bool:
+    """Whether this is part of what the garbage collector calls."""
+    while frame is not None and "/votequorum_ipc/" in frame.f_code.co_filename:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextlib.contextmanager
 def signal_at(place: int) -> Iterator[None]:
     """Raise `Raised` at the library's nth place, counted from 1, where a signal handler could run."""
@@ -36,6 +45,8 @@ def signal_at(place: int) -> Iterator[None]:
     def at(frame: FrameType, event: str, _: object) -> None:
         nonlocal count
         if event in ("call", "c_return") and "/votequorum_ipc/" in frame.f_code.co_filename:
+            if _is_finalizing(frame):
+                return  # Python ignores what is raised there
             count += 1
             if count == place:
                 raise Raised
