@@ -54,13 +54,27 @@ class _Shape:
         """The fields of fixed size without the padding."""
         return [(name, field) for name, field in self.fixed if name]
 
-    def slots(self, name: str, field: c.Construct) -> list[str]:
-        """The variables that a field of fixed size unpacks to."""
-        return [f"{name}_{part}" if part else name for part in part_names(field)]
+    def slots(self) -> str:
+        """The variables that the fields of fixed size unpack to."""
+        return "".join(f"{slot}, " for name, field in self.named() for slot in _slots(name, field))
+
+    def values(self, scope: dict[str, Any]) -> dict[str, str]:
+        """For each field of fixed size the expression that reads it. `scope` gets the readers."""
+        values = {}
+        for name, field in self.named():
+            values[name] = name
+            if isinstance(field, FixedField):
+                scope[f"read_{name}"] = field.reader(self.where(name))
+                values[name] = f"read_{name}({', '.join(_slots(name, field))})"
+        return values
 
     def where(self, name: str) -> str:
         """How errors name a field."""
         return f"{self.title}.{name}"
+
+
+def _slots(name: str, field: c.Construct) -> list[str]:
+    return [f"{name}_{part}" if part else name for part in part_names(field)]
 
 
 def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> Callable[[bytes], Any]:
@@ -71,12 +85,7 @@ def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> C
         "new": tuple.__new__,
         "unpack": shape.struct.unpack_from,
     } | _errors(shape, id_)
-    values: dict[str, str] = {}
-    for name, field in shape.named():
-        values[name] = name
-        if isinstance(field, FixedField):
-            scope[f"read_{name}"] = field.reader(shape.where(name))
-            values[name] = f"read_{name}({', '.join(shape.slots(name, field))})"
+    values = shape.values(scope)
     sizes, limits, start = [str(shape.least_size)], [], str(shape.struct.size)
     for name, counted in shape.counted.items():
         count = counted.count_field or f"size - {shape.least_size}"
@@ -87,11 +96,10 @@ def derive_decode(title: str, declaration: c.Struct, id_: int, record: Any) -> C
         if counted.count_field:
             sizes.append(f"{counted.width} * {count}")
     open_end = any(counted.count_field is None for counted in shape.counted.values())
-    slots = [slot for name, field in shape.named() for slot in shape.slots(name, field)]
     lines = [
         "def decode(data):",
         f"    if len(data) < {shape.least_size}: raise short(data)",
-        f"    {', '.join(slots)}, = unpack(data)",
+        f"    {shape.slots()}= unpack(data)",
         "    if size != len(data): raise wrong_size(data, size)",
         f"    if id != {id_}: raise wrong_id(id)",
         f"    if size {'<' if open_end else '!='} {' + '.join(sizes)}: raise wrong_count(size, locals())",
@@ -145,18 +153,10 @@ def derive_read(title: str, declaration: c.Struct) -> Callable[[bytes], tuple[An
     """
     shape = _Shape(title, declaration)
     scope: dict[str, Any] = {"unpack": shape.struct.unpack}
-    values = []
-    for name, field in shape.named():
-        slots = ", ".join(shape.slots(name, field))
-        if isinstance(field, FixedField):
-            scope[f"read_{name}"] = field.reader(shape.where(name))
-            slots = f"read_{name}({slots})"
-        values.append(slots + ", ")
-    slots_of_all = [slot for name, field in shape.named() for slot in shape.slots(name, field)]
     lines = [
         "def read(data):",
-        f"    {', '.join(slots_of_all)}, = unpack(data)",
-        f"    return ({''.join(values)})",
+        f"    {shape.slots()}= unpack(data)",
+        f"    return ({''.join(value + ', ' for value in shape.values(scope).values())})",
     ]
     return _compile(lines, f"<{title}: derived read>", scope)
 
