@@ -24,7 +24,7 @@ def test_each_member_of_a_large_ring_is_tried_as_first_speaker() -> None:
     partitions = Partitions(ClusterConfig.of(12))
     places = [MemberState(nodeid, (nodeid,), 0) for nodeid in range(1, 13)]
     partitions.started(1)
-    assert len(list(partitions.nodes.ring(places))) == 12
+    assert len(list(partitions.rings_one_by_one(places, None))) == 12
 
 
 @pytest.mark.parametrize(

@@ -139,12 +139,11 @@ def test_nodes_asked_one_by_one_decide_as_all_nodes_of_a_ring_together(name: str
         chosen = [chance.choice([place for place in places if place.nodeid == one]) for one in members]
         if all(place.members == tuple(members) for place in chosen):
             continue  # they are a ring already
-        if checked.device_kind is None:
-            assert list(partitions.nodes.ring(chosen)) == list(partitions.whole_rings(chosen, None))
-        else:
+        votes = None
+        if checked.device_kind is not None:
             votes = frozenset(nodeid for nodeid in members if chance.random() < 0.5)
-            together = list(partitions.whole_rings(chosen, votes))
-            assert list(partitions.rings_with_votes(chosen, votes)) == together
+        together = list(partitions.whole_rings(chosen, votes))
+        assert list(partitions.rings_one_by_one(chosen, votes)) == together
 
 
 @pytest.mark.parametrize("walks", [4, pytest.param(15, marks=pytest.mark.thorough)])

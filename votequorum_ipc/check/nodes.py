@@ -169,10 +169,6 @@ class Nodes:
 
     # -- a new ring ------------------------------------------------------------------------------------------
 
-    def ring(self, places: Sequence[MemberState]) -> Iterator[RingOutcome]:
-        """What becomes of these nodes in a new ring, for each of them that may speak first."""
-        return map(self.decided, self.heard(self.reduced_to(places)))
-
     def reduced_to(self, places: Sequence[MemberState]) -> tuple[int, ...]:
         """All that decides what becomes of these nodes in a new ring, one number for each."""
         members = tuple([place.nodeid for place in places])

@@ -210,22 +210,17 @@ class Partitions:
         key = (nodes, None if votes is None else tuple([nodeid in votes for nodeid in members]))
         found = self._outcomes.get(key)
         if found is None:
-            outcomes = self._outcomes_of(nodes, members, votes)
+            outcomes = self.rings_one_by_one(places, votes)
             found = self._outcomes[key] = tuple(dict.fromkeys(outcomes))
         return found
 
-    def _outcomes_of(
-        self, nodes: tuple[int, ...], members: tuple[int, ...], votes: VotedFor
-    ) -> Iterator[RingOutcome]:
-        heard = self.nodes.heard(nodes)
+    def rings_one_by_one(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
+        """The same as `whole_rings`, with a question for each node instead of one for the whole ring."""
+        heard = self.nodes.heard(self.nodes.reduced_to(places))
         if votes is None:
             return map(self.nodes.decided, heard)
+        members = tuple([place.nodeid for place in places])
         return (self._with_votes_of(one, members, votes) for one in heard)
-
-    def rings_with_votes(self, places: list[MemberState], votes: frozenset[int]) -> Iterator[RingOutcome]:
-        """The same as `whole_rings`, from the point on at which all have heard each other."""
-        members = tuple(place.nodeid for place in places)
-        return self._outcomes_of(self.nodes.reduced_to(places), members, votes)
 
     def _with_votes_of(
         self, heard: tuple[Heard, ...], members: tuple[int, ...], votes: frozenset[int]
@@ -244,7 +239,7 @@ class Partitions:
         return self._with_votes[key]
 
     def whole_rings(self, places: list[MemberState], votes: VotedFor) -> Iterator[RingOutcome]:
-        """The same as `Nodes.ring`, with all nodes in one cluster, where a device may vote as well."""
+        """What becomes of nodes in a new ring, for each that may speak first. One cluster has all of them."""
         bench = self._bench
         members = tuple(place.nodeid for place in places)
         for first in range(len(places)):
