@@ -208,11 +208,10 @@ class Checked:
     ) -> None:
         """`off` searches without symmetry and without reducing states: for tests."""
         self.config = config
-        has_device = rules_to_check(config).has_device
-        self.device_kind = (device or DeviceKind.EXCLUSIVE) if has_device else None
+        rules = rules_to_check(config)
+        self.device_kind = (device or DeviceKind.EXCLUSIVE) if rules.has_device else None
         # an operator has quorum worked out between two rings, where a tie breaker looks back
-        breaks_ties = effective_rules(config).tie_breaker is not TieBreaker.NONE
-        self._off = off or (operator and breaks_ties)
+        self._off = off or (operator and rules.tie_breaker is not TieBreaker.NONE)
         self.partitions = Partitions(config, reduced=not self._off)
         self._operator = operator
         self._processes = processes
