@@ -9,7 +9,8 @@ import sys
 import time
 
 from tests.real.host import ROOT, Host
-from tests.real.waiting import DEADLINE, eventually
+from tests.real.waiting import eventually
+from tests.samples import program_on
 
 TEXT = (ROOT / "docs" / "embedded-daemon.md").read_text()
 *_, NAMES, CLOCK = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -32,14 +33,7 @@ def test_quorumtool_shows_a_node_under_corosyncs_own_names(host: Host) -> None:
 
 def test_a_service_of_ones_own_answers(host: Host) -> None:
     before = int(time.time())
-    done = subprocess.run(
-        host.command([sys.executable, "-c", CLOCK]),
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    done = program_on(host, CLOCK)
     assert done.stderr == ""
     told = time.mktime(time.strptime(done.stdout, "it is %a %b %d %H:%M:%S %Y\n"))
     assert before <= told <= time.time()
