@@ -1,22 +1,22 @@
-# make test     everything a fresh machine needs, then lint, type-check and test
-# make demo     what quorum is, in twenty seconds; needs Python and, once, an index of packages
-# make soak     HISTORIES=10000 simulated histories, some half an hour; then clients on a three-node cluster that is
-#               hurt in every way, for MINUTES=60
-# make system-calls    each system call of the client fails once, in each plausible way; some ten minutes
-# make age-of-truth    how long a node that is cut off still says that it is quorate; some forty minutes
-# make mutants  small changes to the modules that decide, which the tests must notice; MODULES=... SAMPLE=25 SEED=0
-# make live-picture    the picture of monitor --live in docs/live.md, half a minute
+# make test     install everything a fresh machine needs, then lint, type-check and test
+# make demo     show quorum in twenty seconds; needs Python and, once, a package index
+# make soak     HISTORIES=10000 simulated histories, about half an hour; then clients on a three-node cluster with
+#               faults of every kind, for MINUTES=60
+# make system-calls    each system call of the client fails once, in each plausible way; about ten minutes
+# make age-of-truth    how long a node that is cut off still reports quorum; about forty minutes
+# make mutants  change the deciding modules in small ways that the tests must notice; MODULES=... SAMPLE=25 SEED=0
+# make live-picture    draw the picture of monitor --live in docs/live.md; half a minute
 # make lint     ruff and mypy only
-# make bench    measure, next to the C library and others; a good minute (BENCH_ARGS=--quick: seconds)
-# make docs     the documentation as a site, in build/docs/, and the man pages, in build/man/; warnings are errors
+# make bench    compare with the C library and others; over a minute (BENCH_ARGS=--quick: seconds)
+# make docs     the site in build/docs/ and the man pages in build/man/; warnings are errors
 # make man      the man pages alone; a wheel built afterwards has them
 # make format   let ruff rewrite the sources
-# make model-check   the searches that are too long for make test, long walks that must meet no split brain, and 2,000
-#               scenarios of the cluster model against corosync's own code; some five minutes
+# make model-check   the searches too long for make test, long walks that must find no split brain, and 2,000
+#               scenarios of the cluster model against corosync's own code; about five minutes
 # make compat   the tests on other releases, Pythons and processors, an hour or more; CELLS="debian-13 ..."
-# make deb      the Debian package in dist/, built, checked and tried in chroots of Debian 13
-# make dist     the wheel and the sdist in dist/, tested as they are installed
-# make lowest   a quick part of the tests, with the lowest versions of everything that pyproject.toml allows
+# make deb      build the Debian package in dist/, check it and try it in chroots of Debian 13
+# make dist     build the wheel and the sdist in dist/, and test them installed
+# make lowest   a quick part of the tests, with the lowest versions that pyproject.toml allows
 # make clean    remove the virtual environment and caches
 
 PYTHON ?= python3
@@ -33,7 +33,7 @@ SEED ?= 0
 # corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
 WORKERS ?= 2
 
-# What touches most of each dependency in the least time.
+# These use most of each dependency in the least time.
 LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/test_ring.py \
 	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
 	tests/reliability/test_retry.py
@@ -97,7 +97,7 @@ compat: $(VENV)/.installed deps
 deb: $(VENV)/.installed
 	$(BIN)/python -m tests.compat.package --out dist
 
-# The sdist's tests, without its sources, so that what they import is the wheel.
+# The sdist's tests without its sources, so that they import the wheel.
 dist: $(VENV)/.installed
 	rm -rf build/tried dist/*.whl dist/*.tar.gz
 	$(BIN)/python -m hatchling build --directory dist

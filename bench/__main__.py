@@ -1,7 +1,7 @@
 """`python -m bench`: run benchmarks, print the table, write JSON and plots.
 
-A full run, which takes some minutes, is what `bench/results` keeps; a quick one, or part of one, is written
-only where `--json` says.
+A full run takes some minutes and updates `bench/results`. A quick or partial run writes only where `--json`
+says.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .stage import FULL, QUICK, Scale, Stage
 RESULTS: Final = Path(__file__).parent / "results"
 
 WIDTH: Final = 150
-"""Of a table that goes to a file."""
+"""Columns of a table that goes to a file."""
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A few short rounds: whether it runs, not how fast.")
+@click.option("--quick", is_flag=True, help="A few short rounds: checks that it runs, not how fast.")
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this benchmark; may be repeated.")
 @click.option("--json", "file", type=click.Path(path_type=Path), metavar="FILE", help="Where to write JSON.")
-@click.option("--name", default="latest", show_default=True, help="What bench/results calls a full run.")
-@click.option("--list", "listing", is_flag=True, help="Name the benchmarks and end.")
+@click.option("--name", default="latest", show_default=True, help="File name stem in bench/results.")
+@click.option("--list", "listing", is_flag=True, help="List the benchmarks and exit.")
 def main(quick: bool, names: tuple[str, ...], file: Path | None, name: str, listing: bool) -> None:
     """Compare the client with C programs, ctypes and corosync-quorumtool, on a real corosync."""
     console = Console()
@@ -55,7 +55,7 @@ def main(quick: bool, names: tuple[str, ...], file: Path | None, name: str, list
 
 
 def run_benchmarks(chosen: list[Benchmark], scale: Scale) -> Run:
-    """Run benchmarks one after another, and show on standard error how far they are."""
+    """Run benchmarks one after another, and show progress on standard error."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -73,7 +73,7 @@ def run_benchmarks(chosen: list[Benchmark], scale: Scale) -> Run:
 
 
 def _draw(run: Run, stem: Path, console: Console) -> None:
-    # matplotlib tells of every font that it looks at.
+    # matplotlib logs a line for every font that it looks at.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         from .plots import draw

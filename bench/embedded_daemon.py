@@ -9,7 +9,7 @@ import trio
 
 
 async def _serve() -> None:
-    # By name, so that the benchmarks can be checked and run without it.
+    # Imported by name, so that the benchmarks can be checked and run without it.
     daemon: Any = importlib.import_module("votequorum_ipc.daemon")
     cluster: Any = importlib.import_module("votequorum_ipc.cluster")
     async with daemon.open_simulation(cluster.ClusterConfig.of(1), address=lambda nodeid: None) as simulation:

@@ -1,9 +1,9 @@
-"""The least that a Python client pays, as a side: the rings and the doorbell alone, or those and trio.
+"""The least that a Python client pays, as a side: the rings and the doorbell alone, or with trio.
 
-Nothing is encoded or decoded, checked or shared between tasks. `rings` is a plain loop that looks for a reply
-until it is there, and waits for events in `epoll`. `rings, trio` (with `--trio`) does the same within a trio
-program, and gives way to other tasks once in each call, as every call of a trio library must. What the client
-costs beyond the latter is its own; what that costs beyond the C library is Python's and trio's.
+Nothing is encoded, decoded, checked or shared between tasks. `rings` is a plain loop that polls for a reply
+and waits for events in `epoll`. `rings, trio` (with `--trio`) does the same in a trio program, and yields to
+other tasks once in each call, as every call of a trio library must. The client's own cost is what it takes
+beyond `rings, trio`. What `rings, trio` takes beyond the C library is the cost of Python and trio.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRACKSTOP: Final = wire.TRACKSTOP.encode()
 
 
 class _Rings:
-    """A connection of which only the rings are used, and of the setup socket the doorbell."""
+    """A connection reduced to its rings, and to the doorbell of the setup socket."""
 
     def __init__(self) -> None:
         setup = trio.run(set_up, "votequorum", DEFAULT_MAX_MSG_SIZE, None)
@@ -170,7 +170,7 @@ _IN_TRIO: Final[dict[str, Callable[[_Rings, int], Awaitable[list[int]]]]] = {
 
 
 def main(*, within_trio: bool) -> None:
-    """Carry out commands until there are no more; the first is "open"."""
+    """Carry out commands until input ends; the first is "open"."""
     next(commands())
     rings = _Rings()
     answer([1])

@@ -1,8 +1,8 @@
 """A side that runs a command: `python -m bench.launcher COMMAND...`; `run N` runs it N times.
 
-Answers with pairs: nanoseconds from start to end, and the largest memory in KiB that it held. It is a process
-of its own because the kernel counts the memory of whoever starts a program as that program's, and this one
-is small. A command's exit status is 0, or what this says is in vain.
+It answers with pairs: nanoseconds from start to exit, and the command's peak memory in KiB. It is a separate,
+small process because the kernel counts the memory of the process that starts a program as the program's. A
+command that exits with another status than 0 ends the side with an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine and the versions of everything that had a part in them."""
+"""What was measured: the machine, and the versions of all the software that took part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .side import ROOT
 
 
 def facts() -> dict[str, str]:
-    """Name and value of each fact, as far as it can be found out."""
+    """Name and value of each fact that can be found out."""
     return {
         "processor": _processor(),
         "CPUs": str(len(os.sched_getaffinity(0))),

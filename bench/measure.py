@@ -1,9 +1,8 @@
-"""Alternating rounds, and what is said about them.
+"""Alternating rounds, and their statistics.
 
 A round runs every side once, one right after the other; which goes first changes with every round. The value
-of a comparison is the median over rounds of the two sides' ratio in the same round, its spread the quartiles:
-a disturbance that lasts longer than a round meets both sides, and one that is shorter spoils a round, not
-the result.
+of a comparison is the median over rounds of the two sides' ratio in the same round, its spread the quartiles.
+A disturbance longer than a round affects both sides; a shorter one spoils a round, not the result.
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ K = TypeVar("K")
 def alternate(
     rounds: int, sides: Mapping[K, Callable[[], T]], done: Callable[[], None] = lambda: None
 ) -> dict[K, list[T]]:
-    """What each side gave in each round; `done` is called after each. One more round before is forgotten."""
+    """Each side's result in each round. One more round runs first and is dropped; `done` is called after
+    each.
+    """
     for run in sides.values():
         run()
     given: dict[K, list[T]] = {name: [] for name in sides}
@@ -35,7 +36,7 @@ def alternate(
 
 
 def percentile(numbers: Sequence[float], percent: int) -> float:
-    """The smallest number that `percent` of them do not exceed."""
+    """The smallest number that at least `percent` of them do not exceed."""
     ordered = sorted(numbers)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -54,7 +55,7 @@ def ratio(key: str, rounds: Mapping[str, Sequence[float]], unit: str, against: s
 
 
 def absolute(key: str, rounds: Mapping[str, Sequence[float]], unit: str) -> Result:
-    """Our own number, with the others beside it."""
+    """Our own number, with the other sides' beside it."""
     return _result(key, rounds["ours"], rounds, unit)
 
 

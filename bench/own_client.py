@@ -1,10 +1,10 @@
-"""Our client as a side: a program such as a user would write. See `rivals/c_client.c` for the commands.
+"""Our client as a side: a program as a user would write it. See `rivals/c_client.c` for the commands.
 
 It runs under trio, or with `--asyncio` under asyncio. `blocking_client` is the program without an event loop.
 
-Besides those: `tasks:K N` makes N calls from K tasks on one connection and gives the one time for all of
-them. It waits for commands with the event loop standing still, which is as good as no work at all: nothing
-else is to be done between rounds.
+Two more commands: `request N` makes N calls of `Connection.request`, without the codec; `tasks:K N` makes N
+calls from K tasks on one connection and answers with the total time. Reading a command blocks the event loop,
+which does no harm: between rounds it has nothing to do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""On which CPUs daemon and sides run: where the scheduler likes, all on one, or the daemon on another.
+"""Which CPUs the daemon and the sides run on: the scheduler's choice, all on one, or the daemon on another.
 
-On one CPU nothing runs beside anything else, so the time of a call is the work of both ends and the switches
-between them: corosync has real-time priority and answers before the client's `send` returns. On two it is
-also the time to wake the other CPU. Where the scheduler places them it is one or the other, as the machine's
-load has it; the other two say what either costs.
+On one CPU nothing runs in parallel, so the time of a call is the work of both ends and the switches between
+them: corosync has real-time priority and answers before the client's `send` returns. On two CPUs the time to
+wake the other CPU is added. The scheduler chooses one or the other depending on load; the two fixed
+placements show what each costs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PLACEMENTS: Final[tuple[Placement, ...]] = ("free", "one CPU", "two CPUs")
 
 @contextlib.contextmanager
 def placed(placement: Placement, daemon: int, sides: Iterable[int]) -> Iterator[None]:
-    """Place every thread of these processes within the block, and put it back afterwards."""
+    """Place every thread of these processes within the block; restore the placement afterwards."""
     if placement == "free":
         yield
         return

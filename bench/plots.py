@@ -1,6 +1,6 @@
 """The pictures for the README, from a run's JSON: PNG and SVG.
 
-They have a light background of their own, so that they read the same on a dark page.
+They set a light background, so that they look the same on a dark page.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def draw(report: Mapping[str, Any], stem: Path) -> list[Path]:
-    """Write `<stem>.png` and `<stem>.svg`; nothing where the rows they show were left out."""
+    """Write `<stem>.png` and `<stem>.svg`, unless the rows they show are missing."""
     rows: Rows = {row["key"]: row for row in report["rows"] if "sides" in row}
     if not {"quorumtool", "getinfo.median.free", "pipelined.free"} <= rows.keys():
         return []
@@ -75,7 +75,7 @@ def draw(report: Mapping[str, Any], stem: Path) -> list[Path]:
 
 
 def _draw_ask(axes: Axes, rows: Rows) -> None:
-    """One question, on a logarithmic scale: a subprocess is hundreds of times longer."""
+    """One query, on a logarithmic scale: a subprocess takes hundreds of times longer."""
     sides = rows["getinfo.median.free"]["sides"]
     times = {name: sides[name] for name in _NAMES if name in sides}
     times["quorumtool"] = rows["quorumtool"]["sides"]["quorumtool"]
@@ -91,7 +91,7 @@ def _draw_ask(axes: Axes, rows: Rows) -> None:
 
 
 def _draw_many(axes: Axes, rows: Rows) -> None:
-    """Calls a second, by placement."""
+    """Calls per second, by placement."""
     placements = [name for name in _PLACEMENTS if f"pipelined.{name}" in rows]
     height = 0.38
     for offset, side, label in (

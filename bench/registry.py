@@ -26,11 +26,11 @@ class Benchmark:
 
 
 BENCHMARKS: Final[dict[str, Benchmark]] = {}
-"""All of them by name, in the order of the table."""
+"""All benchmarks by name, in the order of the table."""
 
 
 def benchmark(*rows: Row) -> Callable[[Measure], Measure]:
-    """Register a function as the benchmark that has its name and fills in these rows."""
+    """Register a function as the benchmark of that name, which fills in these rows."""
 
     def register(measure: Measure) -> Measure:
         BENCHMARKS[measure.__name__] = Benchmark(measure.__name__, rows, measure)
@@ -40,7 +40,7 @@ def benchmark(*rows: Row) -> Callable[[Measure], Measure]:
 
 
 def measured(benchmark: Benchmark, stage: Stage) -> tuple[list[Result], str | None]:
-    """The results of a benchmark, and the reason where it could not give all of them."""
+    """The results of a benchmark, and the reason where some are missing."""
     results: list[Result] = []
     try:
         results.extend(benchmark.measure(stage))

@@ -1,7 +1,7 @@
-"""What a run gave, as a table and as JSON.
+"""The outcome of a run, as a table and as JSON.
 
-A run is the outcome of each benchmark: results by row, and why rows have none. The JSON has every round's
-figure, so that a median can be checked.
+A run holds each benchmark's outcome: results by row, and the reason for each row without one. The JSON has
+the figures of every round, so that the medians can be checked.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _VERDICTS: Final = {True: "[green]holds[/]", False: "[red]does not[/]", None: ""
 
 @dataclass
 class Run:
-    """Benchmarks that were run, and what came out."""
+    """The benchmarks that were run, and their outcome."""
 
     machine: dict[str, str]
     rounds: int
     calls: int
     results: dict[str, Result] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Row: reason."""
+    """Why a row is missing, by row."""
     rows: list[Row] = field(default_factory=list)
 
     def add(self, benchmark: Benchmark, results: list[Result], reason: str | None) -> None:
-        """Take what a benchmark gave; `reason` says why it gave no more."""
+        """Add a benchmark's results; `reason` says why some are missing."""
         self.rows += benchmark.rows
         self.results |= {result.key: result for result in results}
         for row in benchmark.rows:
@@ -43,13 +43,13 @@ class Run:
                 self.left_out[row.key] = reason or "not measured"
 
     def verdict(self, row: Row) -> bool | None:
-        """Whether a row's goal holds; None where there is no goal or no result."""
+        """Whether a row meets its goal; None where there is no goal or no result."""
         result = self.results.get(row.key)
         return None if result is None or row.goal is None else row.goal.holds(result.value)
 
 
 def print_table(run: Run, console: Console) -> None:
-    """The table, its goals and verdicts; below it what was left out, and the machine."""
+    """Print the table with goals and verdicts; below it the rows left out, and the machine."""
     table = Table(
         title=f"{run.rounds} rounds of {run.calls} calls; medians of paired ratios, quartiles in brackets"
     )
@@ -84,7 +84,7 @@ def _side(result: Result, name: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -115,7 +115,7 @@ def write_json(run: Run, file: Path) -> None:
 
 
 def _rounded(value: Any) -> Any:
-    """Six digits of each number: the rest is noise, and makes files long."""
+    """Round each number to six digits: the rest is noise, and makes files long."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""What a table of benchmarks is made of: rows, their goals, and what was measured for them.
+"""The parts of a table of benchmarks: rows, their goals, and their results.
 
-Strategy: values only. A row is declared beside the benchmark that fills it rather than returned by it, so a
-row that could not be measured is still in the table, with its goal and the reason.
+Strategy: values only. A row is declared beside the benchmark that fills it in, not returned by it. So a row
+that could not be measured still appears in the table, with its goal and the reason.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Literal
 
 
 class LeftOutError(Exception):
-    """Why a benchmark cannot run here: what is missing, in words for the table."""
+    """A benchmark cannot run here; the text says what is missing."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit for a row's value; without one the row is there for comparison."""
+    """A limit for a row's value; a row without a goal is there for comparison."""
 
     limit: float
     kind: Literal["at most", "at least"] = "at most"
@@ -34,24 +34,24 @@ class Row:
     """Names the row in the JSON: "getinfo.median"."""
     what: str
     unit: str
-    """Of the value: "x" for a ratio, "us", "KiB", ..."""
+    """Unit of the value: "x" for a ratio, "us", "KiB", ..."""
     goal: Goal | None = None
     against: str = "C"
-    """The side that a ratio compares ours with, or that is shown beside an absolute value."""
+    """The side that ours is compared with in a ratio, or shown beside in an absolute value."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured for a row."""
+    """The result for a row."""
 
     key: str
     value: float
     low: float
     """The first quartile of the rounds."""
     high: float
-    """The third."""
+    """The third quartile."""
     unit: str
-    """Of the numbers in `sides` and `rounds`."""
+    """Unit of the numbers in `sides` and `rounds`."""
     sides: Mapping[str, float]
     """Each side's median over all rounds; ours is called "ours"."""
     rounds: Mapping[str, list[float]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""A side from outside: a process that takes commands and answers with numbers.
+"""Run a side: a process that takes commands and answers with numbers.
 
-A command is a line, a word and a count; the answer a uint64 count and as many int64 numbers. A side that
-fails says why on its standard error and ends, and that text is in the error raised here.
+A command is a line: a word and a count. An answer is a uint64 count followed by that many int64 numbers. A
+side that fails writes why to its standard error and exits; the error raised here contains that text.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Final, Self
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 _PATIENCE: Final = 60.0
-"""Seconds after which a side that does not answer counts as hung."""
+"""A side that does not answer within this many seconds counts as hung."""
 
 
 class SideError(Exception):
-    """A side ended, or does not answer."""
+    """A side exited, or does not answer."""
 
 
 class Side:
@@ -49,12 +49,12 @@ class Side:
         return self._process.pid
 
     def ask(self, command: str, count: int = 0) -> list[int]:
-        """Have a command carried out, and wait for the answer. Raises `SideError`."""
+        """Give a command and wait for the answer. Raises `SideError`."""
         self.tell(command, count)
         return self.hear()
 
     def tell(self, command: str, count: int = 0) -> None:
-        """Start a command; `hear` waits for the answer. Raises `SideError`."""
+        """Give a command; `hear` waits for the answer. Raises `SideError`."""
         assert self._process.stdin
         try:
             self._process.stdin.write(f"{command} {count}\n".encode())
@@ -62,7 +62,7 @@ class Side:
             raise self._ended() from None
 
     def hear(self) -> list[int]:
-        """The answer to the command before. Raises `SideError`."""
+        """The answer to the last command. Raises `SideError`."""
         (count,) = struct.unpack("=Q", self._read(8))
         return list(struct.unpack(f"={count}q", self._read(8 * count)))
 

@@ -1,7 +1,8 @@
-"""What benchmarks run on: daemons, compiled programs and sides, or the reason why there is none.
+"""What benchmarks run on: daemons, compiled programs and sides, or the reason why one is missing.
 
-Everything is made when a benchmark first asks for it and kept for the ones that follow. A daemon is on a
-separate host, because the C library connects to the well-known names alone, and the machine may use those.
+Each is made when a benchmark first asks for it, and kept for the following benchmarks. A daemon gets a
+separate host, because the C library connects only to the well-known names, and the machine's own corosync may
+use them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ T = TypeVar("T")
 RIVALS: Final = Path(__file__).parent / "rivals"
 
 FLOOR: Final = ("rings", "rings, trio")
-"""The sides that do no more than any Python client must: see `bench.floor`."""
+"""The sides that do only what any Python client must: see `bench.floor`."""
 
 _PYTHON_SIDES: Final = {
     "ours": "bench.own_client",
@@ -53,13 +54,13 @@ class Scale:
 
     rounds: int = 20
     calls: int = 500
-    """Of a side in a round."""
+    """Calls per side and round."""
     seconds: float = 10.0
-    """How long nothing happens, where that is measured."""
+    """How long to measure idle sides."""
     connections: int = 1000
 
     def part(self, divisor: int) -> int:
-        """Calls of a round where each takes that much longer than one of getinfo."""
+        """Calls per round for an operation that takes this many times longer than getinfo."""
         return max(2, self.calls // divisor)
 
 
@@ -69,7 +70,7 @@ QUICK: Final = Scale(rounds=2, calls=20, seconds=0.2, connections=20)
 
 @dataclass(frozen=True)
 class Site:
-    """A daemon, and the network namespace in which it has the well-known names."""
+    """A daemon, and the network namespace where it has the well-known names."""
 
     name: str
     pid: int
@@ -82,7 +83,7 @@ class Site:
 
 
 class Stage:
-    """Handed to each benchmark. A context manager that ends all that it has made."""
+    """Given to each benchmark. A context manager that ends all that it has started."""
 
     def __init__(self, scale: Scale = FULL, progress: Callable[[], None] = lambda: None) -> None:
         """`progress` is called after each round."""
@@ -91,7 +92,7 @@ class Stage:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        # As it is installed: compiled once.
+        # Compiled once, as when it is installed.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         return self
@@ -100,7 +101,7 @@ class Stage:
         self._stack.close()
 
     def alternate(self, sides: Mapping[K, Callable[[], T]]) -> dict[K, list[T]]:
-        """As many rounds as the scale says; see `measure.alternate`."""
+        """Run as many rounds as the scale says; see `measure.alternate`."""
         return alternate(self.scale.rounds, sides, self._progress)
 
     # --- daemons ---
@@ -112,10 +113,10 @@ class Stage:
 
     @contextlib.contextmanager
     def other_corosync(self) -> Iterator[Site]:
-        """A corosync for one benchmark, which would leave the shared one slower. Raises `LeftOutError`.
+        """A corosync for one benchmark that would slow down a shared one. Raises `LeftOutError`.
 
-        libqb looks through the places of all descriptors that were ever open at once, in each turn of its
-        loop: after a thousand connections each call takes 9 us more.
+        In each turn of its loop, libqb goes through the slots of all descriptors that were ever open at once:
+        after a thousand connections each call takes 9 us longer.
         """
         self._require_hosts()
         with one_node(Config(), self._directory("corosync")) as daemon:
@@ -123,7 +124,7 @@ class Stage:
 
     @functools.cached_property
     def embedded(self) -> Site:
-        """The embedded daemon in a separate process, one node. Raises `LeftOutError`."""
+        """The embedded daemon of one node, in a separate process. Raises `LeftOutError`."""
         if importlib.util.find_spec("votequorum_ipc.testing") is None:
             raise LeftOutError("there is no embedded daemon yet")
         self._require_hosts()
@@ -158,7 +159,7 @@ class Stage:
 
     @contextlib.contextmanager
     def sides(self, site: Site, *names: str) -> Iterator[dict[str, Side]]:
-        """New sides, each with one connection: "C", or one of `_PYTHON_SIDES`. Raises `LeftOutError`."""
+        """New sides with one connection each: "C", or names from `_PYTHON_SIDES`. Raises `LeftOutError`."""
         with contextlib.ExitStack() as stack:
             sides = {}
             for name in names:
@@ -186,7 +187,8 @@ class Stage:
             check=False,
         )
         if done.returncode != 0:
-            # Most likely Debian's package libvotequorum-dev is missing: the compiler names the file.
+            # The usual cause is that Debian's package libvotequorum-dev is missing: the compiler names the
+            # file.
             raise LeftOutError(f"the C program does not compile: {done.stderr.strip().splitlines()[0]}")
         return program
 

@@ -1,6 +1,6 @@
 """`python -m bench.tables FILE...`: the table of docs/performance.md, from the JSON of several runs.
 
-Each row has the value of every run, and the sides' figures of the last file.
+Each row has the value from every run, and the sides' figures from the last file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 def table(runs: Sequence[Sequence[Row]]) -> Iterator[str]:
-    """The lines of a Markdown table. The runs have the same rows in the same order."""
+    """The lines of a Markdown table. All runs have the same rows in the same order."""
     yield "| row | what | goal | measured | holds | sides |"
     yield "|---|---|--:|--:|---|---|"
     for same in zip(*runs, strict=True):

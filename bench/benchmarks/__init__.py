@@ -1,4 +1,4 @@
-"""The benchmarks. Importing a module registers what is in it, and that is the order of the table."""
+"""The benchmarks. Importing a module registers its benchmarks; the table is in the order of import."""
 
 # ruff: isort: skip_file
 from . import calls as calls

@@ -27,7 +27,7 @@ _p99 = functools.partial(percentile, percent=99)
     Row("getinfo.p99.two CPUs", "the same, the daemon on a CPU of its own", "x"),
 )
 def getinfo(stage: Stage) -> Iterator[Result]:
-    """Calls one after another: ours, the C program, the C library through ctypes, the least in Python."""
+    """One call after another: ours, the C program, the C library through ctypes, the least in Python."""
     site, calls = stage.corosync, stage.scale.calls
     with stage.sides(site, "ours", "C", "ctypes", *FLOOR) as sides:
         asks = {name: functools.partial(side.ask, "getinfo", calls) for name, side in sides.items()}
@@ -42,11 +42,11 @@ def getinfo(stage: Stage) -> Iterator[Result]:
     Row("steps.rings", "getinfo by steps, one CPU: the rings and the doorbell", "us"),
     Row("steps.trio", "the same, and giving way to other tasks once (trio)", "us"),
     Row("steps.coded", "the same, and encoding and decoding", "us"),
-    Row("steps.request", "Connection.request: no codec, but all that a connection cares for", "us"),
+    Row("steps.request", "Connection.request: everything but the codec", "us"),
     Row("steps.getinfo", "Votequorum.getinfo: everything", "us"),
 )
 def steps(stage: Stage) -> Iterator[Result]:
-    """What a call is made of: more and more of it, on one CPU."""
+    """What a call costs step by step: each row adds a step, on one CPU."""
     site, calls = stage.corosync, stage.scale.calls
     with stage.sides(site, "ours", *FLOOR) as sides:
         asks = {
@@ -68,7 +68,7 @@ def steps(stage: Stage) -> Iterator[Result]:
     Row("pipelined.two CPUs", "the same, the daemon on a CPU of its own", "x"),
 )
 def pipelined(stage: Stage) -> Iterator[Result]:
-    """Calls a second: ours from 32 tasks on one connection, C's one after another."""
+    """Calls per second: ours from 32 tasks on one connection, C's one after another."""
     site, calls = stage.corosync, stage.scale.calls
     with stage.sides(site, "ours", "C") as sides:
         asks = {
@@ -89,7 +89,7 @@ def pipelined(stage: Stage) -> Iterator[Result]:
     ),
 )
 def tasks(stage: Stage) -> Iterator[Result]:
-    """How the calls a second grow with the tasks on one connection."""
+    """How calls per second grow with the number of tasks on one connection."""
     calls = stage.scale.calls
     with stage.sides(stage.corosync, "ours") as sides:
         ask = sides["ours"].ask
@@ -106,7 +106,7 @@ def tasks(stage: Stage) -> Iterator[Result]:
     Row("quorumtool", "getinfo against corosync-quorumtool -s, parsed", "x", against="quorumtool"),
 )
 def quorumtool_text(stage: Stage) -> Iterator[Result]:
-    """One question: ours on an open connection, corosync-quorumtool as a subprocess, its text parsed."""
+    """One query: ours on an open connection; corosync-quorumtool as a subprocess, its text parsed."""
     site, calls = stage.corosync, stage.scale.part(50)
     with stage.sides(site, "ours") as sides, site.host.namespace():
         rounds = stage.alternate(

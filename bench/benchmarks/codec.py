@@ -1,4 +1,4 @@
-"""The codec by itself, next to construct interpreting the same declarations."""
+"""The codec alone, compared with construct interpreting the same declarations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..rows import Result, Row, at_most
 from ..stage import Stage
 
 _NODES = 384
-"""As many as an event can have in corosync (PROCESSOR_COUNT_MAX)."""
+"""The most nodes that an event can have in corosync (PROCESSOR_COUNT_MAX)."""
 
 
 @benchmark(
@@ -29,7 +29,7 @@ _NODES = 384
         at_most(60),
         against="construct",
     ),
-    Row("codec.value", "the same, up to the value that the program gets", "us", against="construct"),
+    Row("codec.value", "the same, including the value that the program gets", "us", against="construct"),
 )
 def codec(stage: Stage) -> Iterator[Result]:
     """Bytes to values and back: the derived functions, and construct itself."""

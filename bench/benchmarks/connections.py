@@ -1,4 +1,4 @@
-"""Connections: how long they take to make and to use first, what they hold, and a thousand of them."""
+"""Connections: the time to make one and to use it first, its memory, and a thousand of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..stage import FLOOR, Stage
 
 _SHARED_MEMORY = "/dev/shm/"
 _BLOCK = 512
-"""Bytes of a unit of `st_blocks`, see stat(2)."""
+"""Bytes in a unit of `st_blocks`, see stat(2)."""
 
 
 @benchmark(
@@ -22,7 +22,7 @@ _BLOCK = 512
     Row("connection.session", "initialize and finalize", "x", at_most(2.0)),
 )
 def connection(stage: Stage) -> Iterator[Result]:
-    """Beginnings: from trackstart to the first event, and a handle from initialize to finalize."""
+    """The time from trackstart to the first event, and from initialize to finalize."""
     count = stage.scale.part(10)
     for command, least in (("trackstart", FLOOR), ("session", ())):
         with stage.sides(stage.corosync, "ours", "C", *least) as sides:
@@ -34,7 +34,7 @@ def connection(stage: Stage) -> Iterator[Result]:
 
 @benchmark(Row("shared_memory", "/dev/shm held by one connection", "x", at_most(0.05)))
 def shared_memory(stage: Stage) -> Iterator[Result]:
-    """The memory that the daemon has put into /dev/shm for a connection."""
+    """The memory that the daemon allocates in /dev/shm for a connection."""
     site = stage.corosync
     with stage.sides(site, "ours", "C") as sides:
         held = {name: [_held(site.pid, side.pid) / 1024] for name, side in sides.items()}
@@ -63,7 +63,7 @@ def many(stage: Stage) -> Iterator[Result]:
         stage.sides(site, "ours") as few,
         stage.sides(site, "ours") as sides,
     ):
-        # What only the first call needs is not a connection's.
+        # What only the first call allocates does not belong to each connection.
         sides["ours"].ask("getinfo", calls)
         before = _private(sides["ours"].pid)
         sides["ours"].ask("open", count - 1)
@@ -79,7 +79,7 @@ def many(stage: Stage) -> Iterator[Result]:
 
 
 def _private(pid: int) -> int:
-    """Bytes that only this process has, without its mappings of shared memory (proc(5), smaps)."""
+    """Bytes private to this process, without its mappings of shared memory (proc(5), smaps)."""
     total, counts = 0, True
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         name, *rest = line.split()

@@ -1,4 +1,4 @@
-"""The embedded daemon next to corosync: calls a second of the C program, and our client on it."""
+"""The embedded daemon compared with corosync: the C program's calls per second, and our client on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONNECTIONS = (1, 50)
     ),
 )
 def embedded(stage: Stage) -> Iterator[Result]:
-    """getinfo calls a second with the C program, a thread for each connection."""
+    """getinfo calls per second with the C program, one thread per connection."""
     with contextlib.ExitStack() as stack:
         rates = stage.alternate(
             {
@@ -46,7 +46,7 @@ def embedded(stage: Stage) -> Iterator[Result]:
 
 
 def _rate(stack: contextlib.ExitStack, stage: Stage, site: Site, connections: int) -> Callable[[], float]:
-    """Calls a second of a C program on a daemon, with this many connections."""
+    """Calls per second of a C program on a daemon, with this many connections."""
     side = stack.enter_context(stage.sides(site, "C"))["C"]
     side.ask("open", connections - 1)
     each = max(1, stage.scale.calls // connections)

@@ -1,10 +1,10 @@
-"""Events: how soon they reach the program, and what it costs to wait for them.
+"""Events: how soon they reach the program, and what waiting for them costs.
 
-When the daemon notifies cannot be asked of it. So a third side, the watcher, changes the expected votes and
-looks for its own notification without a pause. It subscribes last, and who subscribed last is notified first:
-what it sees is the instant from which the other side's time counts. Where it lost its CPU meanwhile, which it
-notices, the event does not count. Only one of the two that are compared is subscribed at a time; with both,
-the second to be woken would wait for a CPU until the first is done.
+The daemon does not say when it sends a notification. So a third side, the watcher, changes the expected votes
+and polls for its own notification without pausing. It subscribes last, and the daemon notifies the last
+subscriber first: the watcher's notification marks the instant from which the other side's time counts. The
+watcher notices when it lost its CPU meanwhile; that event does not count. Only one of the compared sides is
+subscribed at a time: otherwise the second would wait for a CPU until the first is done.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..side import Side
 from ..stage import FLOOR, Stage
 
 _EVENTS = 20
-"""Of a round at least: not each of them counts."""
+"""The fewest events in a round. Some of them do not count."""
 
 _SETTLE = 0.2
-"""Seconds after which a side that was told to wait does wait."""
+"""Seconds until a side that was told to wait is waiting."""
 
 
 @benchmark(
@@ -35,9 +35,9 @@ _SETTLE = 0.2
     Row("event.change", "event: from the call that caused it to the consumer", "x"),
 )
 def event(stage: Stage) -> Iterator[Result]:
-    """An event's way: to the consumer of `events()`, to a C thread in dispatch, to the least in Python."""
+    """The time for an event to reach a consumer of `events()`, a C thread in dispatch, the least in Python."""
     if len(os.sched_getaffinity(0)) == 1:
-        raise LeftOutError("the instant of a notification cannot be seen with only one CPU")
+        raise LeftOutError("with only one CPU, the instant of a notification cannot be measured")
     count = max(_EVENTS, stage.scale.part(20))
     compared = ("ours", "C", *FLOOR)
     with stage.sides(stage.corosync, *compared) as sides, stage.sides(stage.corosync, "C") as others:
@@ -56,12 +56,14 @@ def complete_rounds(given: dict[str, list[list[tuple[int, int]]]]) -> dict[str, 
     """The rounds in which each side has figures. Raises `LeftOutError` where there are none."""
     complete = [each for each in zip(*given.values(), strict=True) if all(each)]
     if not complete:
-        raise LeftOutError("the instant of no notification could be told: the machine is too busy")
+        raise LeftOutError("no instant of a notification could be measured: the machine is too busy")
     return dict(zip(given, map(list, zip(*complete, strict=True)), strict=True))
 
 
 def latencies(side: Side, watcher: Side, count: int) -> list[tuple[int, int]]:
-    """Nanoseconds from the notification, and from its cause, to a side, where the former is certain."""
+    """Nanoseconds from the notification to the side, and from its cause; only events whose instant is
+    certain.
+    """
     side.ask("subscribe")
     watcher.ask("subscribe")
     side.tell("events", count)
@@ -79,7 +81,7 @@ def latencies(side: Side, watcher: Side, count: int) -> list[tuple[int, int]]:
     Row("idle.ticks", "the same: CPU ticks", "", at_most(0)),
 )
 def idle(stage: Stage) -> Iterator[Result]:
-    """What waiting costs: a task in `events()`, and a C thread in dispatch, at the same time."""
+    """The cost of waiting: a task in `events()` and a C thread in dispatch, at the same time."""
     with stage.sides(stage.corosync, "ours", "C") as sides, stage.sides(stage.corosync, "C") as others:
         others["C"].ask("prepare")
         for side in sides.values():
@@ -109,7 +111,7 @@ class _Activity:
 
     threads: int
     wakeups: int
-    """Voluntary context switches: each is the start of a wait that then ended."""
+    """Voluntary context switches: each begins a wait."""
     ticks: int
     """User and system time, in clock ticks."""
 
@@ -117,7 +119,7 @@ class _Activity:
     def of(cls, pid: int) -> _Activity:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         wakeups = sum(int(_field(task / "status", "voluntary_ctxt_switches")) for task in tasks)
-        # The command, in brackets, may hold blanks: count fields after the last bracket.
+        # The command, in brackets, may contain spaces: count fields after the last bracket.
         numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return cls(len(tasks), wakeups, int(numbers[11]) + int(numbers[12]))
 

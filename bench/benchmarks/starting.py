@@ -1,4 +1,4 @@
-"""Starting: what an import adds, and the whole command."""
+"""Starting: what the import adds, and the whole command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _BASE = "import trio, construct"
     Row("import.names", "from votequorum_ipc import Votequorum, Quorum beyond the same", "ms", against=_BASE),
 )
 def imports(stage: Stage) -> Iterator[Result]:
-    """Importing, each time in a fresh interpreter; and what trio and construct take in one."""
+    """Import times, each in a fresh interpreter: the package on top of trio and construct, and those two
+    alone.
+    """
     _compile_package()
     cases = {
         "package": (_BASE, "import votequorum_ipc"),
@@ -46,7 +48,7 @@ def imports(stage: Stage) -> Iterator[Result]:
 
 
 def _compile_package() -> None:
-    """Write the package's bytecode, as pip does; with PYTHONDONTWRITEBYTECODE no process here would."""
+    """Write the package's bytecode, as pip does; PYTHONDONTWRITEBYTECODE would prevent it here."""
     if not compileall.compile_dir(ROOT / "votequorum_ipc", quiet=2):
         raise LeftOutError("the package does not compile")
 
@@ -62,7 +64,7 @@ def _import(before: str, timed: str) -> list[int]:
     Row("command.memory", "the same, largest memory", "MiB", at_most(40), against="quorumtool"),
 )
 def command(stage: Stage) -> Iterator[Result]:
-    """The command's status, and corosync-quorumtool -s."""
+    """`votequorum-ipc status` and `corosync-quorumtool -s`."""
     _compile_package()
     if importlib.util.find_spec("votequorum_ipc.cli") is None:
         raise LeftOutError("there is no command yet")
@@ -101,7 +103,7 @@ _STARTED = {
     Row("start.click", "import construct, click, against the same", "x", against=_PASS),
 )
 def start(stage: Stage) -> Iterator[Result]:
-    """Whole processes that ask once and end, against a process that does nothing."""
+    """Processes that ask once and exit, compared with a process that does nothing."""
     _compile_package()
     launcher = [sys.executable, "-m", "bench.launcher"]
     with contextlib.ExitStack() as stack:

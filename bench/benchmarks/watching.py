@@ -1,7 +1,7 @@
-"""Following quorum: how soon a view comes after the daemon's notification, and what a watcher asks and holds.
+"""Following quorum: how soon a view follows the daemon's notification, and what a watcher requests and holds.
 
-Strategy: the cluster runs in a separate process. A handle beside the watcher tracks as well. Once that handle
-has its event, the watcher's is there or about to come. The time counts from there to the view: the watcher
+Strategy: the cluster runs in a separate process. A second handle tracks beside the watcher. When that handle
+has its event, the watcher's has arrived or is about to. The time counts from there to the view: the watcher
 takes its events, asks about every member, and checks that the answers agree.
 """
 
@@ -38,7 +38,7 @@ _PREFIX: Final = f"{_NODES} nodes:"
     Row("watch.descriptors", "descriptors of a watcher", "", at_most(24)),
 )
 def watching(stage: Stage) -> Iterator[Result]:
-    """A change of expected votes, from its notification to the view that a watcher gives."""
+    """The time from the notification of new expected votes to the watcher's view of them."""
     with simulated_cluster_in_process(_NODES) as cluster:
         changes = stage.scale.part(5)
         measured = trio.run(functools.partial(_measure, cluster.address(), changes))
@@ -47,7 +47,7 @@ def watching(stage: Stage) -> Iterator[Result]:
 
 
 async def _measure(address: str, changes: int) -> dict[str, tuple[list[float], str]]:
-    """The numbers of each figure, and their unit. Times and requests have a number for each change."""
+    """The numbers of each figure, and their unit. Times and requests have one number per change."""
     times: list[float] = []
     requests: list[float] = []
     async with await Votequorum.initialize(address=address) as handle, watch_quorum(address) as watcher:
@@ -89,7 +89,7 @@ async def _view_of_change(
 
 @contextlib.contextmanager
 def _counted() -> Iterator[list[Connection]]:
-    """The connection of each request that is made in the block."""
+    """Collect the connection of each request made in the block."""
     made: list[Connection] = []
     prepared = Connection._prepared
 

@@ -1,4 +1,4 @@
-"""The same calls under trio, under asyncio and without an event loop, each against C."""
+"""The same calls under trio, under asyncio and without an event loop, each compared with C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..stage import Stage
 from .events import complete_rounds, latencies
 
 _SIDES: Final = {"trio": "ours", "asyncio": "asyncio", "blocking": "blocking"}
-"""A way to wait, and what its side is called."""
+"""Each way to wait, and the name of its side."""
 
 _PLACEMENTS: Final[tuple[Placement, ...]] = ("one CPU", "two CPUs")
 _EVENTS: Final = 20
@@ -64,9 +64,9 @@ def ways(stage: Stage) -> Iterator[Result]:
     Row("ways.event.blocking", "the same: blocking", "x", at_most(3.0)),
 )
 def ways_event(stage: Stage) -> Iterator[Result]:
-    """An event's way to the consumer of `events()`, each way to wait."""
+    """The time until an event reaches the consumer of `events()`, each way to wait."""
     if len(os.sched_getaffinity(0)) == 1:
-        raise LeftOutError("the instant of a notification cannot be seen with only one CPU")
+        raise LeftOutError("with only one CPU, the instant of a notification cannot be measured")
     count = max(_EVENTS, stage.scale.part(20))
     with (
         stage.sides(stage.corosync, *_SIDES.values(), "C") as sides,
@@ -83,7 +83,7 @@ def ways_event(stage: Stage) -> Iterator[Result]:
 
 
 def _ratios(key: str, rounds: Mapping[str, Sequence[float]], unit: str = "us") -> Iterator[Result]:
-    """One row for each way to wait that has a side in these rounds."""
+    """One row for each way to wait that these rounds measured."""
     for way, side in _SIDES.items():
         if side in rounds:
             yield ratio(f"{key}.{way}", {"ours": rounds[side], "C": rounds["C"]}, unit)

@@ -1,6 +1,6 @@
 /*
- * A C program on libvotequorum, as somebody would write it who wants what our client gives. It stays connected
- * and takes commands, a line each on standard input, so that its rounds can alternate with another's:
+ * A C program on libvotequorum, written to do what our client does. It stays connected and takes commands, one
+ * per line of standard input, so that its rounds can alternate with another side's:
  *
  *     getinfo N      N calls one after another      N times, nanoseconds each
  *     total N        the same                       one time for all of them
@@ -12,11 +12,11 @@
  *     subscribe      trackstart, and take the current state
  *     unsubscribe    trackstop
  *     events N       wait in dispatch for N events  N instants, CLOCK_MONOTONIC
- *     prepare        give the node so many votes that `cause` can change what is expected
- *     cause N        change expected votes N times  N pairs of instants: of the change, and of its notification;
- *                                                   0 for a notification whose instant is not certain
+ *     prepare        give the node enough votes for `cause` to change the expected votes
+ *     cause N        change expected votes N times  N pairs of instants: the change, and its notification;
+ *                                                   0 for a notification whose instant is uncertain
  *
- * Each is answered with a uint64 count and as many int64 numbers. Whatever fails ends the program.
+ * The answer to each is a uint64 count followed by that many int64 numbers. Any failure ends the program.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -33,9 +33,9 @@
 
 enum {
 	MAX_CONNECTIONS = 256,
-	MANY_VOTES = 100,	/* expected votes from here to almost twice as many keep one node quorate */
-	PAUSE_NS = 1000000,	/* before each change, so that whoever waits for it sleeps by then */
-	LARGEST_GAP_NS = 5000,	/* between two looks of `cause`: beyond it, the instant is not certain */
+	MANY_VOTES = 100,	/* one node stays quorate with expected votes from this to almost twice this */
+	PAUSE_NS = 1000000,	/* before each change, so that a waiting side is asleep by then */
+	LARGEST_GAP_NS = 5000,	/* between two polls of `cause`: beyond it, the instant is uncertain */
 };
 
 static votequorum_handle_t handles[MAX_CONNECTIONS];
@@ -239,8 +239,8 @@ static long prepare(int64_t *numbers, long count)
 }
 
 /*
- * Who subscribed last is notified first, and this looks without a pause: so what it sees is the instant of the
- * daemon's notification, within a microsecond or two. It looks only between a change and its notification.
+ * The daemon notifies the last subscriber first, and this polls without pausing: so it sees the instant of the
+ * daemon's notification, within a microsecond or two. It polls only between a change and its notification.
  */
 static long cause(int64_t *numbers, long count)
 {

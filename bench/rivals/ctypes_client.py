@@ -1,4 +1,4 @@
-"""libvotequorum through ctypes as a side: the shortest way to it that Python has. It blocks in each call."""
+"""libvotequorum through ctypes as a side: the shortest way to it in Python. It blocks in each call."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from time import monotonic_ns
 
 
 def getinfo(count: int) -> list[int]:
-    """Nanoseconds that each of `count` questions takes, from the start to the parsed answer."""
+    """Nanoseconds for each of `count` queries, from starting the program to the parsed answer."""
     numbers = []
     for _ in range(count):
         start = monotonic_ns()
@@ -27,7 +27,7 @@ def _status() -> Mapping[str, str]:
         env={**os.environ, "LC_ALL": "C"},
     )
     fields = dict(_field(line) for line in done.stdout.splitlines() if ":" in line)
-    # Its exit status says only whether there is quorum; the text says whether it worked.
+    # The exit status says only whether there is quorum; the text shows whether it worked.
     if "Total votes" not in fields:
         raise RuntimeError(f"corosync-quorumtool ended with {done.returncode}: {done.stderr.strip()}")
     return fields
