@@ -1,8 +1,8 @@
-"""Recorded frames: the files in `vectors/`, one a service, made for reading by people and by programs.
+"""Recorded frames: the files in `vectors/`, one per service, readable by people and programs.
 
-Strategy: a file is TOML. A frame's bytes are the lines of a hex dump, an offset and up to 16 bytes each, with
-lines of nothing but zeros left out, since `size` says how many bytes there are. Every frame says in words
-when it was sent, which call of which C client made it, and over which transport.
+Strategy: a file is TOML. A frame's bytes are the lines of a hex dump, an offset and up to 16 bytes each.
+Lines of zeros are left out, as `size` gives the number of bytes. Every frame says in words when it was sent,
+which call of which C client sent it, and over which transport.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from votequorum_ipc.wire.setup import CHUNK_HEADER, CONTROL_BLOCK, RING_HEADER
 VECTORS: Final = Path(__file__).parent / "vectors"
 
 REFUSAL: Final = "refusal"
-"""The `message` of a bare response header with id 0, which answers what the daemon did not accept."""
+"""The `message` of a bare response header with id 0, the answer to a request that the daemon refused.
+"""
 
 STRUCTURES: Final = {"ring header": RING_HEADER, "chunk header": CHUNK_HEADER, "control block": CONTROL_BLOCK}
-"""What is recorded of shared memory, beside messages."""
+"""The recorded structures of shared memory."""
 
 _ROW: Final = 16
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a file was recorded with."""
+    """The versions and the machine that a file was recorded with."""
 
     corosync: str
     libqb: str
@@ -44,9 +45,9 @@ class Frame:
     message: str
     """A layout's name and kind, such as "getinfo response"; `REFUSAL`; or one of `STRUCTURES`."""
     case: str
-    """What tells it from other frames of the same message."""
+    """Distinguishes it from other frames of the same message."""
     context: str
-    """What went on, in words."""
+    """The situation, in words."""
     client: str
     """The C client, and its call."""
     transport: str
@@ -64,18 +65,18 @@ def layout_of(service: str, frame: Frame) -> Layout | None:
 
 @functools.cache
 def load(service: str) -> tuple[Frame, ...]:
-    """The frames of a service; "setup" has those of setting up a connection, whichever the service."""
+    """The frames of a service; "setup" has those that set a connection up, the same for every service."""
     document = tomllib.loads(_path(service).read_text())
     return tuple(_frame(entry) for entry in document["frame"])
 
 
 def origin(service: str) -> Origin:
-    """What the frames of a service were recorded with."""
+    """The versions and the machine that a service's frames were recorded with."""
     return Origin(**tomllib.loads(_path(service).read_text())["recorded_with"])
 
 
 def find(service: str, message: str, case: str) -> Frame:
-    """One frame. KeyError when there is none."""
+    """One frame. Raises KeyError if it does not exist."""
     for frame in load(service):
         if (frame.message, frame.case) == (message, case):
             return frame
@@ -83,7 +84,7 @@ def find(service: str, message: str, case: str) -> Frame:
 
 
 def save(service: str, origin: Origin, frames: Iterable[Frame]) -> None:
-    """Write the file of a service."""
+    """Write a service's file."""
     parts = [
         f"# Frames of {service}, recorded between corosync and its C clients by protocol_specs/record.py.",
         "# Lines of `bytes` that hold nothing but zeros are left out; `size` counts them.",

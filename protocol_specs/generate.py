@@ -1,18 +1,18 @@
 """Writes tables and dumps into the specification: `python -m protocol_specs.generate [--check]`.
 
-Strategy: between a pair of markers such as
+Strategy: this program writes the text between a pair of markers such as
 
-    <!-- layout: votequorum / getinfo response -->  ...  <!-- /layout -->
+  <!-- layout: votequorum / getinfo response -->  ...  <!-- /layout -->
 
-stands what this program knows: offsets and types out of the construct declarations, dumps out of the recorded
-frames. People write the rest, the meaning of each field included: that column is read before a table is
-written anew. A new field gets the meaning "?", which is an error until somebody writes one. `--check` writes
-nothing and says what has drifted.
+It takes offsets and types from the construct declarations, and dumps from the recorded frames. People write
+the rest, including the meaning of each field: that column is read before a table is rewritten. A new field
+gets the meaning "?", which is an error until somebody replaces it. `--check` writes nothing and reports what
+has drifted.
 
-    layout: SERVICE / MESSAGE          the table of a message, or of `setup / ring header`
-    frame: SERVICE / MESSAGE / CASE    the annotated dump of a recorded frame
-    messages: SERVICE                  the table of a service's messages
-    errno                              what a C client makes of each errno
+  layout: SERVICE / MESSAGE          the table of a message, or of `setup / ring header`
+  frame: SERVICE / MESSAGE / CASE    the annotated dump of a recorded frame
+  messages: SERVICE                  the table of a service's messages
+  errno                              the code that a C client reports for each errno
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ROW: Final = re.compile(r"^\|[^|]*\|[^|]*\| `([^`|]*)` \|(.*)\|$")
 _NO_MEANING: Final = "?"
 _PER_LINE: Final = 16
 _MANY_ZEROS: Final = 512
-"""Zeros that are counted and not shown, although something follows them."""
+"""From this many zeros on, they are counted and not shown, even where something follows them."""
 _HEX_WIDTH: Final = _PER_LINE * 3
 
 _HEADERS: Final = {
@@ -52,14 +52,14 @@ _HEADERS: Final = {
 
 
 class Drift(Exception):
-    """The specification cannot be written as it stands; the text says why."""
+    """The specification cannot be written as it is; the text says why."""
 
 
 # --- tables -----------------------------------------------------------------------------------------------
 
 
 def _layout_table(subject: str, old: str) -> Iterator[str]:
-    """The table of a message; meanings are those that it had."""
+    """The table of a message; meanings are kept."""
     service, message = _parts(subject, 2)
     meanings = {found[1]: found[2].strip() for line in old.splitlines() if (found := _ROW.match(line))}
     declaration, summary, header = _declared(service, message)
@@ -112,11 +112,12 @@ def _messages_table(service: str, old: str) -> Iterator[str]:
 
 
 def _errno_table(subject: str, old: str) -> Iterator[str]:
-    """What becomes of each errno, those that have no code of their own left out."""
+    """The code for each errno; errnos without a specific code share the last row."""
     yield "| errno | cs_error_t |"
     yield "|---|---|"
     by_code: dict[CsErrorCode, list[str]] = {}
-    # Not errno.errorcode: which of two names for one number that has differs between versions of Python.
+    # Not errno.errorcode: where two names share a number, Python versions disagree about which of them it
+    # has.
     for name in sorted(name for name in dir(errno) if name.startswith("E")):
         by_code.setdefault(error_from_errno(getattr(errno, name)).code, []).append(name)
     del by_code[CsErrorCode.LIBRARY]
@@ -129,7 +130,7 @@ def _errno_table(subject: str, old: str) -> Iterator[str]:
 
 
 def _frame_dump(subject: str, old: str) -> Iterator[str]:
-    """A recorded frame with what each byte is."""
+    """A recorded frame, with the meaning of each byte."""
     service, message, case = _parts(subject, 3)
     frame = find(service, message, case)
     yield f"Recorded: {frame.context} ({frame.client})."
@@ -178,7 +179,7 @@ def _hex(part: range, data: bytes, label: str) -> Iterator[str]:
 
 
 def _zeros(part: range, data: bytes) -> int:
-    """How many zeros a part begins with, in whole lines unless there is nothing else."""
+    """The number of zeros at the start of a part, in whole lines unless all of it is zeros."""
     content = data[part.start : part.stop]
     count = len(content) - len(content.lstrip(b"\0"))
     return count if count == len(content) else count - count % _PER_LINE
@@ -221,7 +222,9 @@ def _parts(subject: str, count: int) -> list[str]:
 
 
 def written(text: str) -> str:
-    """A document with everything between markers written anew. Raises `Drift`; `KeyError` for no frame."""
+    """A document with everything between markers rewritten. Raises `Drift`, and `KeyError` for an unknown
+    frame.
+    """
 
     def block(found: re.Match[str]) -> str:
         begin, kind, subject, old, end = found.groups()
@@ -246,7 +249,7 @@ def missing() -> list[str]:
 
 
 def without_meaning(text: str) -> list[str]:
-    """The fields in a document's tables that have no meaning yet."""
+    """The fields in a document's tables that still have no meaning."""
     return [
         f"{subject}: the field `{row[1]}` has no meaning"
         for _, _, subject, table, _ in _BLOCK.findall(text)
@@ -256,7 +259,7 @@ def without_meaning(text: str) -> list[str]:
 
 
 def path(name: str) -> Path:
-    """Where a document is."""
+    """Path of a document."""
     return DIRECTORY / f"{name}.md"
 
 

@@ -1,8 +1,8 @@
-"""Walks a construct declaration: where each field is, what it is called, and which bytes mean nothing.
+"""Walks a construct declaration: the offset and name of each field, and which bytes are padding.
 
-Strategy: one walk for two uses. Without bytes it gives the rows of an offset table, where what lies behind a
-list has an offset in terms of the list's count. With bytes it gives the pieces of that message, for a dump
-and for telling padding from content. A nested structure is walked into: "ring_id.seq".
+Strategy: one walk for two uses. Without bytes it gives the rows of an offset table; an offset after a list
+depends on the list's count. With bytes it gives the pieces of that message, for a dump and for telling
+padding from content. It descends into nested structures: "ring_id.seq".
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from votequorum_ipc.wire.fields import CharArray, CountedField, MarName, Tupled,
 
 @dataclass(frozen=True)
 class Extent:
-    """Bytes in terms of counts: a number, and numbers of times a field."""
+    """A number of bytes: a fixed part, and multiples of count fields."""
 
     fixed: int = 0
     per_count: tuple[tuple[int, str], ...] = ()
     open_end: bool = False
-    """Whether there is more, up to the message's `size`."""
+    """Whether more follows, up to the message's `size`."""
 
     def __add__(self, other: Extent) -> Extent:
         return Extent(
@@ -38,7 +38,7 @@ class Extent:
 
 
 class Row(NamedTuple):
-    """A field in a declaration, or padding, which has no name."""
+    """A field in a declaration; padding has no name."""
 
     name: str
     type: str
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 
 def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) -> Iterator[Row]:
-    """What a declaration consists of, in order and without gaps."""
+    """The parts of a declaration, in order and without gaps."""
     offset = offset or Extent()
     for field in declaration.subcons:
         type_ = bare(field)
@@ -66,23 +66,23 @@ def rows(declaration: c.Struct, prefix: str = "", offset: Extent | None = None) 
 
 
 def size(declaration: c.Struct) -> Extent:
-    """How long such a message is."""
+    """The length of such a message."""
     return sum((_extent(bare(field)) for field in declaration.subcons), Extent())
 
 
 class Piece(NamedTuple):
-    """A field in a message, or padding, which has no name."""
+    """A field in a message; padding has no name."""
 
     name: str
     start: int
     end: int
     value: Any
     content: tuple[range, ...]
-    """Offsets of the bytes that mean something: text ends at its NUL, padding has none."""
+    """Offsets of the bytes that have a meaning: text ends at its NUL, padding has none."""
 
 
 def pieces(declaration: c.Struct, data: bytes) -> Iterator[Piece]:
-    """What a message consists of, in order and without gaps; construct's errors if it does not parse."""
+    """The parts of a message, in order and without gaps. Raises construct's errors if it does not parse."""
     values = declaration.parse(data)
     for row in rows(declaration):
         start = _length(row.offset, values, len(data))
@@ -92,7 +92,7 @@ def pieces(declaration: c.Struct, data: bytes) -> Iterator[Piece]:
 
 
 def padding(declaration: c.Struct, data: bytes) -> set[int]:
-    """The offsets of all bytes that mean nothing."""
+    """The offsets of all bytes without a meaning."""
     content = (range_ for piece in pieces(declaration, data) for range_ in piece.content)
     return set(range(len(data))).difference(*content)
 

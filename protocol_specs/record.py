@@ -1,8 +1,8 @@
-"""Records the frames in `vectors/` anew: `python -m protocol_specs.record [service...]`.
+"""Records the frames in `vectors/` again: `python -m protocol_specs.record [service...]`.
 
-Takes root and a real corosync, for it starts daemons of its own: one node, one node over sockets, and a
-cluster of three whose links it cuts. Messages are read off shared memory (see `tape`). The two messages that
-set a connection up go over a socket; for them the client talks to a relay, which passes its credentials on.
+Needs root and a corosync, because it starts daemons: one node, one node over sockets, and a cluster of three
+whose links it cuts. It reads messages from shared memory (see `tape`). The two messages that set a connection
+up go over a socket; for them the client talks to a relay, which passes its credentials on.
 """
 
 from __future__ import annotations
@@ -51,13 +51,14 @@ _SETUP_SIZES: Final = {
 
 
 class Relay(threading.Thread):
-    """Stands in for one connection to a service, and keeps the two setup messages.
+    """Relays one connection to a service, and keeps the two setup messages.
 
-    As root may, it passes on who its client is, so that the daemon deals with the client and not with it.
+    As root it may pass on the client's credentials, so that the daemon deals with the client and not with the
+    relay.
     """
 
     def __init__(self, place: Host, name: str, daemon: Daemon, service: str) -> None:
-        """Listen on a host, under an abstract name, and connect to a service of a daemon."""
+        """Listen on a host under an abstract name, and connect to a service of a daemon."""
         super().__init__(daemon=True)
         self.request = b""
         self.response = b""
@@ -84,7 +85,7 @@ class Relay(threading.Thread):
             self._forward(client)
 
     def _forward(self, client: socket.socket) -> None:
-        """Carry the doorbell's bytes both ways until one end closes."""
+        """Forward the doorbell's bytes both ways until one end closes."""
         other = {client: self._server, self._server: client}
         while True:
             for ready in select.select(list(other), [], [])[0]:
@@ -108,7 +109,7 @@ Transport = Literal["shm", "socket"]
 
 
 def setup(shm: Daemon, sockets: Daemon, place: Host) -> list[Frame]:
-    """How connections begin, over both transports, and what is in shared memory then."""
+    """The setup of a connection, over both transports, and the contents of its shared memory."""
     return [*_over_shared_memory(shm, place), *_over_sockets(sockets), *_refused(shm, place)]
 
 
@@ -133,7 +134,7 @@ def _over_shared_memory(daemon: Daemon, place: Host) -> list[Frame]:
 
 
 def _over_sockets(daemon: Daemon) -> list[Frame]:
-    # The datagram sockets are in the daemon's network namespace, and so is its own name.
+    # The datagram sockets are in the daemon's network namespace, and so is its abstract name.
     relay = Relay(daemon.host, "relay", daemon, "votequorum")
     with daemon.namespace(), scenarios.QbClient("relay"):
         (directory,) = daemon.connections()
@@ -179,7 +180,7 @@ def _versions() -> Origin:
 
 
 class Machines:
-    """The daemons that scenarios ask for, started when one first does."""
+    """The daemons that scenarios ask for; each starts when it is first asked for."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self._directory = directory
@@ -193,12 +194,12 @@ class Machines:
         return path
 
     def node(self, name: str, transport: Transport = "shm", device: Device | None = None) -> Daemon:
-        """A node by itself."""
+        """A single node."""
         config = Config(transport=transport, device=device)
         return self._stack.enter_context(one_node(config, self.directory(name)))
 
     def cluster(self) -> Cluster:
-        """Three nodes; always the same."""
+        """Three nodes; always the same cluster."""
         if self._cluster is None:
             whole = cluster(Config(nodes=three_nodes()), self.directory("cluster"))
             self._cluster = self._stack.enter_context(whole)

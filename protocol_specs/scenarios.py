@@ -1,7 +1,7 @@
-"""What the C clients are made to say, so that every message is recorded at least once.
+"""Makes the C clients send and receive every message at least once.
 
 Strategy: each function is a conversation of one client, a list of steps: the case, the context in words, the
-client's call, and how many events to wait for. Changes of the membership are made on a cluster of three.
+client's call, and the number of events to wait for. Changes of the membership are made on a cluster of three.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONTEXT: Final = 0x1122334455667788
 
 
 def votequorum_one_node(daemon: Daemon) -> list[Frame]:
-    """Every call of libvotequorum on one node with a vote of its own and a device that has another."""
+    """Every call of libvotequorum, on one node with a vote and a device with another vote."""
     opening = ("opening", "nothing is said", _VQ + "votequorum_initialize")
     with taped(daemon, "votequorum", CVotequorum, opening) as (c, tape):
         _information(c, tape)
@@ -58,14 +58,14 @@ def _information(c: CVotequorum, tape: Tape) -> None:
 def _tracking(c: CVotequorum, tape: Tape) -> None:
     start, stop = _VQ + "votequorum_trackstart", _VQ + "votequorum_trackstop"
     tape.step("trackstop too early", "nothing is tracked: CS_ERR_NOT_EXIST", stop, c.trackstop)
-    context = "the current state is sent first: node list, then quorum, which one vote of two is not"
+    context = "the current state is sent first: node list, then quorum; one vote of two is not quorate"
     tape.step("trackstart", context, start, lambda: c.trackstart(_CONTEXT, 2), events=2)
     context = "tracking already: CS_ERR_EXIST, but the current state is sent with the new context"
     tape.step("second trackstart", context, start, lambda: c.trackstart(8, 2), events=2)
-    context = "four votes are expected from now on; the node tracks, so it is told"
+    context = "expected votes become four; the node tracks, so it is notified"
     call = _VQ + "votequorum_setexpected"
     tape.step("four votes", context, call, lambda: c.setexpected(4), events=1)
-    context = "the node has three votes from now on, and with three of four it is quorate"
+    context = "the node's votes become three, and with three of four it is quorate"
     call = _VQ + "votequorum_setvotes"
     tape.step("quorum gained by votes", context, call, lambda: c.setvotes(1, 3), events=1)
 
@@ -80,13 +80,13 @@ def _device(c: CVotequorum, tape: Tape, daemon: Daemon) -> None:
     tape.skip()
     context = "a device of another name is registered: CS_ERR_EXIST"
     tape.step("another device", context, register, lambda: c.qdevice_register(b"Another"))
-    context = "a ring id that was never: CS_ERR_MESSAGE_ERROR"
+    context = "a ring id that never existed: CS_ERR_MESSAGE_ERROR"
     tape.step("wrong ring id", context, poll, lambda: c.qdevice_poll(b"Example", 1, (1, 0xDEAD)))
     tape.step("poll with a vote", "the device votes", poll, lambda: c.qdevice_poll(b"Example", 1, ring))
     context = "the current state, with the device as node 0 in state 0; tracking already: CS_ERR_EXIST"
     start = _VQ + "votequorum_trackstart"
     tape.step("with a device", context, start, lambda: c.trackstart(9, 1), events=2)
-    eventually(lambda: _flags(c) & 256, otherwise="the device's vote has come round")
+    eventually(lambda: _flags(c) & 256, otherwise="the device's vote has been delivered")
     tape.skip()
     context = "asking for the node itself, while its device votes"
     tape.step("with a device's vote", context, _VQ + "votequorum_getinfo", lambda: c.getinfo(0))
@@ -97,9 +97,9 @@ def _device(c: CVotequorum, tape: Tape, daemon: Daemon) -> None:
     call = _VQ + "votequorum_qdevice_unregister"
     eventually(lambda: c.getinfo(0)[1]["qdevice_name"] == b"Renamed", otherwise="the device is renamed")
     tape.skip()
-    context = "the device is called otherwise by now: CS_ERR_INVALID_PARAM"
+    context = "the device has another name now: CS_ERR_INVALID_PARAM"
     tape.step("wrong name", context, call, lambda: c.qdevice_unregister(b"Example"))
-    tape.step("unregister", "the device goes", call, lambda: c.qdevice_unregister(b"Renamed"))
+    tape.step("unregister", "the device unregisters", call, lambda: c.qdevice_unregister(b"Renamed"))
     tape.step("trackstop", "no more events", _VQ + "votequorum_trackstop", c.trackstop)
 
 
@@ -112,7 +112,7 @@ def _never() -> Any:
 
 
 def votequorum_membership(whole: Cluster) -> list[Frame]:
-    """What node 1 of three is told as it loses its neighbours, and quorum, and finds them again."""
+    """What node 1 of three receives as it loses its neighbours and quorum, and regains them."""
     opening = ("opening", "nothing is said", _VQ + "votequorum_initialize")
     with taped(whole[1], "votequorum", CVotequorum, opening) as (c, tape):
         start, tracking = _VQ + "votequorum_trackstart", _VQ + "tracking"
@@ -130,7 +130,7 @@ def votequorum_membership(whole: Cluster) -> list[Frame]:
 
 
 def _changed(whole: Cluster, move: Callable[[], None]) -> Callable[[], None]:
-    """A change of the network that ends when all nodes have noticed."""
+    """A change of the network; it returns when all nodes have noticed."""
 
     def act() -> None:
         move()
@@ -152,7 +152,7 @@ def _healed(whole: Cluster) -> Callable[[], None]:
 
 
 def refusal(daemon: Daemon) -> list[Frame]:
-    """A message that this daemon does not have, sent with libqb's own client."""
+    """A message that this daemon does not know, sent with libqb itself."""
     message = QDEVICE_GET_EXTRA_INFO.encode(nodeid=1)
     opening = ("opening", "nothing is said", "libqb, qb_ipcc_connect")
     with taped(daemon, "votequorum", QbClient, opening) as (c, tape):
@@ -164,7 +164,7 @@ def refusal(daemon: Daemon) -> list[Frame]:
 
 
 class QbClient:
-    """A connection of libqb's, for what the libraries above it would not send."""
+    """A libqb connection, for requests that the libraries above it do not send."""
 
     def __init__(self, service: str = "votequorum") -> None:
         self._qb = ctypes.CDLL("libqb.so.100")
@@ -177,7 +177,7 @@ class QbClient:
         assert self._connection, "libqb could not connect"
 
     def exchange(self, message: bytes) -> bytes:
-        """Send a message, and give the answer."""
+        """Send a message, and return the answer."""
         answer = ctypes.create_string_buffer(1 << 16)
         sent = self._qb.qb_ipcc_send(self._connection, message, len(message))
         received = self._qb.qb_ipcc_recv(self._connection, answer, len(answer), 10_000)
@@ -207,7 +207,7 @@ def quorum(whole: Cluster) -> list[Frame]:
 
 def _quorum_model(whole: Cluster, model: int, call: str) -> list[Frame]:
     name = f"model {model}"
-    # Model 1 has a node list beside each of model 0's notifications.
+    # Model 1 adds a node list to each of model 0's notifications.
     events = model + 1
     start, tracking, getquorate = _Q + "quorum_trackstart", _Q + "tracking", _Q + "quorum_getquorate"
     opening = (name, f"the library asks for the type as it opens with {name}", _Q + call)
@@ -272,7 +272,7 @@ def _iterate(c: CMap, tape: Tape) -> None:
     def following() -> int:
         return c.call("iter_next", iterator, name, ctypes.byref(length), ctypes.byref(kind))
 
-    tape.step("a prefix", "one key begins like this", _CMAP + "cmap_iter_init", init)
+    tape.step("a prefix", "one key has this prefix", _CMAP + "cmap_iter_init", init)
     tape.step("the key", "the first key", _CMAP + "cmap_iter_next", following)
     tape.step("the end", "there are no more: CS_ERR_NO_SECTIONS", _CMAP + "cmap_iter_next", following)
     finalize = lambda: c.call("iter_finalize", iterator)  # noqa: E731
@@ -297,7 +297,7 @@ def _track(c: CMap, other: CMap, tape: Tape) -> None:
 def _write(c: CMap, tape: Tape) -> None:
     key, number = b"example.number", ctypes.c_uint32(41)
     tape.step("a number", "a key comes", _CMAP + "cmap_set_uint32", lambda: c.call("set_uint32", key, number))
-    context = "a key that only the configuration file sets: CS_ERR_ACCESS"
+    context = "a key that only the configuration file may set: CS_ERR_ACCESS"
     rename = lambda: c.set("totem.cluster_name", "another")  # noqa: E731
     tape.step("read-only key", context, _CMAP + "cmap_set_string", rename)
     tape.step("one more", "41 becomes 42", _CMAP + "cmap_inc", lambda: c.call("inc", key))
@@ -305,7 +305,7 @@ def _write(c: CMap, tape: Tape) -> None:
     words = lambda: c.call("inc", b"quorum.provider")  # noqa: E731
     tape.step("no number", context, _CMAP + "cmap_inc", words)
     tape.step("a key", "the key goes", _CMAP + "cmap_delete", lambda: c.call("delete", key))
-    context = "there is no such key any more: CS_ERR_NOT_EXIST"
+    context = "the key no longer exists: CS_ERR_NOT_EXIST"
     tape.step("no key", context, _CMAP + "cmap_delete", lambda: c.call("delete", key))
 
 
@@ -391,7 +391,7 @@ def _daemon(c: CCfg, tape: Tape) -> None:
     call = _CFG + "corosync_cfg_reload_config"
     tape.step("reload", "nothing has changed in the file", call, lambda: c.call("reload_config"))
     call = _CFG + "corosync_cfg_reopen_log_files"
-    tape.step("reopen", "the log files are opened anew", call, lambda: c.call("reopen_log_files"))
+    tape.step("reopen", "the log files are reopened", call, lambda: c.call("reopen_log_files"))
 
 
 def _refused_shutdown(c: CCfg, other: QbClient, tape: Tape) -> None:
@@ -413,8 +413,8 @@ def _refused_shutdown(c: CCfg, other: QbClient, tape: Tape) -> None:
 
 
 def _without_libcfg(daemon: Daemon) -> list[Frame]:
-    """What libcfg does not send, and an answer to a shutdown: libcfg never lets go of a connection that gave
-    one."""
+    """What libcfg does not send, and an answer to a shutdown: after such an answer libcfg never releases the
+    connection."""
     opening = ("opening", "nothing is said", "libqb, qb_ipcc_connect")
     with taped(daemon, "cfg", lambda: QbClient("cfg"), opening) as (c, tape), daemon.namespace():
         context = "corosync 3 has nothing to re-enable: CS_ERR_NOT_SUPPORTED"

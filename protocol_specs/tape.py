@@ -1,7 +1,8 @@
-"""Reads along with a C client: what it and the daemon write into the rings of one connection, as frames.
+"""Records a C client's conversation: what it and the daemon write into the rings of one connection, as
+frames.
 
-Strategy: over shared memory every payload stays where it was in the ring's data file after it was read, until
-the ring comes round. The C libraries ask for rings of 1 MiB, so a whole conversation can be read off them.
+Strategy: over shared memory, a payload that was read stays in the ring's data file until the ring wraps
+around. The C libraries ask for rings of 1 MiB, so a whole conversation can be read from them afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from votequorum_ipc.wire.setup import CHUNK_COMMITTED, CHUNK_HEADER, CHUNK_RECLA
 from .frames import REFUSAL, Frame
 
 Step = tuple[str, str, str]
-"""A case, the context of it in words, and the client with its call; see `Frame`."""
+"""A case, its context in words, and the client with its call; see `Frame`."""
 
 _WORD: Final = 4
 _HEADER: Final = struct.Struct("=i4xi4x")
@@ -36,7 +37,7 @@ class RingReader:
         self._word = 0
 
     def take(self) -> list[bytes]:
-        """The payloads that came since the last time."""
+        """The payloads since the last call."""
         data = self._path.read_bytes()
         found = []
         while (chunk := self._chunk(data)) is not None:
@@ -50,13 +51,13 @@ class RingReader:
         payload = start + int(CHUNK_HEADER.sizeof())
         if header.magic not in (CHUNK_COMMITTED, CHUNK_RECLAIMED):
             return None
-        # Whoever reads a chunk clears its length; a message says its own.
+        # The reader of a chunk clears its length; the message contains its size.
         size = header.size or _HEADER.unpack_from(data, payload)[1]
         return data[payload : payload + size]
 
 
 class Tape:
-    """What a C client and the daemon have said on one connection, as frames."""
+    """The conversation of a C client and the daemon on one connection, as frames."""
 
     def __init__(self, daemon: Daemon, directory: Path, service: str) -> None:
         self._service = service
@@ -78,9 +79,9 @@ class Tape:
         events: int = 0,
         refused: bool = False,
     ) -> Any:
-        """Do something and keep what was said for it, until at least that many events have come.
+        """Do something and keep the resulting messages, until at least this many events have come.
 
-        `refused` says that the daemon has no such message, so that a bare header answers it.
+        `refused`: the daemon has no such message, so a bare header answers it.
         """
         result = act()
         said: dict[str, list[bytes]] = {way: [] for way in self._rings}
@@ -94,14 +95,14 @@ class Tape:
         for way, messages in said.items():
             names = [self._message(way, data, refused) for data in messages]
             for number, (name, data) in enumerate(zip(names, messages, strict=True)):
-                # Where a message came more than once, the last one is what the case is about.
+                # If a message came more than once, the case is about the last one.
                 later = names[number + 1 :].count(name)
                 numbered = f"{case}, {later} before that" if later else case
                 self.frames.append(Frame(name, numbered, context, client, "shm", data))
         return result
 
     def skip(self) -> None:
-        """Forget what was said since the last step."""
+        """Drop the messages since the last step."""
         for ring in self._rings.values():
             ring.take()
 

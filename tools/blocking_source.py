@@ -1,11 +1,11 @@
 """Writes the blocking clients, `votequorum_ipc/blocking/`, from the asynchronous ones.
 
-    python tools/blocking_source.py          write the files
-    python tools/blocking_source.py --check  say which of them are out of date; exit code 1 if any are
+  python tools/blocking_source.py          write the files
+  python tools/blocking_source.py --check  list the outdated files; exit code 1 if there are any
 
-Strategy: each public `async def` of a client class becomes a method of the same name, parameters, annotations
-and docstring, and takes a `timeout` besides. What a coroutine returns is returned. Where the texts must
-differ, a table here says so; a class that every client shares, `Handle`, is written by hand.
+Strategy: each public `async def` of a client class becomes a method with the same name, parameters,
+annotations and docstring, plus a `timeout`. It returns what the coroutine returns. Where the texts must
+differ, a table here says so. The base class of all clients, `Handle`, is written by hand.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ WORDS = [
     ("async for ", "for "),
     ("Any number of tasks may call at once. Cancelling a call leaves the handle usable.", ""),
 ]
-"""What is written differently in a program without an event loop."""
+"""Wording that differs in a program without an event loop."""
 
 
 def reworded(text: str) -> str:
-    """A text of the asynchronous class as the blocking one has it."""
+    """A text of the asynchronous class, worded for the blocking one."""
     for before, after in WORDS:
         text = text.replace(before, after)
     return text
 
 
 def source(module: str) -> str:
-    """The blocking module, not yet formatted."""
+    """The blocking module, not formatted yet."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text())
     name = CLIENTS[module]
     [cls] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
@@ -132,7 +132,7 @@ def _method(node: ast.AsyncFunctionDef, name: str) -> str:
     node.args.kw_defaults.append(ast.Constant(None))
     head = f"def {node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns or ast.Constant(None))}:"
     doc = ast.get_docstring(node, clean=True) or ""
-    # A docstring of several lines ends on one of its own.
+    # A docstring of several lines has its closing quotes on a separate line.
     doc += "\n" if "\n" in doc else ""
     target = f"Async{name}" if is_class_method else "self._handle"
     result = f"call({target}.{node.name}({', '.join(passed)}), timeout)"
@@ -145,7 +145,7 @@ def _method(node: ast.AsyncFunctionDef, name: str) -> str:
 
 
 def formatted(text: str) -> str:
-    """The text as ruff formats it."""
+    """The text, formatted by ruff."""
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check", "--fix", "--quiet", "--select", "I"], ["format"]):
         text = subprocess.run(

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the tutorial: what quorum does, as the model of votequorum's rules says.
+"""Draw the pictures of the tutorial: quorum in action, as computed by the model of votequorum's rules.
 
-Strategy: a picture is a story told to the model in `votequorum_ipc.cluster`. After each step the model is
-asked what every node knows, and that is drawn. No figure is typed in. Usage: tools/drawings.py, which writes
-docs/tutorial/*.svg; tests/docs/test_drawings.py compares the files with what would be written.
+Strategy: a picture is a list of steps carried out on the model in `votequorum_ipc.cluster`. After each step
+the model is asked for every node's state, and that is drawn. No figure is typed in. Usage: tools/drawings.py
+writes docs/tutorial/*.svg; tests/docs/test_drawings.py compares the files with the program's output.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Act = Callable[[Cluster], object]
 
 
 class Step(NamedTuple):
-    """What happens, in a few words, and to the model."""
+    """A step: a few words, and the change to the model."""
 
     caption: str
     act: Act
@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeState:
-    """A node after a step, as its own votequorum tells."""
+    """A node after a step, as its own votequorum reports it."""
 
     nodeid: int
     info: NodeInfo | None
@@ -57,7 +57,7 @@ class NodeState:
 
     @property
     def verdict(self) -> tuple[str, str]:
-        """A word and its colour."""
+        """A word, and its colour."""
         if self.info is None:
             return "down", GREY
         if self.info.quorate:
@@ -155,7 +155,7 @@ def _node(node: NodeState, middle: int) -> str:
 
 
 def sizes(least: int, most: int) -> str:
-    """Clusters of several sizes: the votes that make a quorum, and those that may be missing."""
+    """Clusters of several sizes: the votes needed for quorum, and the votes that may be missing."""
     rows = []
     for at, nodes in enumerate(range(least, most + 1)):
         cluster = Cluster(ClusterConfig.of(nodes))
@@ -180,7 +180,7 @@ def sizes(least: int, most: int) -> str:
 
 
 class Span(NamedTuple):
-    """From when until when, in seconds, and how it looks."""
+    """A stretch of time: from when until when, in seconds, and how it looks."""
 
     begin: float
     end: float
@@ -190,11 +190,11 @@ class Span(NamedTuple):
 
 DEVICE: Final = "tutorial"
 STEP: Final = 0.5
-"""Seconds between two looks at the model."""
+"""Seconds between two queries of the model."""
 
 
 def device_timeline(*, last_poll: float, until: float, cut_at: float | None = None) -> str:
-    """Node 1 of two with a device that falls silent: its polls, its vote, and what node 1 says of quorum.
+    """Node 1 of two with a device that falls silent: its polls, its vote, and whether node 1 is quorate.
 
     With `cut_at`, node 2 is cut off at that time, and the device never answers for the new membership.
     """
@@ -228,7 +228,7 @@ def device_timeline(*, last_poll: float, until: float, cut_at: float | None = No
 
 
 def _looks(cluster: Cluster) -> tuple[str, str]:
-    """Whether the device's vote counts on node 1, and what node 1's clients learn of quorum."""
+    """Whether the device's vote counts on node 1, and what node 1's clients learn about quorum."""
     info = ask(cluster, 1)
     vote = "counts" if InfoFlags.QDEVICE_CAST_VOTE in info.flags else "is lost"
     if cluster.is_synchronising(1):
@@ -296,7 +296,7 @@ def _moved(x: int, y: int, shapes: str) -> str:
 
 
 def picture(width: int, height: int, title: str, shapes: Iterable[str], description: str = "") -> str:
-    """A picture on a light ground of its own, so that it can be read on a dark page."""
+    """A picture with a light background, so that it can be read on a dark page."""
     body = "\n".join(shapes)
     ground = rectangle(0, 0, width, height, "rx='8' fill='#fff'")
     size = f"width='{width}' height='{height}' viewBox='0 0 {width} {height}'"
@@ -362,7 +362,7 @@ PICTURES: Final[dict[str, Callable[[], str]]] = {
     "device-silent": lambda: device_timeline(last_poll=10, until=40),
     "device-silent-cut": lambda: device_timeline(last_poll=10, until=60, cut_at=12),
 }
-"""A file's name, and what draws it."""
+"""Each file's name, and the function that draws it."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draw docs/live.svg, the picture of `monitor --live`: make live-picture.
 
-The program is the real one, and so is the demonstration's cluster. Only its clock is set by hand, so that the
-picture shows some hours of a day.
+The program and the demo's cluster are the real ones. Only the clock is set by hand, so that the picture shows
+some hours of a day.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MORNING = 1_795_161_600.0
 """2026-11-20 08:00:00 UTC."""
 
 DAY = (40, 45, 5, 11, 8, 30)
-"""How many minutes before the next scene of the demonstration."""
+"""Minutes before the next scene of the demo."""
 
 _PATIENCE = 1200.0
 
@@ -36,7 +36,7 @@ class _Nothing:
 
 
 async def picture(demo: DemoCluster) -> str:
-    """The screen after a part of the day."""
+    """The screen after part of the day."""
     seconds = 0.0
     clock = ScreenClock(lambda: MORNING + seconds, lambda: seconds)
     app = LiveApp(_Nothing(), patience=_PATIENCE, clock=clock)
@@ -59,7 +59,7 @@ async def picture(demo: DemoCluster) -> str:
         for minutes in DAY:
             await pass_time(minutes * 60)
             demo.step()
-            await asyncio.sleep(1.5)  # the demonstration's device decides each second
+            await asyncio.sleep(1.5)  # the demo's device decides every second
             await pass_time(2)
         await pass_time(60)
         await pilot.press("t", "down")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Draw the sequence diagrams of the protocol's documents: who sends what to whom, and in which order.
 
-Strategy: a diagram is a table of steps, told from top to bottom. Each step draws itself below the one before,
-and says where it ends; the same table, in words, is the picture's description. The pictures are as wide as
-those of the tutorial, so that a telephone hardly shrinks them. Usage: tools/sequences.py, which writes
-protocol_specs/*.svg; tests/docs/test_drawings.py compares the files with what would be written.
+Strategy: a diagram is a table of steps, from top to bottom. Each step draws itself below the one before and
+returns where it ends; the same table, in words, is the picture's description. The pictures are as wide as the
+tutorial's, so that a phone hardly shrinks them. Usage: tools/sequences.py writes protocol_specs/*.svg;
+tests/docs/test_drawings.py compares the files with the program's output.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MARGIN: Final = 8
 LINE: Final = 16
 """From one line of text to the next."""
 LETTER: Final = 6.8
-"""A letter's width, rather too much than too little: the reader's font is not known."""
+"""A letter's width, estimated generously: the reader's font is unknown."""
 HEAD: Final = 44
 """The height of the participants' boxes."""
 NOTE: Final = "#fff3c4"
 HALO: Final = "stroke='#fff' stroke-width='4' stroke-linejoin='round' paint-order='stroke'"
-"""Around a text that may cross a life line."""
+"""The outline of a text that may cross a lifeline."""
 
 
 class Kind(Enum):
-    """What an arrow stands for, as the key says it: word, look of the line, whether the head is filled."""
+    """The kinds of arrows, as in the key: word, style of the line, whether the head is filled."""
 
     REQUEST = ("request", "stroke-width='1.5'", True)
     RESPONSE = ("response", f"stroke-width='1.5'{DASHES}", True)
@@ -44,7 +44,7 @@ class Kind(Enum):
 
 
 class Message(NamedTuple):
-    """An arrow. A participant may do something by itself: the arrow returns to it."""
+    """An arrow. If sender and receiver are the same, the arrow returns to it."""
 
     sender: str
     receiver: str
@@ -53,14 +53,14 @@ class Message(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What happens meanwhile, from the first to the last of some participants."""
+    """What happens meanwhile, from the first to the last of these participants."""
 
     over: tuple[str, ...]
     words: str
 
 
 class Condition(NamedTuple):
-    """Steps that are taken only if something is so."""
+    """Steps that are taken only if a condition holds."""
 
     words: str
     steps: tuple[Message | Note, ...]
@@ -70,7 +70,7 @@ Step = Message | Note | Condition
 
 
 class Diagram(NamedTuple):
-    """What is drawn: participants, with the place of their life lines, and the steps."""
+    """A diagram: participants, the places of their lifelines, and the steps."""
 
     title: str
     places: Mapping[str, int]
@@ -117,7 +117,7 @@ def _lines(x: float, y: float, lines: Iterable[str], look: str) -> str:
 
 
 def _head(name: str, x: int, bottom: int) -> str:
-    """A participant's box, and its life line."""
+    """A participant's box and lifeline."""
     line = f"<line x1='{x}' x2='{x}' y1='{MARGIN + HEAD}' y2='{bottom}' stroke='{GREY}'/>"
     lines = _wrapped(name, 84)
     box = rectangle(x - 38, MARGIN, 76, HEAD, f"rx='6' fill='{PALE}' stroke='{INK}'")
@@ -136,7 +136,7 @@ def _message(message: Message, places: Mapping[str, int], y: int) -> Drawn:
 
 
 def _by_itself(message: Message, x: int, y: int) -> Drawn:
-    """The arrow turns on the side where there is more room for the text."""
+    """The arrow turns on the side with more room for the text."""
     side = 1 if x < WIDTH / 2 else -1
     lines = _wrapped(message.words, 220)
     anchor = "start" if side == 1 else "end"
@@ -191,7 +191,7 @@ def _kinds(steps: Iterable[Step]) -> list[Kind]:
 
 
 def _key(kinds: Sequence[Kind], y: int) -> Drawn:
-    """What the arrows mean, two in a row."""
+    """The meanings of the arrows, two in a row."""
     shapes = []
     for at, kind in enumerate(kinds):
         x, middle = MARGIN + at % 2 * (WIDTH // 2 - 30), y + 10 + at // 2 * 22
@@ -230,7 +230,7 @@ def _event(words: str) -> Message:
 
 
 VOTEQUORUM: Final = Diagram(
-    "What a client of votequorum is told, and when, as the membership changes",
+    "The notifications to a client of votequorum when the membership changes",
     {CLIENT: 48, COROSYNC: 230, OTHERS: 332},
     [
         _request("trackstart(context, CHANGES)"),
@@ -250,7 +250,7 @@ VOTEQUORUM: Final = Diagram(
 )
 
 QUORUM: Final = Diagram(
-    "What a client of quorum, model 1, is told, and when, as the membership changes",
+    "The notifications to a client of quorum, model 1, when the membership changes",
     {CLIENT: 48, COROSYNC: 296},
     [
         _request("model_gettype(1)"),
@@ -273,19 +273,19 @@ HANDSHAKE: Final = Diagram(
         Message(CLIENT, CLIENT, "setsockopt SO_PASSCRED", Kind.CALL),
         Message(CLIENT, COROSYNC, "connection request, 24 bytes", Kind.CALL),
         Message(KERNEL, COROSYNC, "SCM_CREDENTIALS: the client's pid, uid, gid", Kind.ATTACHED),
-        Message(COROSYNC, COROSYNC, "may it? make rings or sockets", Kind.CALL),
+        Message(COROSYNC, COROSYNC, "check rights; make rings or sockets", Kind.CALL),
         Message(COROSYNC, CLIENT, "connection response, 12328 bytes", Kind.CALL),
         Message(KERNEL, CLIENT, "SCM_CREDENTIALS: the server's pid, uid, gid", Kind.ATTACHED),
         Message(CLIENT, CLIENT, "open what the response names", Kind.CALL),
         Note(
             (CLIENT, COROSYNC),
-            "the stream socket stays open: doorbell (shared memory), and sign of life (both)",
+            "the stream socket stays open: doorbell (shared memory), and liveness (both)",
         ),
     ],
 )
 
 DIAGRAMS: Final = {"votequorum": VOTEQUORUM, "quorum": QUORUM, "handshake": HANDSHAKE}
-"""A file's name, and what it shows."""
+"""Each file's name, and its diagram."""
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ _SETTLE = 0.2
     Row("event.change", "event: from the call that caused it to the consumer", "x"),
 )
 def event(stage: Stage) -> Iterator[Result]:
-    """The time for an event to reach a consumer of `events()`, a C thread in dispatch, the least in Python."""
+    """Time for an event to reach a consumer of `events()`, a C thread in dispatch, the least in Python."""
     if len(os.sched_getaffinity(0)) == 1:
         raise LeftOutError("with only one CPU, the instant of a notification cannot be measured")
     count = max(_EVENTS, stage.scale.part(20))

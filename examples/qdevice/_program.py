@@ -1,8 +1,8 @@
-"""Runs a decision as a program, from its arguments to its end: the common part of the examples.
+"""Run a decision as a program, from its arguments to its exit: the common part of the examples.
 
 Strategy: if SIGTERM kills a program, its vote stays until the daemon's timeout. So the signal cancels the
-device instead, which withdraws the vote and unregisters. If the operating system reports an error (a
-directory that is gone, a server that does not answer), there is a line on stderr and no vote; the device
+device instead, which withdraws the vote and unregisters. If the operating system reports an error (a missing
+directory, a server that does not answer), the program prints a line on stderr and does not vote; the device
 continues, and votes again when it can decide again.
 """
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(name: str, decision: Callable[[str], Vote], argument: str, description: str | None) -> None:
-    """Be the device `name` until SIGTERM or Ctrl-C, with what `decision` makes of the program's argument."""
+    """Run the device `name` until SIGTERM or Ctrl-C, with the decision made from the program's argument."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,13 +41,13 @@ def main(name: str, decision: Callable[[str], Vote], argument: str, description:
         trio.run(until_told, name, vote, options.address)
     except* CsError as errors:
         refused = "\n".join(map(str, errors.exceptions))
-    # Python 3.11.2 makes a group, and so a traceback, of a SystemExit raised inside of `except*`.
+    # Python 3.11.2 turns a SystemExit raised inside `except*` into a group, and so into a traceback.
     if refused:
         sys.exit(refused)
 
 
 async def until_told(name: str, vote: Vote, address: str | None) -> None:
-    """Run the device, and end it well when the program is told to end."""
+    """Run the device until SIGTERM, then withdraw its vote."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(run_qdevice, name, vote, address=address))
@@ -56,7 +56,7 @@ async def until_told(name: str, vote: Vote, address: str | None) -> None:
 
 
 def no_vote_in_doubt(vote: Vote) -> Vote:
-    """The same decision, but one that says no, and why in a line, where it would raise `OSError`."""
+    """The same decision, except that an `OSError` means no; a new error is logged in one line."""
     told = ""
 
     async def decide(view: View) -> bool:

@@ -24,7 +24,7 @@ SECONDS = 3.0
 
 
 class Endpoint:
-    """The decision. One request at a time: an old one that hangs leaves no room for another."""
+    """The decision. It makes one request at a time: while an old one hangs, no other is made."""
 
     def __init__(self, url: str) -> None:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):

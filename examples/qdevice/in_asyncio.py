@@ -24,7 +24,7 @@ BEAT_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Votes while `beat` was called within `longest` seconds."""
+    """Votes while `beat` has been called within the last `longest` seconds."""
 
     def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._longest = longest
@@ -45,10 +45,10 @@ class Heartbeat:
 async def quorum_device(
     name: str, vote: Vote, *, interval: float = 2.0, address: str | None = None
 ) -> AsyncIterator[None]:
-    """Be this node's quorum device within the block; the vote is withdrawn before the block ends.
+    """Run this node's quorum device within the block; the vote is withdrawn before the block ends.
 
-    `vote` is an async function under trio. What `run_qdevice` raises cancels the block, and is raised in an
-    exception group.
+    `vote` is an async function under trio. An exception from `run_qdevice` cancels the block, and is raised
+    in an exception group.
     """
     loop = asyncio.get_running_loop()
     started: asyncio.Future[Callable[[], None]] = loop.create_future()
@@ -69,7 +69,7 @@ async def quorum_device(
             await registered
             yield
         finally:
-            # Also where this is cancelled before the thread has started.
+            # This runs even if the task is cancelled before the thread has started.
             started.add_done_callback(_stop)
 
 

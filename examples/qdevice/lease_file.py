@@ -42,13 +42,13 @@ _NAME = re.compile(r"lease\.(\d{1,18})")
 
 @dataclass(frozen=True)
 class Beat:
-    """What a lease file says."""
+    """The contents of a lease file."""
 
     generation: int
     holder: int
     count: int
     age: float
-    """Seconds that the holder knows to have held it."""
+    """Seconds for which the holder knows that it has held the lease."""
 
 
 class LeaseFile:
@@ -59,13 +59,13 @@ class LeaseFile:
         self._lease = lease
         self._settled = settled
         self._beat: Beat | None = None
-        """The last beat that was seen, its own included."""
+        """The last beat that this node has seen, its own included."""
         self._since = 0.0
-        """When it was seen first."""
+        """When this node first saw it."""
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def __call__(self, view: View) -> bool:
-        # A file system that hangs holds a thread, and no second one begins.
+        # A file system that hangs holds one thread, and no second one is started.
         decide = partial(self._decide, view.node_id, view.members)
         return await trio.to_thread.run_sync(decide, abandon_on_cancel=True, limiter=self._one_at_a_time)
 
@@ -100,7 +100,7 @@ class LeaseFile:
         return Beat(generation, int(text["holder"]), int(text["count"]), float(text["age"]))
 
     def _write(self, beat: Beat) -> None:
-        """Write a beat: the first of a generation only if no other node has made it."""
+        """Write a beat. Write the first of a generation only if no other node has made that generation."""
         new = self._directory / f"new.{beat.holder}"
         new.unlink(missing_ok=True)
         with new.open("x") as file:

@@ -22,8 +22,8 @@ VOTE_LIFE = 10.0 + 30.0
 """Seconds that a vote may live: quorum.device.timeout and .sync_timeout."""
 
 LEASE = 30.0 + VOTE_LIFE + 20.0
-"""Seconds without renewal after which another node may take the lease: what the longest decision takes, a
-vote's life, and some for a few renewals that fail."""
+"""Seconds without renewal after which another node may take the lease: the longest decision, a vote's life,
+and some for a few renewals that fail."""
 
 TAKE_OR_RENEW = """
 local holder = redis.call('GET', KEYS[1])
@@ -59,19 +59,19 @@ class RedisLease:
         async with await trio.open_tcp_stream(self._host, self._port) as stream:
             await stream.send_all(ask)
             holder, remaining = await Replies(stream).lease()
-        # What is left of the lease was told by the server some time between then and now.
+        # The server measured the remaining time at some moment between `began` and now.
         safe_for = remaining - (trio.current_time() - began)
         return holder in view.members and safe_for >= view.time_left + self._vote_life
 
 
 def command(*words: str) -> bytes:
-    """A command as Redis has it (RESP): an array of strings, each with its length."""
+    """A command in Redis' protocol (RESP): an array of strings, each with its length."""
     strings = (b"$%d\r\n%s\r\n" % (len(raw), raw) for raw in (word.encode() for word in words))
     return b"*%d\r\n" % len(words) + b"".join(strings)
 
 
 class Replies:
-    """Reads what the script gives: the holder's node id, and the seconds that are left. Raises `OSError`."""
+    """Reads the script's answer: the holder's node id, and the seconds left. Raises `OSError`."""
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream

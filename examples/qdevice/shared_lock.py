@@ -25,7 +25,7 @@ from votequorum_ipc.qdevice import View
 
 
 class SharedLock:
-    """The decision. Once it has the lock it keeps it, to the end of the process or of `close`."""
+    """The decision. Once it has the lock, it keeps it until the process ends or `close` is called."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -33,7 +33,7 @@ class SharedLock:
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def __call__(self, _: View) -> bool:
-        # A file system that hangs holds a thread, and no second one begins.
+        # A file system that hangs holds one thread, and no second one is started.
         return await trio.to_thread.run_sync(
             self._is_mine, abandon_on_cancel=True, limiter=self._one_at_a_time
         )
