@@ -1,18 +1,19 @@
 """Fixtures for all tests: real corosync daemons, started when a test first asks for one.
 
-    shm_daemon, socket_daemon   a one-node corosync, shared between tests, in its configured state; the test
-                                runs in its network namespace, so that default addresses reach it
-    daemon                      each of the two in turn: the test runs once for each transport
-    many_votes_daemon           as `daemon`, on a node with `MANY_VOTES` votes: for changes of expected votes
-    cluster3                    three nodes, shared between tests: healed, running, quorate, as configured
-    start_daemon                a function that starts one node from a `Config`, for this test alone
-    start_cluster               the same for a cluster
+  shm_daemon, socket_daemon   a one-node corosync, shared between tests, in its configured state; the test
+                              runs in its network namespace, so that default addresses reach it
+  daemon                      each of the two in turn: the test runs once for each transport
+  many_votes_daemon           as `daemon`, on a node with `MANY_VOTES` votes: for changes of expected votes
+  cluster3                    three nodes, shared between tests: healed, running, quorate, as configured
+  start_daemon                a function that starts one node from a `Config`, for this test alone
+  start_cluster               the same for a cluster
 
-Tests marked `thorough` run only with --thorough, as in `make model-check`: they repeat with a larger bound
-what another test shows with a smaller one. Tests marked `long` start first, so that none is left for the end.
+Tests marked `thorough` run only with --thorough, as in `make model-check`: they repeat another test with a
+larger bound. Tests marked `long` start first, so that none of them runs alone at the end.
 
-A test that leaves shared daemons changed costs the next one a restart, half a second; nothing else. Where
-no daemon can run such tests are skipped with the reason, or fail with it if REQUIRE_COROSYNC=1.
+A test that leaves shared daemons changed costs the next one a restart of half a second, nothing else. On a
+machine that cannot run a daemon, these tests are skipped with the reason, or fail with it if
+REQUIRE_COROSYNC=1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.real.daemon import Daemon, one_node
 from tests.real.pool import DaemonPool
 from tests.real.switch import SwitchError
 
-# By default an example fails that takes 0.2 s, as any does on a machine that is busy.
+# By default, an example that takes 0.2 s fails. On a busy machine any example may.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
@@ -42,14 +43,14 @@ StartCluster = Callable[[Config], Cluster]
 
 
 def cannot(reason: str) -> NoReturn:
-    """Skip for a reason, or fail where the machine was said to have everything."""
+    """Skip with a reason; fail instead if REQUIRE_COROSYNC=1."""
     if os.environ.get("REQUIRE_COROSYNC") == "1":
         pytest.fail(f"REQUIRE_COROSYNC=1, but {reason}", pytrace=False)
     pytest.skip(reason)
 
 
 def pytest_configure() -> None:
-    # A shell lets its background jobs ignore Ctrl-C, and so would every process that a test interrupts.
+    # A shell's background jobs ignore Ctrl-C, and every process that a test interrupts would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -68,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def real_corosync() -> None:
-    """Real daemons can be started here; what earlier runs may have left is gone."""
+    """Real daemons can be started here, and leftovers of earlier runs are removed."""
     installation.put_on_path()
     if reason := requirements.missing():
         cannot(reason)
@@ -83,7 +84,7 @@ def daemon_pool(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _unless_unbuildable(build: Callable[[], Cluster]) -> Cluster:
-    """A kernel without bridges or veth pairs is a reason to skip, not a defect of what is tested."""
+    """Skip if the kernel has no bridges or veth pairs: that is no defect of the code under test."""
     try:
         return build()
     except SwitchError as error:
@@ -118,9 +119,9 @@ def daemon(request: pytest.FixtureRequest, daemon_pool: DaemonPool) -> Iterator[
 
 @pytest.fixture(params=["shm", "socket"])
 def many_votes_daemon(request: pytest.FixtureRequest, daemon_pool: DaemonPool) -> Iterator[Daemon]:
-    """As `daemon`; its node has `MANY_VOTES` votes, so that a test can change expected votes as it likes.
+    """As `daemon`, but its node has `MANY_VOTES` votes, so that a test can change expected votes freely.
 
-    They are set back for the next test, where the votes of a node could not be.
+    The next test gets the configured expected votes back; a node's votes could not be restored.
     """
     yield from _visited(daemon_pool, request.param, MANY_VOTES)
 

@@ -1,4 +1,4 @@
-"""The house: which rooms the package has, and which may import which.
+"""The house: the rooms of the package, and which may import which.
 
 `python -m tests.house` draws it into docs/architecture.md.
 """
@@ -13,17 +13,17 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent
 PACKAGE: Final = "votequorum_ipc"
 CHECKOUT: Final = ("fuzz", "bench", "protocol_specs")
-"""Packages of the checkout, which import the library and are imported by nothing in it."""
+"""Packages of the checkout: they import the library, which imports none of them."""
 
 ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("__main__", "cli", "exporter", "live"), "what people run; each is an extra, and nothing imports it"),
     (("testing",), "a simulated cluster for other programs' tests"),
     (("", "blocking"), "the names that programs import"),
     (("check",), "what a configuration survives"),
-    (("overview", "links"), "what an operator asks of a node: one value with everything, its links"),
+    (("overview", "links"), "a node's whole state as one value, and its links"),
     (("qdevice", "watch", "follow", "nodelist"), "on top of the clients: quorum devices, quorum as a whole"),
     (("votequorum", "quorum", "cmap", "cfg"), "the clients, one module for each service"),
-    (("handle", "retry"), "what the clients have in common"),
+    (("handle", "retry"), "the common part of the clients"),
     (("daemon",), "libqb's server half, and corosync's services on top of the model"),
     (("ipc", "exception_groups"), "libqb's client half, and the three ways to wait"),
     (("strategies",), "hypothesis strategies for everything that crosses a connection"),
@@ -33,10 +33,10 @@ ROOMS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("cluster",), "votequorum's rules as a pure model"),
     (("sockets",), "where a service's socket is: addresses"),
     (("explain", "margin"), "a status in sentences, and the failures it survives"),
-    (("sessions",), "commands that run and end as a whole"),
+    (("sessions",), "runs commands, and ends them with their children"),
     (("types", "errors"), "values and errors"),
 )
-"""Rooms from the top down, those of one level together, and what they are for. "" is the package itself.
+"""The rooms from the top down, level by level, and what each is for. "" is the package itself.
 
 A room is a package or a module of `votequorum_ipc`. Some rooms are planned and not built yet.
 """
@@ -55,14 +55,14 @@ ALONE: Mapping[str, frozenset[str]] = {
     "types": frozenset({"errors"}),
     "errors": frozenset(),
 }
-"""Rooms that may import these others and nothing else, whatever is below them."""
+"""Rooms that may import only these others, whatever else is below them."""
 
 DOCUMENT: Final = ROOT / "docs" / "architecture.md"
 _DRAWING: Final = re.compile(r"(<!-- house -->\n```\n)(.*?)(```\n<!-- /house -->)", re.DOTALL)
 
 
 def drawing() -> str:
-    """The rooms that are built, a level on each line."""
+    """The rooms that exist, a level on each line."""
     lines = []
     for rooms, purpose in ROOMS:
         built = " ".join(name or PACKAGE for name in rooms if _is_built(name))
@@ -77,7 +77,7 @@ def _is_built(room: str) -> bool:
 
 
 def drawn() -> str:
-    """The document with the drawing as it should be."""
+    """The document with an up-to-date drawing."""
     text = DOCUMENT.read_text(encoding="utf-8")
     return _DRAWING.sub(lambda found: f"{found[1]}{drawing()}{found[3]}", text, count=1)
 

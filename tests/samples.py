@@ -1,4 +1,4 @@
-"""Programs that documents print, run as their readers would run them."""
+"""Runs programs printed in documents, as readers would run them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT)}
 _WITHOUT_PLUGINS: Final = [
     f"-pno:{name}" for name in ("anyio", "asyncio", "hypothesispytest", "trio", "xdist")
 ]
-"""A test that needs none of them starts faster."""
+"""A test that needs none of these plugins starts faster."""
 
 
 def program_on(host: Host, program: str) -> subprocess.CompletedProcess[str]:
-    """What a program, to its end, printed on a host."""
+    """Run a program to its end on a host."""
     return subprocess.run(
         host.command([sys.executable, "-c", program]),
         capture_output=True,
@@ -31,7 +31,7 @@ def program_on(host: Host, program: str) -> subprocess.CompletedProcess[str]:
 
 
 def pytest_on(program: str, directory: Path) -> str:
-    """What pytest printed of a file with tests, which is written to an empty directory."""
+    """Write a file of tests to an empty directory, run pytest on it, and return the output."""
     (directory / "test_sample.py").write_text(program)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *_WITHOUT_PLUGINS, str(directory)],

@@ -1,4 +1,4 @@
-"""The sdist and the wheel, as people install them: what is inside, and that the command runs."""
+"""The sdist and the wheel, as people install them: their contents, and that the command runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNIT_DIRECTORY = "lib/systemd/system"
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the sdist, and the wheel that is built from this checkout."""
+    """A directory with the sdist and the wheel built from this checkout."""
     directory = tmp_path_factory.mktemp("archives")
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(directory)]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
@@ -41,7 +41,7 @@ def test_the_sdist_has_every_file_of_the_checkout(archives: Path) -> None:
         pytest.skip("git is not installed")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is not a git checkout")
     tracked = {name for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
     with tarfile.open(next(archives.glob("*.tar.gz"))) as sdist:
         packed = {name.partition("/")[2] for name in sdist.getnames()}
@@ -61,7 +61,7 @@ def test_the_wheel_has_the_package_and_no_tests(wheel: Path) -> None:
 
 
 def test_an_installed_command_runs_and_its_units_are_beside_it(wheel: Path, tmp_path: Path) -> None:
-    """As pipx does it: a virtual environment for the command; its dependencies are borrowed from this one."""
+    """As pipx installs it: a virtual environment for the command; it borrows the dependencies of this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
     python = tmp_path / "bin/python"
     pip = [sys.executable, "-m", "pip", f"--python={python}", "install", "--quiet", "--no-index", "--no-deps"]
@@ -87,7 +87,7 @@ def test_an_installed_command_runs_and_its_units_are_beside_it(wheel: Path, tmp_
 
 
 @pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
-def test_a_unit_names_no_directory_so_that_each_way_to_install_is_found(unit: Path) -> None:
+def test_a_unit_names_no_directory_so_that_every_kind_of_installation_works(unit: Path) -> None:
     """systemd looks in /usr/local/bin, where pipx --global puts a command, and in /usr/bin."""
     starts = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
     assert len(starts) == 1

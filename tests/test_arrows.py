@@ -1,7 +1,7 @@
-"""The arrows of the house run downwards, and there are no circles. Both come from the code's own imports.
+"""The arrows of the house run downwards, without circles. Both are checked on the code's own imports.
 
 `house.ROOMS` is the order of the rooms, from the top. A module may import modules of its own room and of
-rooms below it. grimp reads the imports out of the source, so an import inside a function counts too.
+lower rooms. grimp reads the imports from the source, so it also sees imports inside functions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Imports = Mapping[str, Iterable[str]]
 
 
 def room(module: str) -> str:
-    """The room of a module that is named without the package."""
+    """The room of a module, which is named without the package."""
     return module.partition(".")[0]
 
 
 def level(module: str) -> int:
-    """How far down a module's room is."""
+    """The level of a module's room, counted from the top."""
     for number, (rooms, _) in enumerate(ROOMS):
         if room(module) in rooms:
             return number
@@ -33,7 +33,7 @@ def level(module: str) -> int:
 
 
 def forbidden(imports: Imports) -> set[tuple[str, str]]:
-    """The imports that lead upwards, or out of a room that stands alone."""
+    """The imports that lead upwards, or from a room to one that `ALONE` does not allow."""
     return {
         (module, imported)
         for module, others in imports.items()
@@ -47,7 +47,7 @@ def forbidden(imports: Imports) -> set[tuple[str, str]]:
 
 
 def circle(imports: Imports) -> list[str]:
-    """Modules that import one another in a circle, if there are any."""
+    """Modules that import one another in a circle, if there is one."""
     try:
         graphlib.TopologicalSorter(imports).prepare()
     except graphlib.CycleError as error:
@@ -58,7 +58,7 @@ def circle(imports: Imports) -> list[str]:
 
 @functools.cache
 def graph(*packages: str) -> dict[str, frozenset[str]]:
-    """Every module of the packages, and what it imports of them."""
+    """Every module of the packages, with its imports from these packages."""
     built = grimp.build_graph(*packages, cache_dir=None)
     return {module: frozenset(built.find_modules_directly_imported_by(module)) for module in built.modules}
 
@@ -81,7 +81,7 @@ def test_there_are_no_circles(packages: tuple[str, ...]) -> None:
     assert circle(graph(*packages)) == []
 
 
-def test_the_library_imports_nothing_of_the_checkout() -> None:
+def test_the_library_imports_nothing_from_the_checkout() -> None:
     everything = graph(PACKAGE, *CHECKOUT)
     upwards = {
         (module, imported)
@@ -92,7 +92,7 @@ def test_the_library_imports_nothing_of_the_checkout() -> None:
     assert upwards == set()
 
 
-def test_an_import_inside_of_a_function_counts() -> None:
+def test_an_import_inside_a_function_counts() -> None:
     # `votequorum_ipc.cli` imports its table of commands when it runs.
     assert "cli.app" in library()["cli"]
 

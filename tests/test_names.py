@@ -1,10 +1,11 @@
 """One name for one thing: a name that two modules of the package define means the same in both.
 
-The names come from the source: classes, functions, constants and types that a module defines at its top
-level, without type variables. A name with an underscore belongs to its module alone. But a private constant
-must not have the same value in two modules, as it would then be one fact written twice.
+The names come from the source: classes, functions, constants and types at a module's top level, without type
+variables. A name with an underscore belongs to one module. But two modules must not have the same value as a
+private constant, as that is one fact written twice.
 
-`votequorum_ipc.blocking` is left out: it has the names of what it mirrors, and another test compares the two.
+`votequorum_ipc.blocking` is left out: it repeats the names that it mirrors, and another test compares the
+two.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from votequorum_ipc import types
 ROOT = Path(votequorum_ipc.__file__).parent
 
 PARALLEL: Mapping[str, str] = {
-    # The same part, played by each module of a family.
+    # Each module of a family has the same part.
     "BACKEND": "each way to wait has one",
     "COMMANDS": "the subcommands of a group",
     "EVENT_DECODERS": "each client's events",
@@ -38,11 +39,11 @@ PARALLEL: Mapping[str, str] = {
 
 
 Definitions = list[tuple[str, str]]
-"""Names, and what each is: the source of a constant's value, "" for a function or a class."""
+"""Names, with the source of a constant's value; "" for a function or a class."""
 
 
 def defined(tree: ast.Module) -> Definitions:
-    """What a module's top level defines, under `if` and `try` too."""
+    """What a module defines at its top level, including under `if` and `try`."""
     found: Definitions = []
     pending: list[ast.stmt] = list(tree.body)
     while pending:
@@ -64,7 +65,7 @@ def _names(targets: Iterable[ast.expr]) -> Iterator[ast.Name]:
 
 
 def shared(modules: Mapping[str, Definitions]) -> dict[str, list[str]]:
-    """Public names that several modules define, and private constants that are the same in several."""
+    """Public names that several modules define, and private constants with the same value in several."""
     where = collections.defaultdict(set)
     for module, definitions in modules.items():
         for name, value in definitions:
@@ -78,7 +79,7 @@ def shared(modules: Mapping[str, Definitions]) -> dict[str, list[str]]:
 
 
 def package() -> dict[str, Definitions]:
-    """Every module of the package that is counted, and what it defines."""
+    """Every module of the package, and its definitions."""
     return {
         str(path.relative_to(ROOT).with_suffix("")): defined(ast.parse(path.read_text()))
         for path in sorted(ROOT.rglob("*.py"))
@@ -88,7 +89,7 @@ def package() -> dict[str, Definitions]:
 
 def test_no_name_has_two_meanings() -> None:
     doubtful = {name: where for name, where in shared(package()).items() if name not in PARALLEL}
-    assert doubtful == {}, "rename one, share one, or say in PARALLEL why both are right"
+    assert doubtful == {}, "rename one, share one, or explain in PARALLEL why both are right"
 
 
 def test_every_value_can_be_imported_from_types() -> None:
@@ -107,7 +108,7 @@ def test_every_value_can_be_imported_from_types() -> None:
         types.Nothing  # noqa: B018
 
 
-def test_the_list_of_parallel_names_has_no_name_that_one_module_defines() -> None:
+def test_every_name_in_the_list_of_parallel_names_is_defined_by_several_modules() -> None:
     assert set(PARALLEL) - set(shared(package())) == set()
 
 
@@ -122,7 +123,7 @@ def test_a_name_in_two_modules_is_noticed(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["def _name(): ...", "import name", "for name in (): ...", "__all__ = []"])
-def test_what_belongs_to_one_module_is_not_counted(source: str) -> None:
+def test_private_names_are_not_counted(source: str) -> None:
     definitions = defined(ast.parse(source))
     assert shared({"one": definitions, "other": definitions}) == {}
 

@@ -1,4 +1,4 @@
-"""README.md says what is so: its programs run as they stand, and each document's links lead somewhere."""
+"""README.md is true: its programs run as printed, and each document's links resolve."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DOCUMENTS = sorted(
 )
 
 
-def test_the_first_program_asks_for_quorum_in_ten_lines(shm_daemon: Daemon) -> None:
+def test_the_first_program_queries_quorum_in_ten_lines(shm_daemon: Daemon) -> None:
     assert len([line for line in ASK.splitlines() if line]) <= 10
     done = program_on(shm_daemon.host, ASK)
     assert (done.stderr, done.stdout) == ("", "QUORATE\nvotes present: 1, needed: 1\n")
@@ -68,7 +68,7 @@ def test_without_a_daemon_a_program_reports_it(
                 process.kill()
 
 
-def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: Path) -> None:
+def test_the_two_terminals_show_the_real_output(real_corosync: None, tmp_path: Path) -> None:
     [served] = re.findall(r"^\$ votequorum-ipc serve\n(.*?)```$", TEXT, re.DOTALL | re.MULTILINE)
     [(before, typed, after)] = re.findall(r"(.*)^> (.*?)\n(.*)", served, re.DOTALL | re.MULTILINE)
     asked = re.findall(r"^\$ votequorum-ipc (status .*)\n(Quorate: .*\n)", TEXT, re.MULTILINE)
@@ -116,7 +116,7 @@ def test_the_two_terminals_show_what_is_printed(real_corosync: None, tmp_path: P
     ],
     ids=["watch", "watch under trio", "trio"],
 )
-def test_a_program_that_goes_on_says_what_it_sees(
+def test_a_program_that_keeps_running_reports_what_it_sees(
     start_daemon: StartDaemon, program: str, lines: list[str]
 ) -> None:
     daemon = start_daemon(Config(device=Device()))
@@ -144,7 +144,7 @@ def links(document: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_link_leads_somewhere(document: Path) -> None:
+def test_each_link_resolves(document: Path) -> None:
     broken = []
     for link in links(document):
         path, _, anchor = link.partition("#")
@@ -155,7 +155,7 @@ def test_each_link_leads_somewhere(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that headings get where Markdown is shown."""
+    """The anchors of the headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     plain = (re.sub(r"[`*]|\[|\]\([^)]*\)", "", heading) for heading in headings)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}

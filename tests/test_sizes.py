@@ -1,4 +1,4 @@
-"""Files and functions of a size that suits a reader: no crumbs, and nothing that needs scrolling."""
+"""Files and functions have a size that suits a reader: no fragments, and nothing that needs scrolling."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tests.house import PACKAGE, ROOT
 
 LEAST_LINES = 40
 MOST_FUNCTION_LINES = 50
-"""With the docstring: a screen."""
+"""One screen, including the docstring."""
 
 SHORT: Mapping[str, str] = {
-    "cli/votes.py": "imports votequorum, which `common` must not: some subcommands do without",
-    "daemon/limits.py": "a table, where all limits are to be found together",
+    "cli/votes.py": "imports votequorum, which `common` must not: some subcommands do not need it",
+    "daemon/limits.py": "a table of all limits",
     "exception_groups.py": "both halves of libqb need it, and neither may import the other",
 }
-"""Files of fewer lines than `LEAST_LINES`, and why. Packages' own files and subcommands need no reason."""
+"""Files with fewer lines than `LEAST_LINES`, and why. Packages' `__init__` and subcommands need no reason."""
 
 
 def files() -> dict[str, str]:
-    """The package's files and their text."""
+    """The package's files, and their text."""
     package = ROOT / PACKAGE
     return {str(path.relative_to(package)): path.read_text() for path in sorted(package.rglob("*.py"))}
 
@@ -46,7 +46,7 @@ def test_a_short_file_has_a_reason() -> None:
         and not Path(name).name.startswith("__")
         and not is_subcommand(text)
     }
-    assert short == set(SHORT), "merge it, or say in SHORT why it stands alone"
+    assert short == set(SHORT), "merge it, or explain in SHORT why it stands alone"
 
 
 def test_no_function_needs_scrolling() -> None:

@@ -1,4 +1,4 @@
-"""Programs in each way to wait, under mypy's strict rules: what a user's editor says of them."""
+"""Programs in each way to wait, checked by mypy's strict rules: what a user's editor shows."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ with BlockingVotequorum.initialize() as vq:
 
 
 def mypy(directory: Path, program: str) -> str:
-    """What mypy says of a program, as strictly as it can."""
+    """mypy's output for a program, with its strictest rules."""
     (directory / "program.py").write_text(program)
     done = subprocess.run(
         [
@@ -96,10 +96,10 @@ def mypy(directory: Path, program: str) -> str:
 
 
 def pyright(directory: Path, program: str) -> list[tuple[int, str]]:
-    """The lines in which pyright, or basedpyright, finds errors, and by which rule."""
+    """The lines where pyright, or basedpyright, finds errors, and the rule."""
     command = shutil.which("pyright") or shutil.which("basedpyright")
     if command is None:
-        pytest.skip("pyright is not installed, nor basedpyright")
+        pytest.skip("neither pyright nor basedpyright is installed")
     (directory / "program.py").write_text(program)
     settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)], "reportMatchNotExhaustive": False}
     (directory / "pyrightconfig.json").write_text(json.dumps(settings))
@@ -122,7 +122,7 @@ def test_pyright_notices_mistakes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", [TRIO, ASYNCIO, BLOCKING], ids=["trio", "asyncio", "blocking"])
-def test_each_way_has_the_types_that_it_says(tmp_path: Path, program: str) -> None:
+def test_each_way_to_wait_has_its_documented_types(tmp_path: Path, program: str) -> None:
     assert mypy(tmp_path, program) == ""
 
 

@@ -1,13 +1,13 @@
-"""One test coroutine under trio, under asyncio, and blocking, without an event loop.
+"""Run one test coroutine under trio, under asyncio, and without an event loop (blocking).
 
-    @every_way()
-    async def test_something(daemon: Daemon) -> None: ...
+  @every_way()
+  async def test_something(daemon: Daemon) -> None: ...
 
-    @every_way(without={"blocking": "it takes two tasks"})
-    async def test_something_with_tasks() -> None:
-        async with task_group() as group: ...
+  @every_way(without={"blocking": "it takes two tasks"})
+  async def test_something_with_tasks() -> None:
+      async with task_group() as group: ...
 
-A fixture that has to be entered in the loop returns a `Recipe`; the test gets what the recipe yields.
+A fixture that must be entered inside the loop returns a `Recipe`; the test gets what the recipe yields.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ RUNNERS: dict[str, Callable[[Callable[[], Coroutine[Any, Any, None]]], None]] = 
 }
 
 LOOPS_IMPORTED = "{'trio', 'asyncio', 'sniffio', 'outcome'} & {*sys.modules} - construct_imports"
-"""An expression for a program that begins with `WATCH_IMPORTS`: the event loops that it has imported.
+"""For a program that starts with `WATCH_IMPORTS`: an expression for the event loops it has imported.
 
-What construct imports is left out: since Python 3.14 its `pdb` imports asyncio.
+Imports by construct do not count: since Python 3.14 its `pdb` imports asyncio.
 """
 WATCH_IMPORTS = "import construct, sys; construct_imports = {*sys.modules}\n"
 
-TASKS = "it takes tasks, and a program without an event loop has none"
+TASKS = "it needs tasks, and a program without an event loop has none"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Opens what a fixture stands for, in the loop of the test."""
+    """Opens a fixture's value inside the loop of the test."""
 
     open: Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -62,9 +62,9 @@ class Recipe:
 def every_way(
     *, without: Mapping[str, str] | None = None, uvloop: bool = False
 ) -> Callable[[Test], Callable[..., None]]:
-    """Run a test in each way to wait. `without` names those that cannot apply, each with the reason.
+    """Run a test in each way to wait. `without` excludes some, each with the reason.
 
-    `uvloop` adds another loop of asyncio's kind.
+    `uvloop` adds a second asyncio loop.
     """
     left_out = {*(without or {}), *([] if uvloop else ["uvloop"])}
 
@@ -83,7 +83,7 @@ def every_way(
         way = inspect.Parameter("way", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
         run.__signature__ = inspect.Signature([way, *parameters])  # type: ignore[attr-defined]
-        # pytest keeps the marks of a function here.
+        # pytest keeps a function's marks here.
         run.pytestmark = list(getattr(test, "pytestmark", []))  # type: ignore[attr-defined]
         ways = [name for name in RUNNERS if name not in left_out]
         parametrized: Callable[..., None] = pytest.mark.parametrize("way", ways)(run)
@@ -93,10 +93,10 @@ def every_way(
 
 
 class TaskGroup(Protocol):
-    """What trio's nursery and asyncio's task group have in common."""
+    """The common interface of trio's nursery and asyncio's task group."""
 
     def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run a function in a task of its own."""
+        """Run a function in a separate task."""
 
     def cancel(self) -> None:
         """Cancel all tasks."""
@@ -131,7 +131,7 @@ class _AsyncioGroup:
 
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncIterator[TaskGroup]:
-    """Tasks of the loop that runs; the block ends when all have."""
+    """A group of tasks in the running loop; the block ends when all have ended."""
     if backend.current().name == "trio":
         async with trio.open_nursery() as nursery:
             yield _Nursery(nursery)
@@ -142,17 +142,17 @@ async def task_group() -> AsyncIterator[TaskGroup]:
 
 @contextlib.contextmanager
 def fail_after(seconds: float) -> Iterator[None]:
-    """As `trio.fail_after`, in each way to wait."""
+    """Like `trio.fail_after`, in each way to wait."""
     with backend.move_on_after(seconds) as scope:
         yield
     assert not scope.cancelled_caught, f"not done within {seconds:g} s"
 
 
 async def settled() -> None:
-    """Return when each other task waits for something outside of this process."""
+    """Return when every other task is waiting for something outside this process."""
     if backend.current().name == "trio":
         await trio.testing.wait_all_tasks_blocked()
     else:
-        # Each turn of asyncio's loop takes what is ready; tasks here wake one another a few times at most.
+        # Each turn of asyncio's loop runs what is ready; tasks here wake one another a few times at most.
         for _ in range(20):
             await asyncio.sleep(0)

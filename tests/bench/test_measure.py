@@ -1,4 +1,4 @@
-"""The statistics of the benchmarks, on numbers made up for it."""
+"""The statistics of the benchmarks, on made-up numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.placement import placed
 from bench.rows import at_least, at_most
 
 
-def test_rounds_alternate_which_side_goes_first_and_forget_the_first_round() -> None:
+def test_rounds_alternate_which_side_goes_first_and_drop_the_first_round() -> None:
     log: list[str] = []
     numbers = iter(range(100))
 
@@ -36,7 +36,7 @@ def test_a_ratio_is_taken_within_each_round() -> None:
     assert result.sides == {"ours": 3.0, "C": 1.0}
 
 
-def test_an_absolute_value_is_our_own() -> None:
+def test_an_absolute_value_is_our_sides() -> None:
     assert absolute("key", {"ours": [1.0, 2.0, 9.0], "C": [5.0, 5.0, 5.0]}, "us").value == 2.0
 
 
@@ -45,7 +45,7 @@ def test_a_percentile_is_a_number_that_was_measured(percent: int, expected: int)
     assert percentile(range(100, 0, -1), percent) == expected
 
 
-def test_a_figure_is_taken_of_each_round_and_scaled() -> None:
+def test_a_figure_is_computed_for_each_round_and_scaled() -> None:
     assert of_rounds({"ours": [[1000, 3000], [5000, 5000]]}, max) == {"ours": [3.0, 5.0]}
 
 

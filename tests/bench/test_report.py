@@ -1,4 +1,4 @@
-"""What a run says of its rows, with and without results."""
+"""The report of a run's rows, with and without results."""
 
 from __future__ import annotations
 

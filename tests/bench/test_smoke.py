@@ -1,4 +1,4 @@
-"""That each benchmark runs, in one short round. `make bench` tells how fast anything is."""
+"""Each benchmark runs, in one short round. `make bench` measures how fast anything is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import cannot
 from tests.real.waiting import DEADLINE
 
 _MAY_BE_LEFT_OUT = {
-    "event.notification": "on a machine so busy that the instant of no notification can be told",
+    "event.notification": "on a busy machine, no instant of a notification may be measurable",
     "event.change": "as above",
     "ways.event.trio": "as above",
     "ways.event.asyncio": "as above",
@@ -34,7 +34,7 @@ SMOKE = Scale(rounds=1, calls=4, seconds=0.02, connections=4)
 
 @pytest.fixture(scope="module")
 def stage(real_corosync: None) -> Iterator[Stage]:
-    """What the benchmarks run on, made once."""
+    """The stage for all benchmarks, made once."""
     if shutil.which("cc") is None:
         cannot("there is no C compiler")
     with Stage(SMOKE) as made:
@@ -51,13 +51,13 @@ def test_a_benchmark_fills_in_its_rows(stage: Stage, name: str) -> None:
     unexpected = {
         key: reason
         for key, reason in left_out.items()
-        # What is not there yet, or cannot be with one CPU, is no failure of the benchmark.
+        # A missing program, or a single CPU, is no failure of the benchmark.
         if key not in _MAY_BE_LEFT_OUT and not reason.startswith("there is")
     }
     assert not unexpected
 
 
-def test_the_program_measures_what_it_is_told_and_writes_it(tmp_path: Path) -> None:
+def test_the_program_runs_the_chosen_benchmark_and_writes_json(tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "codec", "--json", str(file)],

@@ -1,4 +1,4 @@
-"""The statement that most tests of `status` make."""
+"""The comparison that most tests of `status` make."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .command import status, votequorum_ipc
 
 
 def assert_agrees(daemon: Daemon) -> None:
-    """People and programs are shown what corosync-quorumtool shows, every figure of it.
+    """Both `status` and `status --json` show the figures of corosync-quorumtool.
 
-    Asked in between, it has to say the same before and after: a node of a busy machine may miss its turn, and
-    the cluster form anew amid the questions.
+    corosync-quorumtool runs before and after, and must say the same: on a busy machine a node may miss its
+    turn, and the cluster may form a new membership between the queries.
     """
     ours, theirs, figures, shape = eventually(
-        lambda: _while_nothing_changes(daemon), otherwise="the cluster is at rest"
+        lambda: _while_nothing_changes(daemon), otherwise="the cluster does not change during the comparison"
     )
     assert quorumtool.words(ours.stdout) == quorumtool.words(theirs)
     assert ours.returncode == (0 if ["Quorate:", "Yes"] in quorumtool.words(theirs) else 2)
@@ -26,7 +26,7 @@ def assert_agrees(daemon: Daemon) -> None:
 
 
 def _while_nothing_changes(daemon: Daemon) -> Any:
-    """What is to be compared; None where something changed meanwhile."""
+    """The outputs to compare; None if something changed meanwhile."""
     before = quorumtool.figures(daemon)
     ours, theirs, shape = votequorum_ipc(daemon, "status"), quorumtool.shown(daemon), status(daemon)
     return (ours, theirs, before, shape) if quorumtool.figures(daemon) == before else None

@@ -1,7 +1,7 @@
-"""Running `votequorum-ipc` as a user would: a process of its own, on a daemon's host.
+"""Runs `votequorum-ipc` as a user would: as a separate process, on a daemon's host.
 
-`votequorum_ipc`, `without_daemon` and `as_nobody` run it to its end, forked from a server that has imported
-everything (see `forkserver`). `COMMAND` is for tests that start it themselves.
+`votequorum_ipc`, `without_daemon` and `as_nobody` run it to completion, in a process forked from a server
+that has already imported everything (see `forkserver`). `COMMAND` is for tests that start it themselves.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 main()
 """
-"""Imports come first: where the interpreter is installed, another user may not be allowed to read."""
+"""The imports come first, because the other user may not be able to read the interpreter's directory."""
 
 AS_NOBODY = [sys.executable, "-c", _AS_NOBODY]
-"""The command as a user without privileges."""
+"""The command, run as an unprivileged user."""
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
 
@@ -51,33 +51,33 @@ def votequorum_ipc(daemon: Daemon, *arguments: str) -> Result:
 
 
 def as_nobody(daemon: Daemon, *arguments: str) -> Result:
-    """Run the command on a daemon's host as a user without privileges."""
+    """Run the command on a daemon's host as an unprivileged user."""
     return _server().run([*arguments], ENVIRONMENT, host=daemon.host, uid=NOBODY, timeout=DEADLINE)
 
 
 def without_daemon(*arguments: str, typed: str = "") -> Result:
-    """Run the command right here, with this on its standard input."""
+    """Run the command without a daemon, with `typed` as its standard input."""
     return _server().run([*arguments], ENVIRONMENT, typed=typed, timeout=DEADLINE)
 
 
 @functools.cache
 def _server() -> ForkServer:
-    """The server of this test run, started at the first demand."""
+    """The fork server of this test run, started when first needed."""
     server = ForkServer(ENVIRONMENT)
     atexit.register(server.close)
     return server
 
 
 def status(daemon: Daemon, *arguments: str) -> Line:
-    """What `status --json` says."""
+    """The output of `status --json`."""
     shape: Line = json.loads(votequorum_ipc(daemon, "status", "--json", *arguments).stdout)
     return shape
 
 
 class Monitor:
-    """A running `monitor --json`. Its output goes to a file, so only what it flushes is ever seen.
+    """A running `monitor --json`. Its output goes to a file, so tests see only what it flushes.
 
-    It is patient, unless told otherwise: a busy machine must not make it call a daemon unknown.
+    By default its patience is long: a busy machine must not make it report a daemon as unknown.
     """
 
     def __init__(self, daemon: Daemon, directory: Path, *arguments: str) -> None:
@@ -103,20 +103,20 @@ class Monitor:
         self._end()
 
     def lines(self) -> list[Line]:
-        """All complete lines until now."""
+        """All complete lines so far."""
         text = self._output.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def events(self) -> list[Line]:
-        """The lines after the first, which is the state at the beginning; without their times.
+        """All lines but the first (the state at the start), without their times.
 
-        Those of links are left out: they come when monitor looks.
+        Link lines are left out: they depend on when monitor looks at the links.
         """
         lines = [line for line in self.lines()[1:] if line["event"] != "link"]
         return [{key: value for key, value in line.items() if key != "time"} for line in lines]
 
     def wait_for(self, event: str, **values: Any) -> Line:
-        """Block until there is a line for `event` with these values, and return the first such one."""
+        """Block until there is a line for `event` with these values, and return the first such line."""
         wanted = {"event": event, **values}
 
         def found() -> Line | None:
@@ -131,12 +131,12 @@ class Monitor:
         return line
 
     def interrupt(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Send SIGINT, as Ctrl-C does; return the exit code."""
         self._process.send_signal(signal.SIGINT)
         return self.wait()
 
     def wait(self) -> int:
-        """Block until it has ended by itself; the exit code."""
+        """Block until it exits; return the exit code."""
         try:
             return self._process.wait(DEADLINE)
         except subprocess.TimeoutExpired:

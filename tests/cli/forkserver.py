@@ -1,12 +1,12 @@
-"""The command in a process of its own, without the price of starting Python and importing the command.
+"""Runs the command in a separate process, without the cost of starting Python and importing the command.
 
-Strategy: a server, started as `python -m tests.cli.forkserver`, has imported what every subcommand needs. For
-each command it forks twice. The grandchild gets its own descriptors, environment, directory, namespaces and
-user, and then runs `votequorum_ipc` as `python -m votequorum_ipc` would: with its own exit code, signal
-handlers and end of the interpreter. The child waits for it, kills it at its timeout, and answers. The server
-itself never waits for a command, so several may run at once. It ends by the end of its standard input.
+Strategy: a server, `python -m tests.cli.forkserver`, imports what every subcommand needs. For each command it
+forks twice. The grandchild sets its own descriptors, environment, directory, namespaces and user. It then
+runs `votequorum_ipc` as `python -m votequorum_ipc` would, with its own exit code, signal handlers and
+interpreter shutdown. The child waits for it, kills it after its timeout, and returns the result. The server
+itself never waits for a command, so several may run at once. It exits when its standard input is closed.
 
-What is tested of imports, of signals and of terminals starts a Python of its own: see `command`.
+Tests of imports, signals and terminals start a new Python instead: see `command`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _STREAMS = 3
 """Standard input, output and error."""
 
 
-# --- the side that gives orders ---
+# --- client side ---
 
 
 class ForkServer:
-    """The server, from outside."""
+    """A running fork server."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -66,15 +66,16 @@ class ForkServer:
         typed: str = "",
         timeout: float,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end, in a host's namespaces if need be, or as another user.
+        """Run the command to completion, optionally in a host's namespaces or as another user.
 
-        Raises `subprocess.TimeoutExpired` after killing it when it takes more than `timeout` seconds.
+        If it takes longer than `timeout` seconds, kills it and raises `subprocess.TimeoutExpired`.
         """
         order = {
             "arguments": arguments,
             "environment": dict(environment),
             "directory": str(Path.cwd()),
-            # Of this process too: the server may have been started during a visit to a host's network.
+            # Without a host, this process's namespaces: the server may have been started during a visit to a
+            # host's network.
             "namespaces": host.pid if host else os.getpid(),
             "uid": uid,
             "timeout": timeout,
@@ -109,7 +110,7 @@ class ForkServer:
         return code
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         self._orders.close()
         self._process.wait()
 
@@ -123,8 +124,8 @@ def _all_of(file: IO[bytes]) -> str:
 
 
 def _serve(orders: socket.socket) -> dict[str, Any] | None:
-    """Take orders until they end. Returns an order in the process that is to carry it out."""
-    # Nobody waits for those that wait for the commands.
+    """Take orders until input ends. In a process that must carry out an order, returns that order."""
+    # The kernel reaps the children that wait for commands.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         text, descriptors, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, _STREAMS + 1)
@@ -141,7 +142,7 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
 
 
 def _is_the_command(streams: list[int], answer: int, timeout: float) -> bool:
-    """True in the process that is to be the command; does not return in the one that waits for it."""
+    """Returns True in the process that becomes the command; the process that waits for it never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
@@ -197,7 +198,7 @@ def _import_everything() -> None:
 
 if __name__ == "__main__":
     _import_everything()
-    # What was imported is no garbage of a command, and looking through it would copy its pages.
+    # The imported objects are not the command's garbage, and a collection would copy their pages.
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as _orders:
         _order = _serve(_orders)

@@ -1,4 +1,4 @@
-"""corosync-quorumtool, whose output is what ours has to agree with."""
+"""corosync-quorumtool, whose output ours must agree with."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def shown(daemon: Daemon, *options: str) -> str:
 
 
 OURS_ALONE = ("Date:", "Reason:", "Margin:")
-"""Lines of a status that differ, or that corosync-quorumtool does not have."""
+"""Lines of a status that differ from corosync-quorumtool's, or that it does not print."""
 
 
 def words(text: str) -> list[list[str]]:
-    """The lines of a status that must be the same for people, as lists of words."""
+    """The lines of a status that must be the same as corosync-quorumtool's, as lists of words."""
     text = re.split("\n(?:Link|Totem) information\n", text)[0]
     return [line.split() for line in text.rstrip().splitlines() if not line.startswith(OURS_ALONE)]
 
 
 def figures(daemon: Daemon) -> Shape:
-    """All that `corosync-quorumtool -s -p` shows, in the form of `votequorum-ipc status --json`."""
+    """Everything that `corosync-quorumtool -s -p` shows, in the form of `votequorum-ipc status --json`."""
     head, table = shown(daemon, "-p").split("Membership information\n")
     found = dict(_FIGURE.findall(head))
     rows = table.splitlines()[2:]
@@ -69,7 +69,7 @@ def figures(daemon: Daemon) -> Shape:
 
 
 def comparable(status: Shape) -> Shape:
-    """`votequorum-ipc status --json`, less what corosync-quorumtool does not show."""
+    """`votequorum-ipc status --json` without what corosync-quorumtool does not show."""
     own_flags = [flag for flag in status["votequorum"]["flags"] if flag in FLAG_WORDS.values()]
     device_flags = {*DEVICE_WORDS.values(), "QDEVICE_REGISTERED"}
     members = [

@@ -1,4 +1,4 @@
-"""`votequorum-ipc cmap` shows and does what corosync-cmapctl shows and does, on a real corosync."""
+"""`votequorum-ipc cmap` shows and does the same as corosync-cmapctl, on a real corosync."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def examples(shm_daemon: Daemon, binary: str) -> Iterator[Daemon]:
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
-def test_json_has_text_for_numbers_that_json_does_not_have(number: float) -> None:
+def test_json_uses_text_for_numbers_that_json_does_not_have(number: float) -> None:
     assert value_json(number) == str(number)
 
 
@@ -83,11 +83,11 @@ def test_every_type_is_shown_as_corosync_cmapctl_shows_it(examples: Daemon) -> N
     assert ours(examples, "list", "example.").stdout == theirs(examples, "example.")
     keys = [f"example.{name}" for name in TYPE_NAMES]
     assert ours(examples, "get", "--binary", *keys).stdout == theirs(examples, "-b", "-g", *keys)
-    # Of a binary value corosync-cmapctl -q shows more than the value.
+    # For a binary value, corosync-cmapctl -q prints more than the value.
     assert ours(examples, "get", "--quiet", *keys[:-1]).stdout == theirs(examples, "-q", "-g", *keys[:-1])
 
 
-def test_the_same_is_json(examples: Daemon) -> None:
+def test_json_shows_the_same_values(examples: Daemon) -> None:
     shape = json.loads(ours(examples, "list", "--json", "example.").stdout)
     found = {each["key"].removeprefix("example."): (each["type"], each["value"]) for each in shape["keys"]}
     assert found["u64"] == ("u64", 2**64 - 1)
@@ -104,9 +104,9 @@ def test_the_whole_map_is_the_same(shm_daemon: Daemon) -> None:
     assert set(fixed) <= set(theirs(shm_daemon).splitlines())
 
 
-def test_the_statistics_are_the_same_keys_of_the_same_types(shm_daemon: Daemon) -> None:
+def test_the_statistics_have_the_same_keys_and_types(shm_daemon: Daemon) -> None:
     prefixes = ("stats.srp.", "stats.knet.handle.", "stats.knet.node1.")
-    # The keys of IPC connections come and go with the programs that ask.
+    # The keys of IPC connections come and go with the clients.
     assert _keys(ours(shm_daemon, "list", "--map", "stats", *prefixes).stdout) == _keys(
         theirs(shm_daemon, "-m", "stats", *prefixes)
     )
@@ -116,7 +116,7 @@ def _keys(text: str) -> list[str]:
     return [line.partition(" = ")[0] for line in text.splitlines() if not line.startswith("runtime.config")]
 
 
-def test_a_deleted_key_is_gone_and_one_that_is_not_there_is_exit_code_1(examples: Daemon) -> None:
+def test_a_deleted_key_is_gone_and_a_missing_key_is_exit_code_1(examples: Daemon) -> None:
     done = ours(examples, "delete", "example.i8", "example.u8")
     assert (done.returncode, done.stdout) == (0, "Deleted: example.i8\nDeleted: example.u8\n")
     assert "example.i8" not in theirs(examples, "example.")
@@ -126,7 +126,7 @@ def test_a_deleted_key_is_gone_and_one_that_is_not_there_is_exit_code_1(examples
         assert "there is no key 'example.i8'" in refused.stderr
 
 
-def test_what_corosync_acts_on_is_left_alone_without_yes(shm_daemon: Daemon) -> None:
+def test_a_key_that_corosync_acts_on_is_not_changed_without_yes(shm_daemon: Daemon) -> None:
     key = "runtime.votequorum.cancel_wait_for_all"
     refused = ours(shm_daemon, "set", key, "u8", "1")
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -140,7 +140,7 @@ def test_what_corosync_acts_on_is_left_alone_without_yes(shm_daemon: Daemon) -> 
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
-def test_at_a_terminal_it_asks(shm_daemon: Daemon, answer: str, code: int) -> None:
+def test_at_a_terminal_it_asks_first(shm_daemon: Daemon, answer: str, code: int) -> None:
     key = "logging.example"
     ours_end, terminal = pty.openpty()
     argv = shm_daemon.host.command([*COMMAND, "cmap", "set", key, "u8", "1"])
@@ -193,7 +193,7 @@ def test_changes_are_followed_as_corosync_cmapctl_follows_them(shm_daemon: Daemo
     ):
 
         def change() -> bool:
-            """A new key tells whether all follow by now."""
+            """Set, change and delete a key; true once all three followers have reported a deletion."""
             for words in (
                 ["-s", "followed.a", "u8", "1"],
                 ["-s", "followed.a", "u8", "2"],
@@ -203,7 +203,7 @@ def test_changes_are_followed_as_corosync_cmapctl_follows_them(shm_daemon: Daemo
             return all("delete" in path.read_text() for path in (we, one, they))
 
         def last() -> tuple[list[str], list[str], list[tuple[object, ...]]]:
-            """The last three changes as they, we and our JSON have them."""
+            """The last three changes as shown by corosync-cmapctl, by us, and in our JSON."""
             lines = [line for line in they.read_text().splitlines() if ">" in line]
             shapes = [json.loads(line) for line in one.read_text().splitlines()]
             keys = "event", "value", "old"

@@ -1,4 +1,4 @@
-"""The command itself: usage, exit codes, and what is said when something is not there or not allowed."""
+"""The command itself: usage, exit codes, and messages when something is missing or not allowed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def call(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "monitor"])
-def test_where_nothing_listens_the_line_says_what_to_do(name: str) -> None:
+def test_if_nothing_listens_the_message_says_what_to_do(name: str) -> None:
     result = without_daemon(*call(name), "--json", "--address", "@nothing-listens-here")
     assert result.returncode == 1
     error = json.loads(result.stdout)["error"]
@@ -63,7 +63,7 @@ def test_where_nothing_listens_the_line_says_what_to_do(name: str) -> None:
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-def test_what_can_be_no_address_is_wrong_usage(words: list[str], address: str) -> None:
+def test_an_invalid_address_is_wrong_usage(words: list[str], address: str) -> None:
     result = CliRunner().invoke(app, [*words, "--json", "--address", address])
     assert result.exit_code == os.EX_USAGE
     assert "Invalid value for '--address': a" in result.output
@@ -124,7 +124,7 @@ def test_the_library_needs_neither_click_nor_rich() -> None:
     assert python(code).stdout == "set()\n"
 
 
-def test_a_subcommand_loads_no_other_ones_and_json_no_tables() -> None:
+def test_a_subcommand_loads_no_other_subcommand_and_json_loads_no_tables() -> None:
     code = (
         "import sys; from votequorum_ipc.cli.app import app\n"
         "try: app(['status', '--json', '--address', '@nothing-listens-here'])\n"
@@ -147,7 +147,7 @@ def test_a_command_that_asks_once_imports_no_event_loop(words: str) -> None:
     assert python(code).stdout.splitlines()[-1] == "set()"
 
 
-def test_garbage_is_collected_again_once_a_command_runs() -> None:
+def test_garbage_collection_is_on_again_once_a_command_runs() -> None:
     code = (
         "import gc, sys; from votequorum_ipc.cli import main\n"
         "sys.argv[1:] = ['status', '--address', '@nothing-listens-here']\n"
@@ -170,7 +170,7 @@ GROUPS = [[], ["cmap"], ["qdevice"]]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=" ".join)
-def test_the_lines_of_help_are_whole_and_fit_into_80_columns(group: list[str]) -> None:
+def test_the_lines_of_help_are_complete_and_fit_into_80_columns(group: list[str]) -> None:
     lines = without_daemon(*group, "--help").stdout.splitlines()
     listed = lines[lines.index("Commands:") :]
     assert [line for line in listed if line.endswith("...")] == []
@@ -196,7 +196,7 @@ COMPLETIONS = ROOT / "contrib" / "completions"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completions_that_are_shipped_ask_the_command(shell: str) -> None:
+def test_the_shipped_completions_ask_the_command(shell: str) -> None:
     text = (COMPLETIONS / f"votequorum-ipc.{shell}").read_text()
     assert f"_VOTEQUORUM_IPC_COMPLETE={shell}_complete" in text
 
@@ -250,7 +250,7 @@ def test_bash_completes_commands_and_options(with_command: dict[str, str]) -> No
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_completes_commands_and_options_with_what_they_do(with_command: dict[str, str]) -> None:
+def test_fish_completes_commands_and_options_with_descriptions(with_command: dict[str, str]) -> None:
     script = f"source {COMPLETIONS / 'votequorum-ipc.fish'}\n"
     script += "\n".join(f'complete -C "votequorum-ipc {words}"; echo' for words in WORDS)
     done = subprocess.run(
@@ -303,7 +303,7 @@ def writing_to(output: int, daemon: Daemon, arguments: list[str]) -> subprocess.
     )
 
 
-def test_a_reader_that_closes_the_pipe_is_no_traceback(daemon: Daemon) -> None:
+def test_a_closed_pipe_prints_no_traceback(daemon: Daemon) -> None:
     closed, pipe = os.pipe()
     os.close(closed)
     result = writing_to(pipe, daemon, ["monitor", "--json"])
@@ -320,5 +320,5 @@ def test_output_that_cannot_be_written_is_one_line(daemon: Daemon, arguments: li
     assert result.stderr.count("\n") == 1
 
 
-def test_what_a_terminal_would_obey_is_shown_as_an_escape() -> None:
+def test_terminal_control_characters_are_shown_as_escapes() -> None:
     assert printable("node\x1b[2J\n\udcff1 ä") == "node\\x1b[2J\\n\\udcff1 ä"

@@ -1,7 +1,7 @@
-"""docs/containers.md shows what a container lacks: each error is printed again, without a container engine.
+"""docs/containers.md shows what a container lacks: the tests reproduce each error without a container engine.
 
-Strategy: a container is a process in namespaces of its own. Each command of the document stands for the same
-command in the namespaces that its options leave unshared, on the host of a real corosync.
+Strategy: a container is a process in separate namespaces. For each command of the document, the test runs the
+same command in the namespaces that the container's options leave unshared, on the host of a real corosync.
 """
 
 from __future__ import annotations
@@ -80,20 +80,20 @@ CONTAINERS: dict[str, list[str]] = {
         "@{service}",
     ],
 }
-"""A command of the document, and what it comes to."""
+"""The commands of the document, and what the test runs for each."""
 
 
 def generic(text: str) -> str:
-    """`text` without what is another in each run: the directory of a connection."""
+    """`text` without the part that differs in each run: the directory of a connection."""
     return re.sub(r"/qb-\d+-\d+-\d+-\w+/", "/qb-7455-7655-27-hB6YpO/", text)
 
 
-def test_every_error_of_the_document_is_tried() -> None:
+def test_every_error_of_the_document_is_tested() -> None:
     assert BLOCKS.keys() == CONTAINERS.keys()
 
 
 @pytest.mark.parametrize("command", CONTAINERS)
-def test_what_is_missing_is_said_as_in_the_document(shm_daemon: Daemon, command: str) -> None:
+def test_each_error_is_the_one_in_the_document(shm_daemon: Daemon, command: str) -> None:
     done = shm_daemon.run(CONTAINERS[command], env=ENVIRONMENT)
     assert (done.returncode, done.stdout) == (1, "")
     assert BLOCKS[command] == generic(done.stderr)
@@ -101,7 +101,7 @@ def test_what_is_missing_is_said_as_in_the_document(shm_daemon: Daemon, command:
 
 @pytest.mark.parametrize("wrapper", [POD, NO_PROC], ids=["own pids", "no proc"])
 @pytest.mark.parametrize("arguments", [[], ["--address", "@{service}"]], ids=["found", "given"])
-def test_neither_the_pid_namespace_nor_proc_must_be_shared(
+def test_the_pid_namespace_and_proc_need_not_be_shared(
     daemon: Daemon, wrapper: Sequence[str], arguments: Sequence[str]
 ) -> None:
     done = daemon.run([*wrapper, *COMMAND, "status", *arguments], env=ENVIRONMENT)
@@ -109,7 +109,7 @@ def test_neither_the_pid_namespace_nor_proc_must_be_shared(
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_user_that_corosync_accepts_is_answered_from_a_rootless_container(
+def test_a_rootless_container_works_for_a_user_that_corosync_accepts(
     start_daemon: StartDaemon, transport: str
 ) -> None:
     daemon = start_daemon(Config(transport=transport, uids=(USER,)))  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def test_with_sockets_at_paths_the_network_need_not_be_shared(start_daemon: Star
     daemon = start_daemon(Config(filesystem_sockets=True))
     address = str(daemon.socket_path("quorum")).replace("/quorum", "/{service}")
     container = [*OWN_NETWORK, *COMMAND, "status", "--address", address]
-    # Not on the daemon's host: its /tmp is private, and a checkout may be below /tmp.
+    # The daemon's host cannot be used: its /tmp is private, and a checkout may be below /tmp.
     done = subprocess.run(
         container, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False
     )

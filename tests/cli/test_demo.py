@@ -1,4 +1,4 @@
-"""`votequorum-ipc demo` plays by itself, and what it shows is what clients of a simulated cluster see."""
+"""`votequorum-ipc demo` runs by itself, and shows what clients of a simulated cluster see."""
 
 from __future__ import annotations
 

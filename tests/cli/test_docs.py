@@ -1,4 +1,4 @@
-"""docs/cli.md shows what the command prints: all examples are printed again, from one sample cluster."""
+"""docs/cli.md shows what the command prints: every example is reproduced on one sample cluster."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```\n\nprints\n\n```\n(.*?)```", CMAP_AN
 
 
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=range(len(PROGRAMS)))
-def test_the_programs_of_cmap_and_cfg_print_what_is_documented(
+def test_the_programs_for_cmap_and_cfg_print_what_is_documented(
     shm_daemon: Daemon, program: str, printed: str
 ) -> None:
     result = shm_daemon.run([sys.executable, "-c", program], env=ENVIRONMENT)
@@ -203,13 +203,13 @@ def test_the_json_of_monitor_is_the_documented_one() -> None:
         ("setvotes 2 3", {"node_id": 2, "votes": 3}, "Votes of node 2: 3"),
     ],
 )
-def test_what_a_change_prints_is_documented(command: str, shape: dict[str, int], text: str) -> None:
+def test_the_output_for_a_change_is_documented(command: str, shape: dict[str, int], text: str) -> None:
     assert BLOCKS[f"votequorum-ipc {command}"] == f"{text}\n"
     documented = json.loads(BLOCKS[f"votequorum-ipc {command} --json"])
     assert {**shape, "time": documented["time"]} == documented
 
 
-def test_changes_are_accepted_in_the_documented_order_by_a_fresh_cluster() -> None:
+def test_a_fresh_cluster_accepts_the_changes_in_the_documented_order() -> None:
     shown = [block for block in BLOCKS.items() if " set" in block[0] and "json" not in block[0]]
     assert len(shown) == 2
     prefix = f"order-{os.getpid()}"
@@ -219,7 +219,7 @@ def test_changes_are_accepted_in_the_documented_order_by_a_fresh_cluster() -> No
     ) as cluster:
         try:
             assert cluster.stdout
-            # The last node's line, once all of them have met.
+            # The last node's line, once all nodes have met.
             assert any(re.match("node 3 .* members 1 2 3$", line) for line in cluster.stdout)
             for command, text in shown:
                 arguments = command.removeprefix("votequorum-ipc ").split()
@@ -234,7 +234,7 @@ def test_every_subcommand_is_in_the_table_of_commands() -> None:
     assert [name for name in COMMANDS if not re.search(rf"`{name}\b", table)] == []
 
 
-def test_the_names_of_other_nodes_and_all_words_are_documented() -> None:
+def test_the_addresses_of_other_nodes_and_all_words_are_documented() -> None:
     assert f"status --address '@{serve._OTHERS_PREFIX}-2-{{service}}'" in TEXT
     table = TEXT[TEXT.index("| words |") :].partition("\n\n")[0]
     words = {word for usage, meaning in script.HELP for word in [usage.split()[0], *aliases(meaning)]}
@@ -243,7 +243,7 @@ def test_the_names_of_other_nodes_and_all_words_are_documented() -> None:
 
 
 def aliases(meaning: str) -> list[str]:
-    """The words that `help` gives as "(also: ...)"."""
+    """The words that `help` lists as "(also: ...)"."""
     also = re.search(r"\(also: (.*)\)", meaning)
     return also[1].split(", ") if also else []
 
@@ -278,7 +278,7 @@ def test_the_variables_of_commands_are_the_documented_ones() -> None:
 
 
 def first_column(heading: str) -> set[str]:
-    """What stands in the first column of the table that begins with `heading`."""
+    """The first column of the table that begins with `heading`."""
     table = TEXT[TEXT.index(heading) :].partition("\n\n")[0]
     return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)) - {"event"}
 

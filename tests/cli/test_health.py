@@ -1,4 +1,4 @@
-"""`votequorum-ipc health`: states, thresholds and the line, on simulated clusters and real corosyncs."""
+"""`votequorum-ipc health`: states, thresholds and output, on simulated clusters and real corosyncs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def health(cluster: SimulatedCluster, *arguments: str) -> Result:
     return await trio.to_thread.run_sync(partial(without_daemon, "health", *where, *arguments))
 
 
-async def test_a_sound_cluster_is_ok_with_performance_data() -> None:
+async def test_a_healthy_cluster_is_ok_with_performance_data() -> None:
     async with simulated_cluster(nodes=3) as cluster:
         result = await health(cluster)
     assert result.returncode == 0
@@ -66,7 +66,7 @@ async def test_links_that_disagree_with_the_membership_are_a_warning() -> None:
     async with simulated_cluster(nodes=3) as cluster, Observer(cluster.address(1)) as observer:
         overview = await observer.read()
     assert overview.status
-    # So it is on node 1 where nodes 2 and 3 do not hear each other.
+    # Node 1 sees this when nodes 2 and 3 do not hear each other.
     without_3 = replace(overview.status, members=overview.status.members[:2])
     default = {"connectivity": Range.parse(FIGURES["connectivity"].warning)}
     judgement = judged(Reading(overview, without_3), default, {})

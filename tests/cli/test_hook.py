@@ -1,4 +1,4 @@
-"""`monitor --exec`: a command runs for each change, and is told the state at the moment of its start."""
+"""`monitor --exec`: a command runs for each change, and receives the state at the moment it starts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PATIENCE = 20.0
 
 @dataclass
 class Recorded(_Printer):
-    """What monitor would have printed."""
+    """Records what monitor would have printed."""
 
     reports: list[Notice] = field(default_factory=list)
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
@@ -58,7 +58,9 @@ class Recorded(_Printer):
 async def monitoring(
     cluster: SimulatedCluster, text: str, *kinds: str, seconds: float = DEADLINE
 ) -> AsyncIterator[Recorded]:
-    """A monitor of node 1 with a shell command, in this test's own loop; it has told the first state."""
+    """A monitor of node 1 with a shell command, in the test's event loop; it has already reported the first
+    state.
+    """
     on = frozenset().union(*(hook.KINDS[kind] for kind in kinds or hook.KINDS))
     printer = Recorded()
     make = partial(hook.Hook, SessionCommand(text, shell=True), on, seconds, report=printer.ran)
@@ -71,7 +73,7 @@ async def monitoring(
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where commands write, as `$LOG`."""
+    """The file that the commands write to, as `$LOG`."""
     path = tmp_path / "log"
     path.touch()
     monkeypatch.setenv("LOG", str(path))
@@ -79,7 +81,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def logged(log: Path, *lines: str) -> None:
-    """Wait until these are the lines."""
+    """Wait until the log has exactly these lines."""
     await eventually_async(lambda: log.read_text().splitlines() == [*lines], otherwise=log.read_text)
 
 
@@ -100,7 +102,7 @@ async def test_the_command_runs_at_the_start_for_each_change_and_at_the_end(log:
         assert log.read_text().splitlines() == [*lines, "stopped: unknown"]
 
 
-async def test_a_daemon_that_is_gone_and_back_are_changes_of_quorum(log: Path) -> None:
+async def test_losing_and_regaining_the_daemon_are_changes_of_quorum(log: Path) -> None:
     async with simulated_cluster(nodes=3) as cluster, monitoring(cluster, LOG, "quorum"):
         await logged(log, "status: quorate")
         cluster.kill(1)
@@ -131,7 +133,7 @@ async def test_a_daemon_that_never_answers_is_unknown_from_the_start(monkeypatch
     assert notices[0].event == "unknown"
 
 
-async def test_a_change_whose_command_had_not_begun_at_the_end_counts_as_dropped(log: Path) -> None:
+async def test_a_change_whose_command_had_not_started_at_the_end_counts_as_dropped(log: Path) -> None:
     asked = trio.Event()
 
     async def never() -> QuorumView:
@@ -150,7 +152,7 @@ async def test_a_change_whose_command_had_not_begun_at_the_end_counts_as_dropped
     assert log.read_text().splitlines() == ["stopped: 1"]
 
 
-async def test_a_daemon_without_a_provider_is_unknown_whatever_it_says(log: Path) -> None:
+async def test_a_daemon_without_a_provider_is_unknown_whatever_it_reports(log: Path) -> None:
     async with simulated_cluster(nodes=1, provider="") as cluster, monitoring(cluster, LOG):
         await logged(log, "status: unknown")
 
@@ -168,12 +170,12 @@ async def test_no_change_is_lost_while_the_command_runs_and_the_state_is_that_of
         await eventually_async(lambda: [r.event for r in printer.reports].count("quorum") == 7)
         assert log.read_text().splitlines() == ["status: quorate"]
         log.with_name("log.go").touch()
-        # Quorum was gained three times meanwhile, and that is told; but it is not quorate now.
+        # Quorum was gained three times meanwhile, and that is reported; but the node is not quorate now.
         await logged(log, "status: quorate", *["quorum: not quorate"] * 7)
         await eventually_async(lambda: len(printer.outcomes) == 8)
 
 
-async def test_what_is_too_much_is_dropped_from_the_oldest_on_and_counted(
+async def test_a_full_queue_drops_the_oldest_changes_and_counts_them(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hook, "QUEUE_LIMIT", 2)
@@ -205,7 +207,7 @@ async def test_the_exit_status_is_reported(log: Path) -> None:
 
 
 def links_of(printer: Recorded) -> list[bool]:
-    """Whether the link was connected, in each report of it."""
+    """Whether the link was connected, for each report of it."""
     return [bool(notice.shape["connected"]) for notice in printer.reports if notice.event == "link"]
 
 
@@ -218,7 +220,7 @@ async def test_a_link_and_a_device_are_reported_with_their_values(
         simulated_cluster(nodes=3, device=DeviceConfig(votes=1)) as cluster,
         monitoring(cluster, text, "device", "link") as printer,
     ):
-        # A link that was first looked at before it had come up is reported once more, at the beginning.
+        # If monitor first sees a link before it is up, it reports the link once more at the start.
         cluster.link(1, 2, connected=False, one_way=True)
         await eventually_async(lambda: links_of(printer)[-1:] == [False], otherwise=log.read_text)
         await eventually_async(lambda: "link 2 0" in log.read_text(), otherwise=log.read_text)
@@ -231,12 +233,12 @@ async def test_a_link_and_a_device_are_reported_with_their_values(
         await eventually_async(
             lambda: "qdevice 1 QDEVICE_REGISTERED" in log.read_text(), otherwise=log.read_text
         )
-    assert down.pop("times_down") in (0, 1)  # 0 if the first look at the links came afterwards
+    assert down.pop("times_down") in (0, 1)  # 0 if monitor first looked at the links afterwards
     assert down == {"event": "link", "node_id": 2, "name": "node2", "link": 0, "connected": False}
     assert (up["connected"], up["times_down"]) == (True, 0)
 
 
-async def test_the_change_and_the_state_are_json_on_the_standard_input(log: Path) -> None:
+async def test_the_command_reads_the_change_and_the_state_as_json_from_standard_input(log: Path) -> None:
     async with simulated_cluster(nodes=3) as cluster, monitoring(cluster, 'cat >> "$LOG"', "quorum"):
         await eventually_async(lambda: log.read_text().count("\n") == 1)
         cluster.kill(2, 3)
@@ -252,9 +254,7 @@ async def test_the_change_and_the_state_are_json_on_the_standard_input(log: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_the_monitor_and_the_command_is_informed(
-    log: Path, number: signal.Signals
-) -> None:
+async def test_a_signal_ends_the_monitor_and_a_last_command_runs(log: Path, number: signal.Signals) -> None:
     async with simulated_cluster(nodes=1) as cluster:
         argv = [*COMMAND, "monitor", "--json", "--exec", LOG, "--shell", "--on", "quorum"]
         process = await trio.lowlevel.open_process(
@@ -281,7 +281,7 @@ async def test_a_signal_ends_the_monitor_and_the_command_is_informed(
         (["--exec", "'"], "--exec: No closing quotation"),
     ],
 )
-def test_wrong_usage_is_said(arguments: list[str], complaint: str) -> None:
+def test_wrong_usage_is_reported(arguments: list[str], complaint: str) -> None:
     result = without_daemon("monitor", *arguments)
     assert result.returncode == 64
     assert complaint in " ".join(result.stderr.split())
@@ -290,7 +290,7 @@ def test_wrong_usage_is_said(arguments: list[str], complaint: str) -> None:
 # --- the examples ---
 
 
-def test_the_floating_address_is_there_with_quorum_only(start_daemon: StartDaemon, tmp_path: Path) -> None:
+def test_the_floating_address_is_present_only_with_quorum(start_daemon: StartDaemon, tmp_path: Path) -> None:
     daemon = start_daemon(Config())
 
     def has_address() -> bool:
@@ -317,7 +317,7 @@ def test_the_floating_address_is_there_with_quorum_only(start_daemon: StartDaemo
 
 @pytest.fixture
 def fake_ip(tmp_path: Path, log: Path) -> dict[str, str]:
-    """An environment in which `ip` writes down what it is told, and shows an address if there is `has`."""
+    """An environment with an `ip` that logs its arguments and shows the content of `log.has`."""
     program = tmp_path / "bin" / "ip"
     program.parent.mkdir()
     program.write_text(
@@ -351,7 +351,9 @@ def test_the_floating_address_goes_unless_this_node_is_the_first_of_a_quorate_pa
     assert log.read_text() == (f"{done} 192.0.2.10/24 dev eth0\n" if done else "")
 
 
-def test_the_floating_address_goes_also_where_ip_cannot_show_it(fake_ip: dict[str, str], log: Path) -> None:
+def test_the_floating_address_is_removed_even_if_ip_cannot_show_it(
+    fake_ip: dict[str, str], log: Path
+) -> None:
     log.with_name("log.broken").touch()
     told = {"QUORUM_STATE": "unknown", "QUORUM_MEMBERS": "", "QUORUM_NODE_ID": ""}
     argv = [str(EXAMPLES / "floating-address"), "192.0.2.10/24", "eth0"]
@@ -359,7 +361,7 @@ def test_the_floating_address_goes_also_where_ip_cannot_show_it(fake_ip: dict[st
     assert log.read_text() == "address del 192.0.2.10/24 dev eth0\n"
 
 
-async def test_the_mail_says_what_has_changed_and_how_it_is_now(
+async def test_the_mail_has_the_change_and_the_current_state(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sendmail = tmp_path / "sendmail"
@@ -381,7 +383,7 @@ async def test_the_mail_says_what_has_changed_and_how_it_is_now(
 
 @pytest.fixture
 def received() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A URL, and what was posted there."""
+    """A URL, and the requests posted to it."""
     posted: list[dict[str, Any]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -425,13 +427,13 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_after_a_killed_monitor_the_unit_informs_the_command_as_the_monitor_would() -> None:
+def test_after_a_killed_monitor_the_unit_runs_the_command_as_the_monitor_would() -> None:
     unit = (ROOT / "contrib" / "votequorum-monitor@.service").read_text()
     told = dict(re.findall(r"(QUORUM_\w+)=(\S*)", unit))
     variables = hook._variables(hook._told(Notice({"event": "stopped"}, hook._stopped_text), None, 0))
-    # systemd has no clock to tell, and the event is QUORUM_CHANGE already.
+    # The unit has no clock for the time of the event, and the event is QUORUM_CHANGE already.
     expected = variables.keys() - {"QUORUM_TIME", "QUORUM_CHANGE_EVENT", "QUORUM_CHANGE_TIME"}
     assert told.keys() == expected
-    # What people read is shorter.
+    # The text for people is shorter.
     for name in expected - {"QUORUM_TEXT", "QUORUM_REASON"}:
         assert told[name] == variables[name]

@@ -33,7 +33,7 @@ PAIR = Config(nodes=(Node(1, second_link=True), Node(2, second_link=True)), tote
 
 
 def links(daemon: Daemon, *expected: bool) -> tuple[int, list[Line]]:
-    """The exit code and the links, as soon as they are connected as expected."""
+    """The exit code and the links, once they are connected as expected."""
 
     def found() -> tuple[int, list[Line]] | None:
         result = votequorum_ipc(daemon, "links", "--json")
@@ -66,14 +66,14 @@ def test_links_agree_with_corosyncs_own_tools(start_cluster: StartCluster) -> No
     ]
 
     def agreed() -> list[Line] | None:
-        # knet goes on measuring the MTU after the links are connected.
+        # knet is still measuring the MTU after the links are connected.
         _, shown = links(pair[1], True, True)
         printed = pair[1].run(["corosync-cfgtool", "-n"], check=True).stdout
         theirs = re.findall(r"LINK: (\d) udp \((\S+?)->(\S+?)\) enabled connected mtu: (\d+)", printed)
         ours = [(str(ln["link"]), ln["local"], ln["remote"], str(ln["mtu"])) for ln in shown]
         return shown if ours == theirs else None
 
-    for link in eventually(agreed, otherwise="what corosync-cfgtool prints") or []:
+    for link in eventually(agreed, otherwise="links agree with corosync-cfgtool") or []:
         counted = statistics(pair[1])
         prefix = f"stats.knet.node2.link{link['link']}."
         assert str(link["down_count"]) == counted[prefix + "down_count"]
@@ -98,7 +98,7 @@ def test_a_link_that_is_down_is_exit_code_2_and_the_node_is_still_a_member(
     ]
 
 
-def test_a_node_alone_has_no_links_and_none_is_down(shm_daemon: Daemon) -> None:
+def test_a_single_node_has_no_links_and_none_is_down(shm_daemon: Daemon) -> None:
     result = votequorum_ipc(shm_daemon, "links")
     assert (result.returncode, result.stdout) == (
         0,
@@ -171,13 +171,15 @@ def test_a_node_without_a_name_is_shown_by_its_number(capsys: pytest.CaptureFixt
         ([link(3, True)], "gamma is connected, but not a member: it is joining, or it and another member"),
     ],
 )
-def test_links_and_a_membership_that_disagree_are_remarked_on(links: list[Link], remark: str | None) -> None:
+def test_links_that_disagree_with_the_membership_are_pointed_out(
+    links: list[Link], remark: str | None
+) -> None:
     remarks = connectivity_remarks(STATUS, links)
     assert len(remarks) == (remark is not None)
     assert all(each.startswith(remark or "") for each in remarks)
 
 
-def test_status_and_monitor_show_the_links_and_what_was_counted(
+def test_status_and_monitor_show_the_links_and_their_statistics(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
     pair = start_cluster(PAIR)
@@ -185,7 +187,7 @@ def test_status_and_monitor_show_the_links_and_what_was_counted(
     fixed = ("node_id", "name", "member", "link", "connected", "mtu", "local", "remote")
 
     def agreed() -> Line | None:
-        # A status does not wait long for links, and knet goes on measuring the MTU after they are connected.
+        # A status waits only briefly for links, and knet is still measuring the MTU after they are connected.
         shape, (_, listed) = status(pair[1]), links(pair[1], True, True)
         ours, theirs = (
             [[link[key] for key in fixed] for link in them or []] for them in (shape["links"], listed)
@@ -205,7 +207,7 @@ def test_status_and_monitor_show_the_links_and_what_was_counted(
     assert "\nLink information\n" in text
     assert f"\nToken losses:     {lost}\n" in text
     with Monitor(pair[1], tmp_path) as monitor:
-        at_first = monitor.lines()[0]["links"]  # it does not wait long for them either
+        at_first = monitor.lines()[0]["links"]  # it waits only briefly for them too
         assert at_first is None or [each["connected"] for each in at_first] == [True, True]
         cut_second_link(pair)
         down = monitor.wait_for("link", connected=False)
@@ -224,28 +226,28 @@ UNEQUAL = replace(
         "interface": [("linknumber", 1), ("knet_ping_interval", 200), ("knet_ping_timeout", 2500)],
     },
 )
-"""Heartbeats on the second link are frequent, so that little time has to pass until they tell something."""
+"""The second link has frequent heartbeats, so that the statistics react quickly."""
 
 SECOND = "stats.knet.node2.link1."
 
 
 def connected_by_cfgtool(daemon: Daemon) -> list[bool]:
-    """Whether each link to the other node is connected, as corosync-cfgtool says."""
+    """Whether each link to the other node is connected, according to corosync-cfgtool."""
     printed = daemon.run(["corosync-cfgtool", "-n"], check=True).stdout
     return [bool(found[1]) for found in re.finditer(r"LINK: \d udp \(\S+\) enabled( connected)?", printed)]
 
 
 def metrics(daemon: Daemon) -> Scrape:
-    """What the exporter says of a daemon."""
+    """The exporter's metrics for a daemon."""
     return parsed(votequorum_ipc(daemon, "exporter", "--once").stdout)
 
 
 def known(daemon: Daemon, until: Callable[[Line, Line], bool]) -> tuple[Line, dict[str, int]]:
-    """The second link as soon as both are as expected, and corosync's own count of it right afterwards."""
+    """The second link once both are as expected, and corosync's own statistics of it right afterwards."""
 
     def found() -> tuple[Line, dict[str, int]] | None:
         shown = status(daemon)
-        if not shown.get("links"):  # a status does not wait long for them
+        if not shown.get("links"):  # a status waits only briefly for them
             return None
         first, second = shown["links"]
         own = {key.removeprefix(SECOND): value for key, value in statistics(daemon).items()}
@@ -266,7 +268,7 @@ def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools
     with FaultyCable(pair.switch, 1, 2) as cable, Monitor(node, tmp_path) as monitor:
         links(node, True, True)
 
-        # Averages, so that it takes some heartbeats; on a busy machine the first link is slow as well.
+        # These are averages, so this takes some heartbeats; on a busy machine the first link is slow as well.
         cable.set(1, Faults(delay=0.4))
         slow, counted = known(
             node, lambda one, two: (two["latency_ave"] or 0) - (one["latency_ave"] or 0) > 100_000
@@ -276,7 +278,7 @@ def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools
 
         cable.set(1, Faults(loss=0.3))
         lossy, counted = known(node, lambda _, two: two["lost_pings"] >= slow["lost_pings"] + 5)
-        # One heartbeat may have been under way.
+        # One heartbeat may have been in flight.
         assert counted["tx_ping_packets"] - counted["rx_pong_packets"] >= lossy["lost_pings"] - 1
         scrape = metrics(node)
         sent = value(scrape, "link_pings_sent_total", **labels) or 0
@@ -291,13 +293,13 @@ def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools
             assert connected_by_cfgtool(node) == [True, False]
             cable.set(1, SOUND)
             links(node, True, True)
-            eventually(lambda: connected_by_cfgtool(node) == [True, True], otherwise="cfgtool says so too")
+            eventually(lambda: connected_by_cfgtool(node) == [True, True], otherwise="both links connected")
         flapped, counted = known(node, lambda _, two: bool(two["connected"]))
         assert flapped["down_count"] >= listed[1]["down_count"] + 2
         assert flapped["down_count"] == counted["down_count"]
         assert value(metrics(node), "link_down_total", **labels) == flapped["down_count"]
         assert status(node)["quorate"]
-        # A link begins down, which is counted, and was up again before monitor looked.
+        # A link starts down, which is counted; it was up before monitor looked.
         eventually(
             lambda: sum(line["times_down"] for line in told(monitor)) == flapped["down_count"] - 1,
             otherwise=lambda: f"{flapped['down_count'] - 1} times down in {told(monitor)}",
@@ -306,5 +308,5 @@ def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools
 
 
 def told(monitor: Monitor) -> list[Line]:
-    """What monitor has told of the second link."""
+    """Monitor's lines about the second link."""
     return [line for line in monitor.lines() if line["event"] == "link" and line["link"] == 1]

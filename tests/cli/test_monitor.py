@@ -1,7 +1,7 @@
 """`votequorum-ipc monitor` prints what corosync announces: all of it, once, in order.
 
-The reference is corosync's own C library, which follows the same daemon meanwhile: totem may take a detour on
-its way to a new membership, and then both must say so.
+The reference is corosync's own C library, which follows the same daemon meanwhile: totem may pass through
+intermediate memberships, and then both must report them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ANNOUNCED = ("membership", "quorum")
 
 @contextlib.contextmanager
 def reference(daemon: Daemon) -> Iterator[CQuorum]:
-    """libquorum, which follows a daemon; what it has been told at the start is taken off."""
+    """libquorum, following a daemon; its first notifications are already consumed."""
     with daemon.namespace():
         quorum = CQuorum()
     with quorum:
@@ -41,7 +41,7 @@ def reference(daemon: Daemon) -> Iterator[CQuorum]:
 
 
 def expected(events: list[tuple[Any, ...]], quorate: bool) -> list[Line]:
-    """The lines that monitor has to print for what libquorum was told: quorum only where it changed."""
+    """The lines that monitor must print for libquorum's notifications: quorum only where it changed."""
     lines: list[Line] = []
     for kind, ring_id, *rest in events:
         if kind == "nodelist":
@@ -101,12 +101,12 @@ def test_a_partition_and_its_healing_are_the_lines_that_corosync_announces(
         wait_until_told(minority, on_3, total_votes=3)
         assert announced(minority)[-1] == {"event": "quorum", "quorate": True}
         assert memberships(majority)[-1]["members"] == memberships(minority)[-1]["members"] == [1, 2, 3]
-        # corosync does not announce votes; they stand behind the announcement that they came with.
+        # corosync does not announce votes; they follow the announcement that they came with.
         assert majority.events()[-1]["event"] == minority.events()[-1]["event"] == "votes"
 
 
 def wait_until_told(monitor: Monitor, quorum: CQuorum, total_votes: int) -> None:
-    """Block until monitor has told all that libquorum was told since the start, and the votes of now."""
+    """Block until monitor has printed everything that libquorum was notified of, and the current votes."""
 
     def told() -> bool:
         assert quorum.dispatch() == CS_OK
@@ -116,7 +116,7 @@ def wait_until_told(monitor: Monitor, quorum: CQuorum, total_votes: int) -> None
     eventually(told, otherwise=lambda: f"{monitor.events()} are {quorum.events}, {total_votes} votes")
 
 
-def test_expected_votes_come_as_often_as_they_change_with_the_votes_they_lead_to(
+def test_expected_votes_are_printed_for_each_change_followed_by_the_resulting_votes(
     cluster3: Cluster, tmp_path: Path
 ) -> None:
     with cluster3[1].namespace():
@@ -140,7 +140,7 @@ def wait_until_last(monitor: Monitor, **values: Any) -> None:
     """Block until the last line has these values."""
     eventually(
         lambda: monitor.events()[-1:] and monitor.events()[-1].items() >= values.items(),
-        otherwise=lambda: f"{values} are in the last of {monitor.lines()}",
+        otherwise=lambda: f"{values} in the last line of {monitor.lines()}",
     )
 
 
@@ -148,7 +148,7 @@ def test_a_nodes_votes_are_reported_with_the_next_announcement(cluster3: Cluster
     with cluster3[1].namespace():
         votequorum = CVotequorum()
     with votequorum, Monitor(cluster3[1], tmp_path) as monitor:
-        # Expected votes rise with the votes present, and that is announced.
+        # Expected votes rise with the votes present, and corosync announces that.
         assert votequorum.setvotes(2, 3) == CS_OK
         last = monitor.wait_for("votes")
         assert monitor.events() == [
@@ -162,7 +162,7 @@ def test_a_nodes_votes_are_reported_with_the_next_announcement(cluster3: Cluster
 def test_memberships_are_reported_while_the_cluster_waits_for_a_quorum_device_and_quorum_is_unknown(
     start_cluster: StartCluster, tmp_path: Path
 ) -> None:
-    # Should the wait end by itself, it would do so with the device's death, and the lines would differ.
+    # If the wait ended by timeout, the device would be dead, and the lines would differ.
     device = Device(timeout=100_000, sync_timeout=100_000)
     cluster = start_cluster(Config(nodes=three_nodes(), device=device))
     with cluster[1].namespace():
@@ -174,7 +174,7 @@ def test_memberships_are_reported_while_the_cluster_waits_for_a_quorum_device_an
         for node in (cluster[1], cluster[2]):
             assert_agrees(node)
 
-        # Until the device polls with the last ring id, corosync answers no question.
+        # Until the device polls with the last ring id, corosync answers no request.
         cluster.isolate(3)
         monitor.wait_for("membership", members=[1, 2])
         assert monitor.wait_for("unknown")["error"]["code"] == "TIMEOUT"
@@ -182,7 +182,7 @@ def test_memberships_are_reported_while_the_cluster_waits_for_a_quorum_device_an
         wait_until_last(monitor, event="membership", members=[1])
         assert votequorum.qdevice_poll(b"dev", 1, ring_of(monitor.events()[-1])) == CS_OK
 
-        # Known again, the state is shown in full.
+        # Once quorum is known again, the full state is shown.
         wait_until_last(monitor, event="status", quorate=False)
         assert monitor.events()[-1]["votequorum"]["total_votes"] == 2
         flags = ["QDEVICE_REGISTERED", "QDEVICE_ALIVE", "QDEVICE_CAST_VOTE"]
@@ -210,7 +210,7 @@ def test_it_follows_through_a_restart_of_corosync(start_daemon: StartDaemon, tmp
     assert monitor.errors() == ""
 
 
-def test_where_nothing_listens_it_says_what_to_do_and_goes_on_looking() -> None:
+def test_if_nothing_listens_it_says_what_to_do_and_keeps_looking() -> None:
     argv = [*COMMAND, "monitor", "--json", "--address", "@nothing-listens-here"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout

@@ -1,4 +1,4 @@
-"""The words of `serve` that are refused change nothing."""
+"""Commands that `serve` refuses change nothing."""
 
 from __future__ import annotations
 

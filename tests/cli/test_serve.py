@@ -1,4 +1,4 @@
-"""`votequorum-ipc serve`: a process that clients take for corosync, obeying what is typed into it."""
+"""`votequorum-ipc serve`: a process that clients take for corosync, controlled by typed commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .command import AS_NOBODY, COMMAND, ENVIRONMENT, without_daemon
 
 @dataclass
 class Screen:
-    """What is shown last."""
+    """The last output for each node."""
 
     lines: Sequence[str] = ("",) * 3
 
@@ -70,7 +70,7 @@ quorum {
 
 
 class Served:
-    """A running `serve`, with its standard input in our hands."""
+    """A running `serve`; the test writes its standard input."""
 
     def __init__(self, argv: Sequence[str], directory: Path) -> None:
         self._output = directory / "serve.out"
@@ -92,7 +92,7 @@ class Served:
         self._end()
 
     def say(self, line: str) -> list[str]:
-        """Type a line; the lines that it prints for the nodes, after it was carried out."""
+        """Type a line; return the lines printed for the nodes after it was carried out."""
         before = len(self._shown())
         assert self._stdin.write(line + "\n")
         self._stdin.flush()
@@ -103,7 +103,7 @@ class Served:
         return self._shown()[-nodes:]
 
     def complain(self, line: str) -> str:
-        """Type a line that makes no sense; what it says."""
+        """Type a line that makes no sense; return the complaint."""
         before = self.errors().count("\n")
         self._stdin.write(line + "\n")
         self._stdin.flush()
@@ -111,11 +111,11 @@ class Served:
         return self.errors().splitlines()[-1]
 
     def wait(self) -> int:
-        """Block until it has ended; the exit code."""
+        """Block until it exits; return the exit code."""
         return self.process.wait(DEADLINE)
 
     def close_input(self) -> None:
-        """No more lines."""
+        """Close its standard input."""
         self._stdin.close()
 
     def output(self) -> str:
@@ -149,13 +149,13 @@ class Served:
 
 @pytest.fixture
 def prefix(tmp_path: Path, worker_id: str) -> str:
-    """Names that no other test uses."""
+    """A prefix that no other test uses."""
     return f"test-{worker_id}-{tmp_path.name}"
 
 
 @pytest.fixture
 def served(tmp_path: Path, prefix: str) -> Iterator[Served]:
-    """Three nodes under names of their own."""
+    """Three nodes at addresses with that prefix."""
     with Served([*COMMAND, "serve", "--prefix", prefix], tmp_path) as served:
         yield served
 
@@ -170,7 +170,7 @@ def quorate(lines: list[str]) -> list[bool | None]:
     return [None if line.endswith("down") else "NOT QUORATE" not in line for line in lines]
 
 
-def test_what_is_typed_happens_and_is_shown(served: Served) -> None:
+def test_typed_commands_are_carried_out_and_their_result_is_shown(served: Served) -> None:
     assert quorate(served.say("show")) == [True, True, True]
     assert quorate(served.say("down 3")) == [True, True, None]
     assert quorate(served.say("down 2")) == [False, None, None]
@@ -218,7 +218,9 @@ def test_a_link_that_makes_no_sense_is_refused(served: Served, line: str) -> Non
     )
 
 
-def test_clients_see_what_is_typed_at_the_addresses_that_it_prints(served: Served, prefix: str) -> None:
+def test_clients_see_the_effect_of_typed_commands_at_the_printed_addresses(
+    served: Served, prefix: str
+) -> None:
     assert f"node 1: --address '@{prefix}-{{service}}'" in served.output()
     assert f"node 3: --address '@{prefix}-3-{{service}}'" in served.output()
     assert [member["name"] for member in status(prefix)["members"]] == ["node1", "node2", "node3"]
@@ -247,14 +249,14 @@ def test_a_quorum_device_comes_and_goes(tmp_path: Path, prefix: str) -> None:
         assert "node 7 is down" in served.complain("qdevice on 7")
 
 
-def test_a_device_that_may_not_vote_says_why_and_ends_nothing_else(served: Served) -> None:
+def test_a_device_that_may_not_vote_says_why_and_the_rest_keeps_running(served: Served) -> None:
     for _ in range(2):
         assert "node 1: quorum.device.model is not set" in served.complain("qdevice on 1")
     assert quorate(served.say("show")) == [True, True, True]
 
 
 @pytest.mark.parametrize(("votes", "alone"), [(2, True), (3, False)])
-def test_a_device_without_which_the_nodes_have_no_quorum_is_remarked_on(
+def test_a_device_whose_votes_the_nodes_need_for_quorum_gets_a_warning(
     tmp_path: Path, prefix: str, votes: int, alone: bool
 ) -> None:
     with Served([*COMMAND, "serve", "--prefix", prefix, "--device", str(votes)], tmp_path) as served:
@@ -321,7 +323,7 @@ def test_help_shows_every_word(served: Served) -> None:
         assert f"\n  {word} " in served.output()
 
 
-def test_changes_that_were_not_typed_are_shown(tmp_path: Path, prefix: str) -> None:
+def test_changes_made_by_clients_are_shown(tmp_path: Path, prefix: str) -> None:
     conf = tmp_path / "corosync.conf"
     conf.write_text(CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }"))
     argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf)]
@@ -342,7 +344,7 @@ def test_changes_that_were_not_typed_are_shown(tmp_path: Path, prefix: str) -> N
         eventually(lambda: "votes 3/" in shown(), otherwise=served.output)
 
 
-async def test_a_change_right_after_one_that_was_shown_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_right_after_another_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_SHOW_SECONDS", 0.3)
     screen = Screen()
     async with simulated_cluster(nodes=3) as cluster, trio.open_nursery() as nursery:
@@ -391,7 +393,7 @@ class Typist:
         os.close(self._end)
 
     def type(self, keys: str, *, until: str) -> None:
-        """Press keys, and wait for what comes of them."""
+        """Press keys, and wait for the response."""
         self._seen = ""
         os.write(self._end, keys.encode())
         eventually(lambda: until in self._read(), otherwise=lambda: self._seen)
@@ -431,7 +433,7 @@ def test_a_terminal_has_completion_and_the_history_of_earlier_runs(tmp_path: Pat
         (["heal"], set[str]()),
     ],
 )
-async def test_a_word_is_completed_by_what_may_stand_there(before: list[str], words: set[str]) -> None:
+async def test_a_word_is_completed_by_what_may_follow(before: list[str], words: set[str]) -> None:
     async with simulated_cluster(nodes=3) as cluster, trio.open_nursery() as nursery:
         found = Script(cluster, nursery, print).completions(before)
     assert words <= {*found}
@@ -448,20 +450,20 @@ def test_exit_ends_it_and_leaves_nothing(served: Served, word: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_peace(served: Served, number: signal.Signals) -> None:
+def test_a_signal_ends_it_cleanly(served: Served, number: signal.Signals) -> None:
     served.process.send_signal(number)
     assert served.wait() == 0
     assert served.errors() == ""
 
 
-def test_it_goes_on_when_its_input_ends(served: Served, prefix: str) -> None:
+def test_it_keeps_running_when_its_input_ends(served: Served, prefix: str) -> None:
     served.close_input()
     for _ in range(3):
         assert status(prefix)["quorate"] is True
     assert served.process.poll() is None
 
 
-def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
+def test_two_run_side_by_side_but_not_with_the_same_names(
     served: Served, tmp_path: Path, prefix: str
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -475,7 +477,7 @@ def test_two_run_side_by_side_and_one_name_cannot_be_had_twice(
 
 
 @pytest.mark.parametrize("ipc", ["shm", "socket"])
-def test_root_is_served_at_an_address_that_it_gives_by_a_server_without_privileges(
+def test_root_reaches_a_server_without_privileges_at_an_address_given_by_option(
     host_for_serve: Host, tmp_path: Path, ipc: str
 ) -> None:
     argv = host_for_serve.command([*AS_NOBODY, "serve", "--ipc", ipc])
@@ -523,7 +525,7 @@ def test_corosyncs_own_programs_take_it_for_corosync(
 
 @pytest.fixture
 def host_for_serve(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host without corosync: the well-known names are free there."""
+    """A host without corosync, where the well-known names are free."""
     host = Host(tmp_path_factory.mktemp("host"))
     try:
         yield host
@@ -531,7 +533,7 @@ def host_for_serve(real_corosync: None, tmp_path_factory: pytest.TempPathFactory
         host.close()
 
 
-def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
+def test_a_configuration_file_sets_nodes_votes_and_options_and_the_rest_is_listed(
     tmp_path: Path, prefix: str
 ) -> None:
     conf = tmp_path / "corosync.conf"
@@ -546,7 +548,7 @@ def test_a_configuration_file_says_nodes_votes_options_and_what_is_left_out(
         assert "WAIT_FOR_ALL" in shape["votequorum"]["flags"]
 
 
-def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, prefix: str) -> None:
+def test_a_configuration_file_without_a_provider_gets_a_warning(tmp_path: Path, prefix: str) -> None:
     conf = tmp_path / "corosync.conf"
     conf.write_text(CONF.replace("provider: corosync_votequorum", ""))
     argv = [*COMMAND, "serve", "--prefix", prefix, "--config", str(conf), "--node", "7"]
@@ -570,7 +572,7 @@ def test_a_configuration_file_without_a_provider_is_warned_of(tmp_path: Path, pr
         (("--device", "0"), "0 is not in the range"),
     ],
 )
-def test_wrong_usage_is_said_and_exits_with_64(
+def test_wrong_usage_is_reported_and_exits_with_64(
     tmp_path: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
     (tmp_path / "FILE").write_text(CONF)

@@ -205,8 +205,8 @@ def test_a_status_imports_no_kind_of_change_and_no_table_for_programs(shm_daemon
 
 
 @pytest.mark.parametrize("address", ["@{service}", "@votequorum", "@quorum", "@cfg"])
-def test_an_address_that_names_a_service_leads_to_all_of_them(shm_daemon: Daemon, address: str) -> None:
-    # A busy machine adds to what was counted, and a status does not wait long for links.
+def test_an_address_of_one_service_leads_to_all_services(shm_daemon: Daemon, address: str) -> None:
+    # A busy machine adds to the statistics, and a status waits only briefly for links.
     moving = {"time": None, "totem": None, "scheduling_misses": None}
 
     def agree() -> bool:
@@ -226,7 +226,7 @@ def test_the_path_of_a_socket_leads_to_the_services_beside_it(start_daemon: Star
     assert (shape["quorate"], shape["provider"], member["name"]) == (True, "corosync_votequorum", "node1")
 
 
-def test_with_votequorum_alone_only_votes_and_members_are_known_and_they_are_the_same(
+def test_with_votequorum_alone_votes_and_members_are_the_same_and_the_rest_is_unknown(
     start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
     options = {"auto_tie_breaker": 1, "wait_for_all": 1}
@@ -261,7 +261,7 @@ async def test_a_program_may_ask_for_the_status_as_a_value(daemon: Daemon) -> No
 
 
 async def until(votequorum: Votequorum, condition: Callable[[InfoFlags], bool]) -> None:
-    """Wait until the node's flags are as they should be: they change once all nodes have been told."""
+    """Wait until the node's flags meet a condition: they change once all nodes have been informed."""
     with trio.fail_after(DEADLINE):
         while not condition((await votequorum.getinfo()).flags):
             pass

@@ -1,4 +1,4 @@
-"""`setexpected` and `setvotes` change what corosync-quorumtool then shows, or say why not."""
+"""`setexpected` and `setvotes` change what corosync-quorumtool shows, or say why not."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def test_setvotes_takes_a_nodes_name(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("words", [["setvotes", "1", "1"], ["setvotes", "node1", "1"], ["setexpected", "1"]])
-def test_a_stopped_daemon_is_not_waited_for_without_an_end(
-    start_daemon: StartDaemon, words: list[str]
-) -> None:
+def test_a_stopped_daemon_is_not_waited_for_forever(start_daemon: StartDaemon, words: list[str]) -> None:
     daemon = start_daemon(Config())
     with daemon.frozen():
         result = votequorum_ipc(daemon, *words, "--timeout", "0.5")
@@ -91,7 +89,7 @@ def test_a_refusal_is_one_line_with_the_reason_and_exit_code_1(
     assert quorumtool.figures(daemon) == before
 
 
-def test_expected_votes_are_refused_below_the_votes_present_and_where_quorum_would_be_lost_and_it_says_which(
+def test_refused_expected_votes_say_whether_they_are_below_the_votes_present_or_would_lose_quorum(
     cluster3: Cluster,
 ) -> None:
     below, above = (votequorum_ipc(cluster3[1], "setexpected", votes) for votes in ("2", "6"))

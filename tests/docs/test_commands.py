@@ -1,7 +1,7 @@
 """Each command that a page shows exists: its program, subcommand, options, target, module and files.
 
-Strategy: most commands of the pages are run by other tests, which compare what they print. Here every one is
-taken apart without being run, so a page that is new, or an option that was renamed, is noticed as well.
+Strategy: other tests run most commands of the pages and compare their output. This one only parses every
+command. So it also covers new pages and renamed options.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ PAGES: Final = sorted(
 FENCE: Final = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 NOT_CHECKED: Final = {
-    **dict.fromkeys(("apt", "pipx", "systemctl"), "it would change this machine"),
-    **dict.fromkeys(("podman",), "a container engine needs an image from elsewhere"),
-    **dict.fromkeys(("prometheus",), "it need not be installed"),
+    **dict.fromkeys(("apt", "pipx", "systemctl"), "it changes the machine"),
+    **dict.fromkeys(("podman",), "a container engine needs an image from a registry"),
+    **dict.fromkeys(("prometheus",), "it may not be installed"),
     **dict.fromkeys(
-        (".", "echo", "grep", "printf", "source", "tail", "touch"), "it is the shell's or the system's"
+        (".", "echo", "grep", "printf", "source", "tail", "touch"), "it belongs to the shell or the system"
     ),
 }
-"""Programs that are not ours, and why what follows them is not checked."""
+"""Programs that are not ours, and why their arguments are not checked."""
 
 
 def commands(page: Path) -> Iterator[list[str]]:

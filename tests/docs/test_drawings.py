@@ -16,7 +16,7 @@ from tests.real.host import ROOT
 
 
 def _tool(name: str) -> ModuleType:
-    """A module of tools/, under the name by which the others import it."""
+    """A module of tools/, under the name that the others import it by."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

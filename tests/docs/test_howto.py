@@ -1,4 +1,6 @@
-"""The guides' programs, as printed: without a daemon, and on a simulated cluster at corosync's own names."""
+"""The programs of the guides, as printed: without a daemon, and on a simulated cluster at corosync's own
+names.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def block(page: str, language: str = "python") -> str:
 
 
 def run(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command on a host, and wait for its end."""
+    """Run a command on a host to its end."""
     return subprocess.run(
         host.command([*command]),
         env=ENVIRONMENT,
@@ -56,12 +58,12 @@ class Served(NamedTuple):
 
     host: Host
     words: IO[str]
-    """What it is told to do."""
+    """Standard input of `serve`, for commands to it."""
 
 
 @pytest.fixture(scope="module")
 def served(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Three nodes, with room for a device."""
+    """Three nodes; a device may be started."""
     host = Host(tmp_path_factory.mktemp("host"))
     command = host.command([sys.executable, "-m", "votequorum_ipc", "serve", "--device", "1"])
     with contextlib.closing(host):
@@ -78,7 +80,7 @@ def served(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @contextlib.contextmanager
 def running(host: Host, program: str) -> Iterator[IO[str]]:
-    """A program that goes on, and what it prints."""
+    """A program that keeps running, and its output."""
     command = host.command([sys.executable, "-u", "-c", program])
     with subprocess.Popen(command, text=True, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
         try:
@@ -88,7 +90,7 @@ def running(host: Host, program: str) -> Iterator[IO[str]]:
             process.kill()
 
 
-def test_the_service_says_why_quorum_is_unknown(host: Host) -> None:
+def test_the_service_reports_why_quorum_is_unknown(host: Host) -> None:
     with running(host, block("watch-in-asyncio")) as output:
         assert output.readline() == block("watch-in-asyncio", "console")
 
@@ -122,7 +124,7 @@ def test_the_shell_script_starts_with_quorum(served: Served) -> None:
     assert "starting the backup" in run(served.host, "sh", "-c", block("check-in-a-script", "sh")).stdout
 
 
-def test_the_device_says_that_it_cannot_vote(host: Host, tmp_path: Path) -> None:
+def test_the_device_reports_that_it_cannot_vote(host: Host, tmp_path: Path) -> None:
     done = run(host, sys.executable, "-c", block("write-a-device"), str(tmp_path / "lock"))
     assert done.stderr.startswith("the device cannot vote: corosync is not running here")
     assert done.returncode == 1

@@ -59,7 +59,7 @@ def test_each_constant_of_a_header_is_listed(service: str) -> None:
 
 
 def named(path: str) -> Any:
-    """What a dotted name in the table stands for."""
+    """The object that a dotted name in the table refers to."""
     for start in (votequorum_ipc, types):
         found: Any = start
         try:
@@ -82,14 +82,14 @@ def test_each_python_name_in_the_tables_exists() -> None:
 @pytest.mark.parametrize(
     "c_name", sorted(name for name in NAMES if name.startswith(("VOTEQUORUM_INFO", "CS_")))
 )
-def test_a_constants_python_name_is_its_own(c_name: str) -> None:
+def test_a_constants_python_name_matches_its_c_name(c_name: str) -> None:
     [text] = [text for cell, text in ROWS if f"`{c_name}`" in cell]
     found = re.match(r"`(\w+\.\w+)`", text)
     if found:
         assert c_name.endswith(f"_{found[1].split('.')[1]}")
 
 
-def test_each_error_is_in_the_table_or_said_to_be_unused() -> None:
+def test_each_error_is_in_the_table_or_listed_as_unused() -> None:
     text = (REFERENCE / "errors.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .* \| `CS_ERR_(\w+)` \| (\d+) \|$", text, re.MULTILINE)
     assert len(rows) > 15

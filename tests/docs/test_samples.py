@@ -1,4 +1,4 @@
-"""Each program in the tutorial and the guides runs, prints what the page says, and passes strict mypy."""
+"""Each program in the tutorial and the guides runs, prints what the page shows, and passes strict mypy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRINTED = re.compile(r"```python\n((?:(?!```).)*)```(?:(?!```).)*```text\n((?:(?
 
 
 class Sample(NamedTuple):
-    """A program, and what the page says that it prints."""
+    """A program, and the output that the page shows for it."""
 
     name: str
     program: str
@@ -58,7 +58,7 @@ def test_each_program_passes_mypy(tmp_path: Path) -> None:
         for number, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
             names.append(f"{page.stem.replace('-', '_')}_{number}.py")
             (tmp_path / names[-1]).write_text(program)
-    # The two halves of one guide: a program, and its test.
+    # The two halves of one guide: a program and its test.
     (tmp_path / "test_your_program_1.py").write_text(
         "from test_your_program_0 import may_write\n" + (tmp_path / "test_your_program_1.py").read_text()
     )
