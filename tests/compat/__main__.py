@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import results, site_packages
@@ -35,6 +36,20 @@ exec unshare --mount --propagation private sh -c '
 """
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the tests of a cell run."""
+
+    checkout: Path
+    """A copy of this checkout, which may change meanwhile."""
+    seen_as: Path
+    """The copy's path for the tests."""
+    python: str
+    environment: dict[str, str]
+    enter: Callable[[list[str]], list[str]] = list
+    """What a command is wrapped in."""
+
+
 class Matrix:
     """One run of cells, one after another."""
 
@@ -57,9 +72,12 @@ class Matrix:
         seconds = time.monotonic() - started
         today = datetime.datetime.now(datetime.UTC).date()
         outcome = replace(outcome, seconds=seconds, date=today)
-        results.store(self.directory, outcome)
-        said = "good" if outcome.good else outcome.problem or f"{len(outcome.failures)} tests failed"
+        if not self._pytest_args:  # they may have left tests out
+            results.store(self.directory, outcome)
+        said = "good" if outcome.good else outcome.problem or f"{len(outcome.unexplained)} tests failed"
         print(f"{cell.name}: {said}, after {seconds / 60:.1f} minutes; log: {log}", flush=True)
+        for test in outcome.failures:
+            print(f"{cell.name}: failed: {test}", flush=True)
         return outcome
 
     def _run(self, cell: Cell, log: Path) -> Outcome:
@@ -75,7 +93,6 @@ class Matrix:
     def _from_prefix(self, cell: Cell, log: Path) -> Outcome:
         if self._prefix is None:
             return Outcome(cell, problem="no corosync was named: --corosync PREFIX, or COROSYNC=PREFIX")
-        environment = {"COROSYNC_PREFIX": str(self._prefix)}
         described = subprocess.run(
             [str(self._prefix / "sbin/corosync"), "-v"],
             env=os.environ | {"LD_LIBRARY_PATH": str(self._prefix / "lib")},
@@ -83,24 +100,20 @@ class Matrix:
             text=True,
             check=True,
         ).stdout
-        report = self._here(cell, log, environment)
-        return self._outcome(cell, report, Versions(_corosync_version(described), "", _python_here()))
+        place = self._here(cell, {"COROSYNC_PREFIX": str(self._prefix)})
+        return self.tried(cell, place, log, Versions(_corosync_version(described), "", _python_here()))
 
     def _against(self, cell: Cell, chroot: Chroot, log: Path) -> Outcome:
         wrapper = self.directory / f"corosync-of-{cell.name}"
         wrapper.write_text(_WRAPPER.format(root=chroot.path))
         wrapper.chmod(0o755)
-        report = self._here(cell, log, {"COROSYNC": str(wrapper)})
-        versions = _versions_inside(chroot)
-        return self._outcome(cell, report, Versions(versions.corosync, versions.libqb, _python_here()))
+        place = self._here(cell, {"COROSYNC": str(wrapper)})
+        return self.tried(cell, place, log, replace(_versions_inside(chroot), python=_python_here()))
 
-    def _here(self, cell: Cell, log: Path, environment: dict[str, str]) -> Path:
-        """Run the tests with this machine's Python, from a copy: the checkout may change meanwhile."""
+    def _here(self, cell: Cell, environment: dict[str, str]) -> Place:
+        """This machine, with its Python."""
         checkout = self._checkout(cell)
-        report = checkout / "report.xml"
-        environment = {"PYTHONPATH": str(checkout), **environment}
-        self._follow(self._pytest(cell, sys.executable, report), log, environment, report)
-        return report
+        return Place(checkout, checkout, sys.executable, {"PYTHONPATH": str(checkout), **environment})
 
     def _checkout(self, cell: Cell) -> Path:
         checkout = self.directory / f"checkout-{cell.name}"
@@ -116,35 +129,59 @@ class Matrix:
             print(f"{cell.name}: without {', '.join(left_out)}: no wheel for it", flush=True)
         chroot.import_from("/packages", minor)
         checkout = self._checkout(cell)
-        report = checkout / "report.xml"
-        argv = self._pytest(cell, "python3", Path("/checkout/report.xml"))
-        command = chroot.command(argv, {checkout: "/checkout", packages: "/packages"})
+        binds = {checkout: "/checkout", packages: "/packages"}
         environment = {
             "HOME": "/root",
             "PYTHONPATH": "/checkout",
             "PATH": "/packages/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
-        self._follow(command, log, environment, report)
-        return self._outcome(cell, report, versions)
+        place = Place(
+            checkout, Path("/checkout"), "python3", environment, lambda argv: chroot.command(argv, binds)
+        )
+        return self.tried(cell, place, log, versions)
 
-    def _pytest(self, cell: Cell, python: str, report: Path) -> list[str]:
+    def tried(self, cell: Cell, place: Place, log: Path, versions: Versions) -> Outcome:
+        """Run the tests of a cell, then those that failed by themselves."""
         # corosync has real-time priority, and an emulated one leaves little of a processor to anybody else.
-        workers = [] if cell.emulator or self._workers < 2 else [f"--numprocesses={self._workers}"]
-        timeout = 900 if cell.emulator else 300
-        options = ["-v", "-p", "no:cacheprovider", f"--timeout={timeout}", f"--junitxml={report}", *workers]
-        return [python, "-m", "pytest", *options, *self._pytest_args, *cell.paths]
+        workers = 1 if cell.emulator else self._workers
+        together = self._pytest(cell, place, log, workers, cell.paths)
+        if together is None:
+            return Outcome(cell, versions, problem="pytest ended without a report: see the cell's log")
+        alone = None
+        if together.failed and workers > 1:
+            print(f"{cell.name}: {len(together.failed)} failed, and run again alone", flush=True)
+            alone = self._pytest(cell, place, log, 1, together.failed)
+        passed_alone = [test for test in together.failed if alone and test in alone.passed]
+        failures = [test for test in together.failed if test not in passed_alone]
+        return Outcome(
+            cell, versions, len(together.passed), tuple(passed_alone), together.skipped, tuple(failures)
+        )
 
-    def _follow(self, argv: list[str], log: Path, environment: dict[str, str], report: Path) -> None:
-        """Run the tests of a cell beside their report; how far they are is printed meanwhile."""
+    def _pytest(
+        self, cell: Cell, place: Place, log: Path, workers: int, tests: Sequence[str]
+    ) -> results.Report | None:
+        report = place.checkout / "report.xml"
+        report.unlink(missing_ok=True)
+        timeout = 900 if cell.emulator else 300
+        options = ["-v", "-p", "no:cacheprovider", f"--timeout={timeout}"]
+        options += [f"--junitxml={place.seen_as / report.name}", "--override-ini=junit_family=xunit1"]
+        if workers > 1:
+            options += [f"--numprocesses={workers}", "--dist=worksteal"]
+        argv = [place.python, "-m", "pytest", *options, *self._pytest_args, *tests]
+        self._follow(place.enter(argv), log, place)
+        return results.read(report) if report.exists() else None
+
+    def _follow(self, argv: list[str], log: Path, place: Place) -> None:
+        """Run the tests of a cell beside their log; how far they are is printed meanwhile."""
         shown = b""
         with log.open("ab") as output:
             process = subprocess.Popen(
                 argv,
-                cwd=report.parent,
+                cwd=place.checkout,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | environment,
+                env=os.environ | place.environment,
             )
             try:
                 while process.poll() is None:
@@ -158,11 +195,6 @@ class Matrix:
             finally:
                 process.terminate()
                 process.wait()
-
-    def _outcome(self, cell: Cell, report: Path, versions: Versions) -> Outcome:
-        if not report.exists():
-            return Outcome(cell, versions, problem="pytest ended without a report: see the cell's log")
-        return Outcome(cell, versions, *results.read(report))
 
 
 def _versions_inside(chroot: Chroot) -> Versions:
@@ -192,7 +224,13 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=ROOT / ".compat", help="where the chroots are kept")
     parser.add_argument("--out", type=Path, help="where the table goes; printed where left out")
     parser.add_argument("--workers", type=int, default=2, help="tests side by side; 2 if left out")
-    parser.add_argument("--pytest", action="append", default=[], metavar="ARG", help="one more for pytest")
+    parser.add_argument(
+        "--pytest",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="one more for pytest; nothing is stored then",
+    )
     arguments = parser.parse_args()
     try:
         cells = named(arguments.cells)

@@ -8,7 +8,8 @@ chroot. Emulated processors are some twenty times slower: they run what depends 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class Way(enum.Enum):
@@ -60,6 +61,12 @@ class Cell:
     """The Debian packages of the chroot; empty for what the tests of the cell need."""
     unreleased: bool = False
     """Packages change every day, so that a mirror may be behind its own expiry date."""
+    explained: Mapping[str, str] = field(default_factory=dict)
+    """Why tests fail there, by the beginning of their ids; none of them is a defect of this package."""
+
+    def explanation(self, test: str) -> str:
+        """Why a test fails there; empty where nobody knows."""
+        return next((why for start, why in self.explained.items() if test.startswith(start)), "")
 
 
 CELLS = (

@@ -1,7 +1,9 @@
 """What came of each cell, kept between runs, and the table of it.
 
 Strategy: a cell takes up to an hour, so a run may be of some cells only. Each outcome is stored beside its
-chroot; the table has the last outcome of every cell, with its date.
+chroot; the table has the last outcome of every cell, with its date. A test that failed is run again by
+itself, as two workers on a busy machine can fail one another's tests. The table lists both kinds, and a
+failure is explained beside its cell, in `cells`, or it is not explained.
 """
 
 from __future__ import annotations
@@ -33,9 +35,12 @@ class Outcome:
     cell: Cell
     versions: Versions = field(default_factory=Versions)
     passed: int = 0
+    """Tests that passed beside others."""
+    alone: tuple[str, ...] = ()
+    """Tests that failed beside others and passed alone."""
     skipped: int = 0
     failures: tuple[str, ...] = ()
-    """The tests that failed, or could not be run."""
+    """The tests that failed both times, or could not be run."""
     problem: str = ""
     """Why the cell could not be run; empty where it was."""
     seconds: float = 0.0
@@ -44,25 +49,42 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether tests ran, and none failed."""
-        return not self.problem and not self.failures and self.passed > 0
+        """Whether tests ran, and each that failed twice is explained."""
+        return not self.problem and not self.unexplained and self.passed > 0
+
+    @property
+    def unexplained(self) -> list[str]:
+        return [failure for failure in self.failures if not self.cell.explanation(failure)]
 
 
-def read(report: Path) -> tuple[int, int, tuple[str, ...]]:
-    """How many tests passed, how many were skipped, and which failed, from a JUnit report of pytest.
+@dataclass(frozen=True)
+class Report:
+    """What pytest reported: the ids of the tests that passed and failed, as its command line takes them."""
+
+    passed: tuple[str, ...] = ()
+    skipped: int = 0
+    failed: tuple[str, ...] = ()
+
+
+def read(file: Path) -> Report:
+    """Read a JUnit report of pytest, of the family xunit1.
 
     Raises `OSError` or `ParseError` where there is none.
     """
-    passed = skipped = 0
-    failures = []
-    for case in ET.parse(report).iter("testcase"):
+    passed, failed = [], []
+    skipped = 0
+    for case in ET.parse(file).iter("testcase"):
+        name = f"{case.get('file')}::{case.get('name')}"
         if case.find("failure") is not None or case.find("error") is not None:
-            failures.append(f"{case.get('classname')}::{case.get('name')}")
+            failed.append(name)
         elif case.find("skipped") is not None:
             skipped += 1
         else:
-            passed += 1
-    return passed, skipped, tuple(failures)
+            passed.append(name)
+    # A test that passes and whose fixture then fails is reported twice.
+    return Report(
+        tuple(name for name in passed if name not in set(failed)), skipped, tuple(dict.fromkeys(failed))
+    )
 
 
 def store(directory: Path, outcome: Outcome) -> None:
@@ -82,7 +104,8 @@ def stored(directory: Path) -> list[Outcome]:
             values = json.loads(file.read_text())
             values["cell"] = cell
             values["versions"] = Versions(**values["versions"])
-            values["failures"] = tuple(values["failures"])
+            for tests in ("alone", "failures"):
+                values[tests] = tuple(values.get(tests, ()))
             values["date"] = datetime.date.fromisoformat(values["date"]) if values["date"] else None
             outcomes.append(Outcome(**values))
     return outcomes
@@ -94,8 +117,10 @@ _HEAD = """# Compatibility
 itself, and writes this table. *Inside* means the release's own Python and corosync. *Client against it* means
 a newer Python against that corosync. *Selected* tests are named below.
 
-| system | how | tests | corosync, libqb | Python | passed | skipped | failed | minutes | date |
-|---|---|---|---|---|--:|--:|--:|--:|---|
+A test that fails is run again by itself. *Alone* counts those that then pass, *failed* the others.
+
+| system | how | tests | corosync, libqb | Python | passed | alone | skipped | failed | minutes | date |
+|---|---|---|---|---|--:|--:|--:|--:|--:|---|
 """
 
 _HOW = {
@@ -129,7 +154,7 @@ def _row(outcome: Outcome) -> str:
     failed = "not run" if outcome.problem else len(outcome.failures)
     date = outcome.date.isoformat() if outcome.date else "-"
     minutes = f"{outcome.seconds / 60:.1f}"
-    counts = [outcome.passed, outcome.skipped, failed, minutes]
+    counts = [outcome.passed, len(outcome.alone), outcome.skipped, failed, minutes]
     return (
         f"| {' | '.join(map(str, [cell.title, how, tests, daemon, versions.python or '-', *counts, date]))} |"
     )
@@ -144,5 +169,14 @@ def _notes(outcome: Outcome) -> list[str]:
     if outcome.problem:
         notes += [outcome.problem, ""]
     if outcome.failures:
-        notes += ["Failed:", "", *(f"- `{failure}`" for failure in outcome.failures), ""]
+        notes += ["Failed:", ""]
+        notes += [f"- `{test}`: {cell.explanation(test) or 'not explained'}" for test in outcome.failures]
+        notes += [""]
+    if outcome.alone:
+        notes += [
+            "Failed beside others, and passed alone:",
+            "",
+            *(f"- `{test}`" for test in outcome.alone),
+            "",
+        ]
     return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shutil
 import subprocess
 import sys
@@ -10,18 +11,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.compat.__main__ import Matrix, Place
 from tests.compat.cells import CELLS, Cell, Way, named
 from tests.compat.chroot import ROOT, Chroot
-from tests.compat.results import Outcome, Versions, read, store, stored, table
+from tests.compat.results import Outcome, Report, Versions, read, store, stored, table
 from tests.compat.site_packages import name_of, wanted, write_commands
 
-CELL = Cell("a-cell", "A cell", Way.INSIDE, ("tests",), "asuite")
+CELL = Cell(
+    "a-cell",
+    "A cell",
+    Way.INSIDE,
+    ("tests",),
+    "asuite",
+    explained={"tests/test_it.py::test_old[": "its corosync has no such call"},
+)
 DATE = datetime.date(2026, 11, 21)
 
 SUITE = """
 import pytest
+@pytest.fixture
+def fails_afterwards():
+    yield
+    assert 0
 def test_passes(): pass
-def test_fails(): assert 0
+@pytest.mark.parametrize("way", ["trio"])
+def test_fails(way): assert 0
+def test_is_left_badly(fails_afterwards): pass
 @pytest.mark.skip
 def test_is_skipped(): pass
 """
@@ -62,23 +77,68 @@ def test_a_report_of_pytest_is_counted(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path)]
-    subprocess.run([*command, f"--junitxml={report}", str(tmp_path)], capture_output=True, check=False)
-    assert read(report) == (1, 1, ("test_it::test_fails",))
+    command += ["--override-ini=junit_family=xunit1", f"--junitxml={report}", str(tmp_path)]
+    subprocess.run(
+        command, env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, check=False
+    )
+    failed = ("test_it.py::test_fails[trio]", "test_it.py::test_is_left_badly")
+    assert read(report) == Report(("test_it.py::test_passes",), 1, failed)
 
 
 def test_the_table_names_what_failed_and_what_could_not_be_run() -> None:
     outcomes = [
         Outcome(CELL, Versions("3.1.7", "2.0.6", "3.11.2"), passed=5, skipped=1, seconds=90, date=DATE),
-        Outcome(CELL, passed=4, failures=("tests.test_it::test_fails",)),
+        Outcome(CELL, passed=4, failures=("tests/test_it.py::test_fails",)),
+        Outcome(CELL, passed=3, failures=("tests/test_it.py::test_old[shm]",)),
+        Outcome(CELL, passed=2, alone=("tests/test_it.py::test_slow",)),
         Outcome(CELL, problem="mmdebstrap is not installed"),
     ]
     text = table(outcomes)
-    assert "| A cell | inside | all | 3.1.7, 2.0.6 | 3.11.2 | 5 | 1 | 0 | 1.5 | 2026-11-21 |" in text
-    assert "- `tests.test_it::test_fails`" in text
+    assert "| A cell | inside | all | 3.1.7, 2.0.6 | 3.11.2 | 5 | 0 | 1 | 0 | 1.5 | 2026-11-21 |" in text
+    assert "- `tests/test_it.py::test_fails`: not explained" in text
+    assert "- `tests/test_it.py::test_old[shm]`: its corosync has no such call" in text
+    assert "passed alone:\n\n- `tests/test_it.py::test_slow`\n" in text
     assert "| not run |" in text
     assert "not been run to its end: Debian 11," in text
     assert "mmdebstrap is not installed" in text
-    assert [outcome.good for outcome in outcomes] == [True, False, False]
+    assert [outcome.good for outcome in outcomes] == [True, False, True, True, False]
+
+
+PYTEST = """#!/bin/sh
+# Stands in for Python and pytest: `slow` fails beside others, `broken` always.
+for argument; do
+    case $argument in
+        --junitxml=*) report=${argument#*=} ;;
+        --numprocesses=*) beside=yes ;;
+    esac
+done
+case "${beside-no} $*" in
+    yes*) slow="<failure/>" ; passes='<testcase file="test_it.py" name="passes"/>' ;;
+    *test_it.py::slow*test_it.py::broken) slow= ; passes= ;;
+    *) exit 4 ;;
+esac
+cat >"$report" <<END
+<testsuites><testsuite>
+$passes
+<testcase file="test_it.py" name="slow">$slow</testcase>
+<testcase file="test_it.py" name="broken"><failure/></testcase>
+</testsuite></testsuites>
+END
+"""
+
+
+def test_a_test_that_fails_is_run_again_alone(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(PYTEST)
+    python.chmod(0o755)
+    place = Place(tmp_path, tmp_path, str(python), {})
+    matrix = Matrix(tmp_path, None, workers=2, pytest_args=[])
+    outcome = matrix.tried(CELL, place, tmp_path / "log", Versions())
+    assert (outcome.passed, outcome.alone, outcome.failures) == (
+        1,
+        ("test_it.py::slow",),
+        ("test_it.py::broken",),
+    )
 
 
 def test_outcomes_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:
