@@ -9,11 +9,12 @@ import signal
 import subprocess
 from subprocess import PIPE
 
+import pytest
 import trio
 from rich.console import Console
 
 from tests.real.waiting import DEADLINE
-from votequorum_ipc.cli.demo import CODE, FIRST_ACT, SECOND_ACT, Stage, demo
+from votequorum_ipc.cli.demo import CODE, FIRST_ACT, SECOND_ACT, Stage, demo, display
 
 from .command import COMMAND, ENVIRONMENT, without_daemon
 
@@ -52,12 +53,21 @@ def test_ctrl_c_ends_it_quietly_with_exit_code_0() -> None:
 
 def test_in_a_terminal_it_redraws_a_panel() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=80, height=40)
+    console = Console(file=out, force_terminal=True, width=80, height=40, _environ={"TERM": "xterm"})
     trio.run(demo, console, 0.05)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     assert "corosync's quorum, simulated" in text
     assert "NO, quorum lost" in text
     assert "yes, quorate with its device" in text
+
+
+def test_in_a_dumb_terminal_it_prints_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    stage = Stage()
+    with display(console, stage):
+        stage.narrate("And node 3.")
+        stage.saw(3, None)
+    assert re.fullmatch(r"\n\[ *[\d.]+ s\] And node 3.\n +node 3: gone\n", capsys.readouterr().out)
 
 
 def test_only_changes_are_shown() -> None:

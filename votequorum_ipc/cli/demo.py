@@ -114,7 +114,7 @@ def command(pace: float) -> None:
 async def demo(console: Console, pace: float) -> None:
     """Play both acts with `pace` seconds for each scene, then show what a user would write."""
     stage = Stage()
-    with _display(console, stage):
+    with display(console, stage):
         async with simulated_cluster(nodes=3) as cluster:
             await _play(cluster, FIRST_ACT, stage, pace)
         stage.clear()
@@ -200,8 +200,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def _display(console: Console, stage: Stage) -> Iterator[None]:
-    if not console.is_terminal:
+def display(console: Console, stage: Stage) -> Iterator[None]:
+    """Show each change of a stage: redrawn in a terminal that can do that, as lines elsewhere."""
+    if not console.is_terminal or console.is_dumb_terminal:  # rich draws nothing on a dumb one
         stage.on_text = lambda text: click.echo(f"\n[{stage.seconds:4.1f} s] {text}")
         stage.on_change = lambda nodeid, info: click.echo(f"         {_line(nodeid, info)}")
         yield
