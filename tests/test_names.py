@@ -123,7 +123,7 @@ def test_a_name_in_two_modules_is_noticed(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["def _name(): ...", "import name", "for name in (): ...", "__all__ = []"])
-def test_private_names_are_not_counted(source: str) -> None:
+def test_private_and_imported_names_are_not_counted(source: str) -> None:
     definitions = defined(ast.parse(source))
     assert shared({"one": definitions, "other": definitions}) == {}
 

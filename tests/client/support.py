@@ -1,4 +1,4 @@
-"""What several tests of the clients need: what this process holds, and C's answers as ours would be."""
+"""Shared by tests of the clients: what this process holds, and C answers to compare with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def holdings() -> Holdings:
     """What this process holds now, with garbage collected first."""
     gc.collect()
     maps = Path("/proc/self/maps").read_text().splitlines()
-    # Those of a daemon that was killed may stay: its client waits for its end for a moment only.
+    # Files from a killed daemon may remain: its client waits only briefly for the daemon's end.
     files = {
         path.name
         for path in Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")
@@ -44,7 +44,7 @@ def holdings() -> Holdings:
 
 
 def _is_ours(descriptor: Path) -> bool:
-    """Whether a descriptor is of a kind that connections have; the tests' own daemons have other kinds."""
+    """Whether a descriptor is of a kind that connections use; the tests' own daemons use other kinds."""
     try:
         target = str(descriptor.readlink())
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def _is_ours(descriptor: Path) -> bool:
 
 
 async def code_of(call: Awaitable[Any]) -> int:
-    """The `cs_error_t` that a call ends with."""
+    """The `cs_error_t` of a call's outcome."""
     try:
         await call
     except CsError as error:
@@ -62,14 +62,14 @@ async def code_of(call: Awaitable[Any]) -> int:
 
 
 def as_c(info: NodeInfo) -> dict[str, int | bytes]:
-    """A `NodeInfo` as the C struct has it."""
+    """A `NodeInfo` in the form of the C struct."""
     values = {name: getattr(info, name) for name in NodeInfo._fields}
     values["qdevice_name"] = info.qdevice_name.encode()
     return {name: value if isinstance(value, bytes) else int(value) for name, value in values.items()}
 
 
 async def give_many_votes(handle: Votequorum) -> None:
-    """Let the one node have `MANY_VOTES`, so that a test can change expected votes as it likes."""
+    """Give the one node `MANY_VOTES` votes, so that a test can change expected votes freely."""
     await handle.setvotes(1, MANY_VOTES)
     with move_on_after(DEADLINE):
         while (await handle.getinfo()).node_expected_votes != MANY_VOTES:
@@ -79,7 +79,9 @@ async def give_many_votes(handle: Votequorum) -> None:
 
 
 async def events_here(handle: Votequorum | Quorum | Cmap, count: int) -> None:
-    """Wait until that many events have come. corosync sends them after it has answered what caused them."""
+    """Wait until this many events have come. corosync sends them after the answer to the call that caused
+    them.
+    """
     await eventually_async(
         lambda: handle.connection.queued_events() >= count,
         otherwise=lambda: f"{count} events are here, but {handle.connection.queued_events()} are",
@@ -88,7 +90,9 @@ async def events_here(handle: Votequorum | Quorum | Cmap, count: int) -> None:
 
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
-    """The block leaves no descriptor or mapping behind; the daemon's files may take a moment to go."""
+    """Check that the block leaves no descriptor or mapping behind; the daemon's files may take a moment to
+    go.
+    """
     before = holdings()
     yield
     after = holdings()

@@ -1,4 +1,4 @@
-"""The clients of a program without an event loop: plain calls, timeouts, threads, and what is imported."""
+"""The clients for a program without an event loop: plain calls, timeouts, threads, and imports."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def vq(daemon: Daemon) -> Iterator[Votequorum]:
 
 
 def python(program: str, daemon: Daemon) -> str:
-    """What a program prints that runs beside the daemon."""
+    """The output of a program that runs on the daemon's host."""
     command = daemon.host.command([sys.executable, "-W", "error", "-c", program])
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
-def test_a_script_reads_quorum_without_an_event_loop_being_imported(daemon: Daemon) -> None:
+def test_a_script_reads_quorum_without_importing_an_event_loop(daemon: Daemon) -> None:
     program = f"""{WATCH_IMPORTS}
 from votequorum_ipc.blocking import Cfg, Cmap, Quorum, Votequorum
 
@@ -82,7 +82,7 @@ def test_events_come_from_an_iterator(vq: Votequorum) -> None:
             break
 
 
-def test_an_iterator_without_events_times_out_and_goes_on(vq: Votequorum) -> None:
+def test_an_iterator_without_events_times_out_and_can_go_on(vq: Votequorum) -> None:
     vq.trackstart(flags=TrackFlags.CHANGES_ONLY)
     events = vq.events(timeout=0.01)
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_an_iterator_without_events_times_out_and_goes_on(vq: Votequorum) -> Non
     assert isinstance(next(events), NodelistNotification)
 
 
-def test_events_before_trackstart_say_what_is_missing(daemon: Daemon) -> None:
+def test_waiting_for_events_before_trackstart_says_what_is_missing(daemon: Daemon) -> None:
     with Votequorum.initialize() as vq, Quorum.initialize() as quorum, Cmap.initialize() as cmap:
         for handle, call in ((vq, "trackstart"), (quorum, "trackstart"), (cmap, "track_add")):
             with pytest.raises(BadOperation, match=f"call {call} first"):
@@ -159,7 +159,7 @@ def test_threads_with_a_handle_each_do_not_disturb_one_another(daemon: Daemon) -
                 if vq.getinfo(1, timeout=30).node_id != 1:
                     wrong.append(1)
 
-    # A thread that is started here lives in the daemon's network namespace, as this one does.
+    # A thread inherits the network namespace of this one, the daemon's.
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -216,7 +216,7 @@ def test_a_call_in_a_callback_has_its_own_timeout_and_not_that_of_dispatch(daemo
 
     with Votequorum.initialize(nodelist_notify=nodelist) as handle:
         handle.trackstart()
-        # The event is here before the answer to trackstart, so dispatch does not wait.
+        # The event comes before the answer to trackstart, so dispatch does not wait.
         handle.dispatch(DispatchFlags.ONE, timeout=0.1)
     assert answers == [1]
 
@@ -249,9 +249,7 @@ def test_a_forgotten_handle_warns_and_is_freed(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("action", ["default", "error"])
-def test_a_handle_left_open_at_the_interpreters_end_is_warned_of_and_freed(
-    daemon: Daemon, action: str
-) -> None:
+def test_a_handle_left_open_at_interpreter_exit_warns_and_is_freed(daemon: Daemon, action: str) -> None:
     program = """
 from votequorum_ipc.blocking import Quorum, Votequorum
 
@@ -283,7 +281,7 @@ CLASSES = [(getattr(votequorum_ipc, name), getattr(package, name)) for name in (
 CLASSES += [(votequorum_ipc.Cmap, Cmap), (votequorum_ipc.Cfg, Cfg)]
 
 ASYNCHRONOUS_ONLY = {"connection", "STARTS_EVENTS"}
-"""`connection` is the asynchronous libqb connection, which no blocking program can use."""
+"""`connection` is the asynchronous libqb connection, which a blocking program cannot use."""
 
 
 def public(cls: type) -> set[str]:
@@ -312,14 +310,14 @@ def test_a_blocking_class_has_the_names_and_parameters_of_the_asynchronous_one(
         assert getattr(ours, name).__doc__
 
 
-def test_the_blocking_clients_are_what_the_asynchronous_ones_make_of_them() -> None:
+def test_the_blocking_clients_are_up_to_date_with_the_asynchronous_ones() -> None:
     pytest.importorskip("ruff", reason="ruff, which formats the generated modules, is not installed")
     check = [sys.executable, "tools/blocking_source.py", "--check"]
     run = subprocess.run(check, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (run.stdout, run.stderr, run.returncode) == ("", "", 0), "run: python tools/blocking_source.py"
 
 
-def test_handle_is_shared_by_all() -> None:
+def test_all_clients_share_one_handle_class() -> None:
     assert all(issubclass(ours, Handle) for _, ours in CLASSES)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         package.Nothing  # noqa: B018

@@ -1,4 +1,4 @@
-"""Each call gives what the C library gives, asked at the same moment of the same daemon."""
+"""Each call returns what the C library returns for the same daemon at the same moment."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ async def test_extra_info_is_unknown_up_to_3_1_10(both: tuple[Votequorum, CVoteq
 
 @pytest.mark.parametrize("data", [b"12345", b"\0" * 8, bytes(range(256)) * 16, b""], ids=len)
 @every_way()
-async def test_extra_info_that_was_set_is_what_a_newer_daemon_gives(
+async def test_a_newer_daemon_returns_the_extra_info_that_was_set(
     both: tuple[Votequorum, CVotequorum], data: bytes
 ) -> None:
     ours, _ = both
@@ -318,7 +318,7 @@ async def test_cmap_reads_and_lists_what_the_c_library_does(daemon: Daemon) -> N
                 error, found = theirs.items(prefix)
                 assert error == CS_OK
                 keys = await ours.keys(prefix)
-                if prefix:  # the whole map has counters that come and go with connections, this one's too
+                if prefix:  # the full map has counters that change with connections, including this one
                     assert keys == list(found)
                 for key in keys if prefix else keys[:50]:
                     value = await ours.get_or_none(key)
@@ -328,7 +328,7 @@ async def test_cmap_reads_and_lists_what_the_c_library_does(daemon: Daemon) -> N
 
 
 @every_way()
-async def test_cmap_reads_a_value_longer_than_the_room_first_offered(daemon: Daemon) -> None:
+async def test_cmap_reads_a_value_longer_than_its_first_buffer(daemon: Daemon) -> None:
     value = "v" * 4000
     with CMap() as theirs:
         assert theirs.set("test.long", value) == CS_OK
@@ -337,7 +337,7 @@ async def test_cmap_reads_a_value_longer_than_the_room_first_offered(daemon: Dae
 
 
 @every_way()
-async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length_and_that_for_itself(
+async def test_cmap_reads_a_value_that_grows_between_the_requests_for_its_length_and_its_content(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = ["v" * length for length in range(300, 1000, 100)]
@@ -364,7 +364,7 @@ async def test_cmap_reads_a_value_that_grows_between_the_question_for_its_length
 
 
 @every_way()
-async def test_cmap_reads_and_announces_values_as_long_as_any_may_be(daemon: Daemon) -> None:
+async def test_cmap_reads_and_reports_values_of_the_maximum_length(daemon: Daemon) -> None:
     longest = "v" * (16 * 1024 - 1)
     with CMap() as theirs:
         async with await Cmap.initialize() as ours:

@@ -1,4 +1,4 @@
-"""A cancelled call leaves the connection good and nothing behind."""
+"""A cancelled call leaves the connection usable and nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def cancel_after(steps: int, scope: trio.CancelScope) -> None:
 
 
 async def ask_until_cancelled(handle: Votequorum, steps: int) -> bool:
-    """Ask, and be cancelled after that many steps of the event loop, unless the answer comes first."""
+    """Make a call and cancel it after this many turns of the event loop, unless the answer comes first."""
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as scope:
             nursery.start_soon(cancel_after, steps, scope)
@@ -29,7 +29,9 @@ async def ask_until_cancelled(handle: Votequorum, steps: int) -> bool:
         return scope.cancelled_caught
 
 
-async def test_calls_cancelled_at_random_points_1000_times_leave_the_connection_good(daemon: Daemon) -> None:
+async def test_calls_cancelled_at_random_points_1000_times_leave_the_connection_usable(
+    daemon: Daemon,
+) -> None:
     chance = random.Random(20)
     cancelled = 0
     with nothing_left():
@@ -40,14 +42,14 @@ async def test_calls_cancelled_at_random_points_1000_times_leave_the_connection_
                         cancelled += await ask_until_cancelled(handle, chance.randrange(4))
                 for _ in range(20):
                     cancelled += await ask_until_cancelled(handle, chance.randrange(4))
-                # A late response must not be taken for this one's.
+                # A late response must not be taken as the answer to this call.
                 with pytest.raises(NotExist, match="a node 99"):
                     await handle.getinfo(99)
             assert (await handle.getinfo(1)).node_id == 1
     await eventually_async(lambda: not holdings().files, otherwise="the daemon has removed its files")
 
 
-async def test_tasks_cancelled_among_others_do_not_disturb_them(daemon: Daemon) -> None:
+async def test_cancelled_tasks_do_not_disturb_the_others(daemon: Daemon) -> None:
     chance = random.Random(21)
     answers = 0
 

@@ -1,7 +1,7 @@
-"""cfg with a real corosync: links, reloading, shutting down and killing, beside corosync-cfgtool.
+"""cfg with a real corosync: links, reloading, shutting down and killing, compared with corosync-cfgtool.
 
-Tests that need a daemon of their own run under trio alone: each takes a second, and a call of cfg waits as
-calls of other services do.
+Tests that start a daemon run only under trio: each takes a second, and a cfg call waits as calls of other
+services do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def connected(node: Daemon) -> Cfg:
 # --- links ---
 
 
-async def test_links_are_those_of_cfgtool_and_one_that_goes_down_is_said_to(
+async def test_links_are_those_of_cfgtool_and_a_link_that_goes_down_is_reported(
     start_cluster: StartCluster,
 ) -> None:
     nodes = (Node(1, second_link=True), Node(2, second_link=True))
@@ -64,7 +64,7 @@ async def test_links_are_those_of_cfgtool_and_one_that_goes_down_is_said_to(
 
 
 @every_way()
-async def test_a_nodes_own_links_in_words_are_those_of_cfgtool(shm_daemon: Daemon) -> None:
+async def test_the_text_for_a_nodes_own_links_is_that_of_cfgtool(shm_daemon: Daemon) -> None:
     printed = shm_daemon.run(["corosync-cfgtool", "-s"], check=True).stdout
     async with await Cfg.initialize() as cfg:
         [ring] = await cfg.ring_status_get()
@@ -81,7 +81,7 @@ async def test_a_nodes_own_links_in_words_are_those_of_cfgtool(shm_daemon: Daemo
 # --- configuration ---
 
 
-async def test_a_reload_takes_the_file_and_a_bad_one_is_refused(start_daemon: StartDaemon) -> None:
+async def test_a_reload_reads_the_file_and_a_bad_file_is_refused(start_daemon: StartDaemon) -> None:
     config = Config(nodes=(Node(1),), quorum={"expected_votes": 1})
     node = start_daemon(config)
     file = node.directory / "corosync.conf"
@@ -93,7 +93,7 @@ async def test_a_reload_takes_the_file_and_a_bad_one_is_refused(start_daemon: St
         file.write_text("totem {\n")
         with pytest.raises(CsError) as refused:
             await cfg.reload_config()
-        # As corosync-cfgtool, in the same situation. The one of 3.1.9 says so and exits with 0.
+        # corosync-cfgtool does the same. The one of 3.1.9 prints the error but exits with 0.
         assert "Could not reload configuration" in node.run(["corosync-cfgtool", "-R"]).stderr
         assert "the daemon rejects corosync.conf" in str(refused.value)
         await cfg.reopen_log_files()
@@ -102,7 +102,7 @@ async def test_a_reload_takes_the_file_and_a_bad_one_is_refused(start_daemon: St
 # --- ends ---
 
 
-async def test_a_shutdown_is_up_to_those_who_track(start_daemon: StartDaemon) -> None:
+async def test_tracking_clients_decide_on_a_shutdown(start_daemon: StartDaemon) -> None:
     node = start_daemon(Config())
     asked: list[ShutdownNotification] = []
     async with await connected(node) as asking, await connected(node) as tracking:

@@ -1,6 +1,6 @@
 """Membership changes of a real three-node cluster arrive on every node, complete and in order.
 
-Under trio alone: each test changes a cluster, which takes seconds. `test_events` has the events of a node in
+Only under trio: each test changes a cluster, which takes seconds. `test_events` covers events on one node in
 each way to wait.
 """
 
@@ -70,7 +70,7 @@ def states(events: list[object]) -> dict[int, NodeState]:
 
 
 class Told:
-    """What one node's events have told, from `trackstart` on."""
+    """What one node's events have reported since `trackstart`."""
 
     def __init__(self) -> None:
         self.events: list[NodelistNotification | QuorumNotification] = []
@@ -81,7 +81,7 @@ class Told:
             self.events.append(event)
 
     def membership(self) -> tuple[RingId, tuple[int, ...]] | None:
-        """The membership of now; None until the quorum notification that ends the change to it."""
+        """The current membership; None until the quorum notification that ends the change to it."""
         if len(self.events) < 2 or not isinstance(self.events[-1], QuorumNotification):
             return None
         last = [event for event in self.events if isinstance(event, NodelistNotification)][-1]
@@ -94,7 +94,7 @@ class Told:
 
 
 async def until_told(told: dict[int, Told], nodeids: tuple[int, ...]) -> RingId:
-    """Wait until these nodes have been told of one membership, theirs. A busy cluster may take detours."""
+    """Wait until these nodes report one membership, with exactly them. A busy cluster may take detours."""
 
     def agreed() -> set[tuple[RingId, tuple[int, ...]] | None] | None:
         memberships = {told[nodeid].membership() for nodeid in nodeids}
@@ -140,7 +140,7 @@ async def test_a_partition_and_its_healing_arrive_on_every_node(cluster3: Cluste
         nursery.cancel_scope.cancel()
 
 
-async def test_the_quorum_service_tells_who_left_and_who_joined(cluster3: Cluster) -> None:
+async def test_the_quorum_service_reports_who_left_and_who_joined(cluster3: Cluster) -> None:
     with cluster3[1].namespace():
         quorum = await Quorum.initialize()
     async with quorum:
@@ -153,7 +153,7 @@ async def test_the_quorum_service_tells_who_left_and_who_joined(cluster3: Cluste
         with trio.fail_after(DEADLINE):
             async for event in quorum.events():
                 if isinstance(event, QuorumNodelistNotification):
-                    # A node may be in both lists: it has left and joined again in between.
+                    # A node may be in both lists: it has left and joined again meanwhile.
                     members = members - set(event.left) | set(event.joined)
                     assert members == set(event.members)
                     left += event.left
@@ -173,7 +173,7 @@ async def test_the_quorum_service_tells_who_left_and_who_joined(cluster3: Cluste
 
 @pytest.fixture
 def cluster_with_device(start_cluster: StartCluster) -> Cluster:
-    """Three nodes that accept a device of one vote which may be silent for two seconds."""
+    """Three nodes that accept a device with one vote, which may be silent for two seconds."""
     device = Device(votes=1, timeout=2000, sync_timeout=4000)
     return start_cluster(Config(nodes=three_nodes(), device=device))
 
@@ -190,7 +190,7 @@ async def test_only_the_current_ring_id_is_accepted_by_poll(cluster_with_device:
         new = None
         with trio.fail_after(DEADLINE):
             async for event in handle.events():
-                # The membership is not complete before the device has polled, so this comes in between.
+                # The membership is complete only after the device has polled; this notification comes before.
                 if isinstance(event, NodelistNotification) and event.members == (1,):
                     new = event.ring_id
                     break
@@ -202,7 +202,7 @@ async def test_only_the_current_ring_id_is_accepted_by_poll(cluster_with_device:
         await handle.qdevice_unregister("device")
 
 
-async def test_a_devices_vote_counts_while_it_polls_and_goes_when_it_stops(
+async def test_a_devices_vote_counts_while_it_polls_and_is_lost_when_it_stops(
     cluster_with_device: Cluster,
 ) -> None:
     async with on_every_node(cluster_with_device) as handles:
@@ -222,7 +222,7 @@ async def test_a_devices_vote_counts_while_it_polls_and_goes_when_it_stops(
         assert info.flags == InfoFlags.QUORATE | voting | InfoFlags.QDEVICE_MASTER_WINS
         await device.qdevice_update("device", "renamed")
         await _until_flags(device, InfoFlags.QUORATE | voting | InfoFlags.QDEVICE_MASTER_WINS, "renamed")
-        # Nobody polls any more: after its timeout the device counts as dead, and its vote is gone.
+        # The device no longer polls: after its timeout it counts as dead, and its vote is gone.
         await _until_flags(
             device,
             InfoFlags.QUORATE | InfoFlags.QDEVICE_REGISTERED | InfoFlags.QDEVICE_MASTER_WINS,

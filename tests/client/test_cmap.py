@@ -1,4 +1,4 @@
-"""cmap with a real corosync: what we write is read by corosync's own client, and the other way round."""
+"""cmap with a real corosync: corosync's own client reads what we write, and we read what it writes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ VALUES: list[tuple[ValueType, Value, str]] = [
     (ValueType.DOUBLE, -0.25, "dbl"),
     (ValueType.STRING, "three words, ä", "str"),
 ]
-"""A type, a value at its edge, and the type as corosync-cmapctl calls it."""
+"""A type, an extreme value, and corosync-cmapctl's name for the type."""
 
 
 def shown(daemon: Daemon, *arguments: str) -> dict[str, tuple[str, str]]:
-    """What corosync-cmapctl prints: for each key its type and its value."""
+    """Each key that corosync-cmapctl prints, with its type and value."""
     printed = daemon.run(["corosync-cmapctl", *arguments], check=True).stdout
     return {key: (kind, value) for key, kind, value in re.findall(r"^(\S+) \((\w+)\) = (.*)$", printed, re.M)}
 
@@ -102,7 +102,7 @@ async def test_integers_are_adjusted_and_wrap_as_in_c(shm_daemon: Daemon) -> Non
 
 
 @every_way()
-async def test_what_cannot_be_written_says_why(shm_daemon: Daemon) -> None:
+async def test_a_refused_write_says_why(shm_daemon: Daemon) -> None:
     async with await Cmap.initialize() as cmap:
         for call in (
             cmap.set("totem.cluster_name", "another"),
@@ -112,7 +112,7 @@ async def test_what_cannot_be_written_says_why(shm_daemon: Daemon) -> None:
             with pytest.raises(Access, match="read-only while corosync runs"):
                 await call
         with pytest.raises(NameTooLong, match="3 to 255 letters"):
-            await cmap.set("blanks are none", "x")
+            await cmap.set("blanks not allowed", "x")
         for value, kind in ((7, None), (256, ValueType.UINT8), ("x", ValueType.INT8), (b"x" * 16385, None)):
             with pytest.raises(InvalidParam):
                 await cmap.set("example.key", value, kind)
@@ -132,14 +132,14 @@ async def test_the_statistics_are_those_of_cmapctl(shm_daemon: Daemon) -> None:
         for key in keys:
             value = await stats.get_typed(key)
             assert value.type is not ValueType.BINARY
-        # What does not move by itself.
+        # Statistics that change only when something happens.
         link = "stats.knet.node1.link0"
         for name in ("connected", "enabled", "mtu", "up_count", "down_count"):
             assert str(await stats.get(f"{link}.{name}")) == theirs[f"{link}.{name}"][1]
 
 
 @every_way()
-async def test_the_maps_are_apart_and_the_statistics_can_only_be_cleared(shm_daemon: Daemon) -> None:
+async def test_the_two_maps_are_separate_and_the_statistics_can_only_be_cleared(shm_daemon: Daemon) -> None:
     async with await Cmap.initialize(map="stats") as stats:
         with pytest.raises(NotExist):
             await stats.get("quorum.provider")
@@ -187,8 +187,8 @@ async def test_a_prefix_is_followed_and_nothing_else(shm_daemon: Daemon) -> None
 
 @every_way()
 async def test_a_cancelled_track_add_leaves_no_tracker(shm_daemon: Daemon) -> None:
-    """Cancelled while the daemon is stopped, so that its answer comes long after. Each tracker there would be
-    tells of the key once."""
+    """Cancelled while the daemon is stopped, so that its answer comes much later. Each tracker that remained
+    would report the key once."""
     async with await Cmap.initialize() as cmap:
         with shm_daemon.frozen():
             for _ in range(3):
@@ -196,7 +196,7 @@ async def test_a_cancelled_track_add_leaves_no_tracker(shm_daemon: Daemon) -> No
                     await cmap.track_add("example.", ALL | TrackType.PREFIX)
                 assert scope.cancelled_caught
         kept = await cmap.track_add("example.", ALL | TrackType.PREFIX)
-        # The trackers are deleted by requests that are sent when their numbers are known.
+        # Requests to delete the trackers are sent once their numbers are known.
         await cmap.keys("quorum.provider")
         await cmap.set("example.key", 1, ValueType.UINT8)
         await cmap.delete("example.key")
@@ -210,7 +210,7 @@ async def test_a_cancelled_track_add_leaves_no_tracker(shm_daemon: Daemon) -> No
         assert cmap.connection.queued_events() == 0
 
 
-# --- servers that lie: under trio, in whose loop the simulated cluster runs ---
+# --- lying servers: under trio, whose loop runs the simulated cluster ---
 
 
 async def test_keys_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,11 +221,11 @@ async def test_keys_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatch)
     ):
         with pytest.raises(MessageError, match="more than 5 keys"):
             await cmap.keys()
-        # The iterator was given back.
+        # The iterator was released.
         assert len(await cmap.keys("quorum.provider")) == 1
 
 
-async def test_a_key_that_was_not_asked_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_outside_the_prefix_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         simulated_cluster(nodes=1) as cluster,
         await Cmap.initialize(address=cluster.address(1)) as cmap,
@@ -244,8 +244,8 @@ async def test_a_key_that_was_not_asked_for_is_an_error(monkeypatch: pytest.Monk
 
 
 @every_way()
-async def test_the_names_of_keys_come_whole_whatever_their_number(shm_daemon: Daemon) -> None:
-    # Names are asked for 32 at a time; the daemon is then asked again, or behind the last one.
+async def test_the_names_of_keys_are_complete_whatever_their_number(shm_daemon: Daemon) -> None:
+    # Names are requested 32 at a time, so one more request follows, or a read past the last name.
     for count in (31, 32, 33):
         names = [f"example.{number:03}" for number in range(count)]
         async with await Cmap.initialize() as cmap:
@@ -258,7 +258,7 @@ async def test_the_names_of_keys_come_whole_whatever_their_number(shm_daemon: Da
 
 
 @every_way()
-async def test_several_keys_are_got_together_and_those_that_do_not_exist_are_left_out(
+async def test_several_keys_are_read_together_and_missing_ones_are_left_out(
     shm_daemon: Daemon,
 ) -> None:
     async with await Cmap.initialize() as cmap:

@@ -31,7 +31,7 @@ from votequorum_ipc.ipc.backend import checkpoint, current, move_on_after, sleep
 
 @pytest.fixture
 def tracked(many_votes_daemon: Daemon) -> Recipe:
-    """A handle that has asked for changes only, and what its callbacks were called with."""
+    """A handle that asked for changes only, and the arguments of its callbacks' calls."""
     return Recipe(_tracked)
 
 
@@ -54,7 +54,7 @@ async def _tracked() -> AsyncIterator[tuple[Votequorum, list[object]]]:
 
 
 async def change(handle: Votequorum, *numbers: int) -> None:
-    """Cause an event for each number, and have them all here, untaken."""
+    """Cause an event for each number, and wait until all have come; none is taken."""
     before = handle.connection.queued_events()
     for number in numbers:
         await handle.setexpected(MANY_VOTES + number)
@@ -66,7 +66,7 @@ def votes(*numbers: int) -> list[object]:
 
 
 @every_way()
-async def test_dispatch_all_delivers_what_is_here_and_waits_for_nothing(
+async def test_dispatch_all_delivers_what_has_come_and_does_not_wait(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
     handle, called = tracked
@@ -91,7 +91,7 @@ async def test_dispatch_one_delivers_one_and_waits_for_it(tracked: tuple[Votequo
 
 
 @every_way()
-async def test_dispatch_one_nonblocking_says_try_again_without_an_event(
+async def test_dispatch_one_nonblocking_raises_try_again_without_an_event(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
     handle, called = tracked
@@ -136,7 +136,7 @@ async def test_a_callback_that_finalizes_ends_dispatch_with_a_bad_handle(daemon:
 
 
 @every_way()
-async def test_an_exception_out_of_a_callback_reaches_the_dispatcher_and_costs_one_event(
+async def test_an_exception_from_a_callback_reaches_the_dispatcher_and_costs_one_event(
     daemon: Daemon,
 ) -> None:
     def fail(_: NodelistNotification) -> None:
@@ -161,7 +161,7 @@ async def test_an_event_without_a_callback_counts_and_is_dropped(daemon: Daemon)
 
 
 @every_way(without={"blocking": TASKS})
-async def test_events_yields_what_comes_in_order(tracked: tuple[Votequorum, list[object]]) -> None:
+async def test_events_yields_events_in_order(tracked: tuple[Votequorum, list[object]]) -> None:
     handle, _ = tracked
     received: list[object] = []
     async with task_group() as group:
@@ -253,7 +253,7 @@ async def test_the_descriptor_wakes_on_an_event_that_comes_later(
 
 
 @every_way()
-async def test_context_is_the_programs_own(daemon: Daemon) -> None:
+async def test_the_context_is_the_one_that_the_program_gave(daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
         assert handle.context is None
         handle.context = marker = object()

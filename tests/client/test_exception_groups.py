@@ -1,4 +1,4 @@
-"""Exceptions out of nurseries that the caller does not know of."""
+"""Exceptions from nurseries that the caller does not know about."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TWO = ExceptionGroup("two", [INNER, ValueError()])
         (math.inf, ExceptionGroup("nested", [TWO]), TWO),
     ],
 )
-def test_a_group_of_one_is_collapsed_for_that_many_levels(
+def test_groups_of_one_are_collapsed_down_to_the_given_level(
     levels: float, raised: Exception, seen: Exception
 ) -> None:
     with pytest.raises(type(seen)) as caught, collapse_exception_group(levels):
@@ -33,7 +33,7 @@ def test_a_group_of_one_is_collapsed_for_that_many_levels(
     assert caught.value is seen
 
 
-def test_the_cause_of_an_exception_stays() -> None:
+def test_the_cause_of_an_exception_is_kept() -> None:
     cause, error = OSError("cause"), KeyError("error")
     error.__cause__ = cause
     with pytest.raises(KeyError) as caught, collapse_exception_group():

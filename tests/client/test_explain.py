@@ -1,4 +1,4 @@
-"""Why there is no quorum, in a sentence: on simulated clusters, whose rules are corosync's."""
+"""The reason why there is no quorum, as a sentence: on simulated clusters, with corosync's rules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_missing_votes_are_counted_and_missing_nodes_are_named() -> None:
         )
 
 
-async def test_wait_for_all_is_the_reason_although_the_votes_would_do() -> None:
+async def test_wait_for_all_is_the_reason_even_if_the_votes_would_suffice() -> None:
     async with simulated_cluster(nodes=3, wait_for_all=True) as cluster:
         cluster.kill(1, 2, 3)
         cluster.up(1, 2)
@@ -52,7 +52,7 @@ async def test_wait_for_all_is_the_reason_although_the_votes_would_do() -> None:
         )
 
 
-async def test_the_sentence_for_the_half_without_the_tie_breaker_says_so() -> None:
+async def test_the_half_without_the_tie_breaker_is_told_so() -> None:
     async with simulated_cluster(nodes=4, auto_tie_breaker=TieBreaker.LOWEST) as cluster:
         cluster.partition({1, 2}, {3, 4})
         assert await why(cluster, 1) == ""
@@ -68,7 +68,7 @@ async def test_the_sentence_for_the_half_without_the_tie_breaker_says_so() -> No
     ],
     ids=["not registered", "votes no", "silent"],
 )
-async def test_the_quorum_device_is_blamed_for_what_it_does(
+async def test_the_quorum_device_is_named_as_the_reason(
     votes: bool | None, passed: int, sentence: str
 ) -> None:
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
@@ -79,7 +79,7 @@ async def test_the_quorum_device_is_blamed_for_what_it_does(
         assert (await why(cluster)).split("; ")[-1] == sentence
 
 
-async def test_a_daemon_without_a_provider_cannot_tell() -> None:
+async def test_a_daemon_without_a_provider_cannot_know() -> None:
     async with simulated_cluster(nodes=1) as cluster:
         status = await cluster_status(cluster.address(1))
     free = replace(status, quorum_type=QuorumType.FREE, info=None)
@@ -106,7 +106,7 @@ def with_info(
     return replace(status, members=tuple(members))
 
 
-async def test_each_warning_is_found_and_a_sound_cluster_has_none() -> None:
+async def test_each_warning_is_found_and_a_healthy_cluster_has_none() -> None:
     async with simulated_cluster(nodes=3) as cluster:
         sound = await cluster_status(cluster.address(1))
     assert configuration_warnings(sound) == {}

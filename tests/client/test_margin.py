@@ -1,6 +1,6 @@
-"""`cluster_status` and `watch_quorum` tell the margin, here of simulated clusters.
+"""`cluster_status` and `watch_quorum` report the margin, here for simulated clusters.
 
-Under trio alone: the margin is worked out, without waiting, from what the follower reads, and
+Only under trio: the margin is computed, without waiting, from what the follower reads, and
 `tests/reliability/test_watch_ways.py` follows quorum in each way to wait.
 """
 
@@ -48,7 +48,7 @@ async def test_a_view_follows_the_margin() -> None:
     assert (before.margin.nodes, after.margin.nodes) == (1, 0)
 
 
-async def test_a_tie_breaker_that_is_no_number_costs_the_margin_only() -> None:
+async def test_an_invalid_tie_breaker_costs_only_the_margin() -> None:
     async with simulated_cluster(nodes=4, auto_tie_breaker=TieBreaker.LOWEST) as cluster:
         async with await Cmap.initialize(address=sibling(cluster.address(), "cmap")) as cmap:
             await cmap.set("runtime.votequorum.atb_type", math.inf, ValueType.DOUBLE)
@@ -56,7 +56,7 @@ async def test_a_tie_breaker_that_is_no_number_costs_the_margin_only() -> None:
     assert (status.quorate, status.margin) == (True, None)
 
 
-def test_a_list_with_a_number_of_too_many_digits_tells_no_tie_breaker() -> None:
+def test_a_node_list_with_too_long_a_number_has_no_tie_breaker() -> None:
     found: dict[str, Value] = {"runtime.votequorum.atb_type": 3, "quorum.auto_tie_breaker_node": "9" * 5000}
     assert _tie_breaker(found) is None
 

@@ -1,4 +1,4 @@
-"""Each usual mistake gets an error that says in one line what to write instead."""
+"""For each common mistake there is an error of one line that says what to write instead."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_arguments_in_the_wrong_place_are_named(shm_daemon: Daemon) -> Non
 
 
 @every_way()
-async def test_events_before_trackstart_would_wait_for_ever_and_say_so(shm_daemon: Daemon) -> None:
+async def test_waiting_for_events_before_trackstart_is_an_error_that_says_so(shm_daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
         with pytest.raises(BadOperation, match="call trackstart first"):
             await anext(handle.events())
@@ -55,7 +55,7 @@ async def test_events_before_trackstart_would_wait_for_ever_and_say_so(shm_daemo
 
 
 @every_way()
-async def test_a_deadline_that_was_meant_in_seconds_is_explained() -> None:
+async def test_a_deadline_given_in_seconds_is_explained() -> None:
     async def busy() -> None:
         raise TryAgain("busy")
 

@@ -1,4 +1,4 @@
-"""A connection that is refused says what to do about it."""
+"""A refused connection says what to do about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ trio.run(main)
 
 
 def ask_as(daemon: Daemon, uid: int, gid: int) -> str:
-    """What a program that asks as this user prints."""
+    """The output of a program that connects as this user."""
     package = Path(votequorum_ipc.__file__).parents[1]
     script = f"import sys; sys.path[:0] = {[str(package), *sys.path]!r}\n{ASK}"
     command = daemon.host.command([sys.executable, "-c", script], uid=uid, gid=gid)
@@ -54,13 +54,13 @@ def test_a_user_without_the_right_is_refused_with_access_and_advice(daemon: Daem
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_user_listed_in_the_configuration_is_answered(start_daemon: StartDaemon, transport: str) -> None:
+def test_a_user_listed_in_the_configuration_is_accepted(start_daemon: StartDaemon, transport: str) -> None:
     daemon = start_daemon(Config(transport=transport, uids=(NOBODY,)))  # type: ignore[arg-type]
     assert ask_as(daemon, NOBODY, NOBODY) == "node 1"
 
 
 @every_way()
-async def test_where_nothing_listens_the_error_names_the_service_and_the_next_step(daemon: Daemon) -> None:
+async def test_if_nothing_listens_the_error_names_the_service_and_the_next_step(daemon: Daemon) -> None:
     with nothing_left():
         with pytest.raises(
             Library, match=r"nothing listens on the abstract socket 'nobody-is-here'.*\{service\}"
@@ -117,7 +117,7 @@ async def test_filesystem_sockets_are_reached_by_their_path(
 
 @every_way()
 async def test_an_unknown_transport_is_not_supported(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No libqb server has one that is unknown here, so the known ones are given other numbers.
+    # Every libqb server uses a known transport, so the known ones get other numbers here.
     monkeypatch.setattr(votequorum_ipc.ipc.connection, "TRANSPORT_SHM", 7)
     monkeypatch.setattr(votequorum_ipc.ipc.connection, "TRANSPORT_SOCKET", 8)
     with nothing_left(), pytest.raises(NotSupported, match="uses transport"):

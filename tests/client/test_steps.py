@@ -1,7 +1,7 @@
-"""What a call costs, in steps of the interpreter rather than in time: the same on any machine.
+"""The cost of a call in interpreter steps, not in time: it is the same on every machine.
 
-A step is a bytecode instruction of this library. The daemon is replaced by a transport that has the answer at
-once, so that each way to wait runs the same steps every time.
+A step is a bytecode instruction in a file of this library. A transport that has the answer at once replaces
+the daemon, so that each way to wait runs the same steps every time.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from votequorum_ipc.wire import votequorum as wire
 PACKAGE: Final = str(Path(votequorum_ipc.__file__).parent)
 
 MOST: Final = {"trio": 669, "asyncio": 682, "blocking": 669}
-"""Steps of one getinfo at most, without the rings: 2 % above what it takes."""
+"""The most steps of one getinfo, without the rings: 2 % above the measured number."""
 
 MOST_IN_RINGS: Final = 400
-"""Steps of one message written to a ring and read from it, and a look that finds nothing."""
+"""The most steps to write a message to a ring and read it, and to look once without finding one."""
 
 pytestmark = pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11), reason="each version of CPython has other instructions"
+    sys.version_info[:2] != (3, 11), reason="the instructions differ between versions of CPython"
 )
 
 ANSWER: Final = wire.GETINFO_RESPONSE.encode(
@@ -54,7 +54,7 @@ ANSWER: Final = wire.GETINFO_RESPONSE.encode(
 
 
 class AnsweringTransport:
-    """See `Transport`. Each request is answered when it is sent."""
+    """See `Transport`. It answers each request as it is sent."""
 
     name: Literal["shm", "socket"] = "shm"
     response_room = 1 << 20
@@ -103,7 +103,7 @@ class AnsweringTransport:
 
 
 class Steps:
-    """Counts the instructions that files of the library run within a block."""
+    """Counts the instructions that the library's files run within a block."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -111,7 +111,7 @@ class Steps:
     def __enter__(self) -> Steps:
         self._before = sys.gettrace()
         sys.settrace(self._trace)
-        # Frames that run already would not be traced.
+        # Frames that are already running would not be traced.
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -144,7 +144,7 @@ async def answered_handle() -> Any:
 
 
 @every_way()
-async def test_a_call_takes_no_more_steps_than_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_takes_no_more_steps_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "LENGTH_CHECK_INTERVAL", 1e9)
     counts, answers = [], []
     async with answered_handle() as handle:
@@ -158,7 +158,7 @@ async def test_a_call_takes_no_more_steps_than_it_did(monkeypatch: pytest.Monkey
     assert counts[2] <= MOST[backend.current().name]
 
 
-def test_a_message_takes_no_more_steps_through_a_ring_than_it_did(tmp_path: Path) -> None:
+def test_a_message_takes_no_more_steps_through_a_ring_than_before(tmp_path: Path) -> None:
     writer = Ring.create("/dev/shm/qb-steps-" + tmp_path.name, 8192)
     try:
         reader = Ring.open(writer.paths[0].removesuffix("-header"), 8192, trusted=True)

@@ -1,4 +1,4 @@
-"""The end of a connection, from either side: every waiting task gets an error, and nothing stays behind."""
+"""The end of a connection, from either side: every waiting task gets an error, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mortal(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Daemon:
 
 
 @every_way(without={"blocking": TASKS})
-async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal: Daemon) -> None:
+async def test_when_the_daemon_is_killed_every_waiting_task_gets_library(mortal: Daemon) -> None:
     with nothing_left():
         with mortal.namespace():
             handle = await Votequorum.initialize()
@@ -58,12 +58,12 @@ async def test_when_the_daemon_is_killed_everybody_who_waits_gets_library(mortal
             assert await code_of(handle.getinfo()) == CsErrorCode.LIBRARY
             assert await code_of(handle.next_event()) == CsErrorCode.LIBRARY
             assert mortal.connections() != []
-        # The dead daemon cannot remove its files, so the client has.
+        # The dead daemon cannot remove its files, so the client has done it.
         assert mortal.connections() == []
 
 
 @every_way()
-async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daemon) -> None:
+async def test_events_that_the_daemon_delivered_before_it_died_are_not_lost(mortal: Daemon) -> None:
     with mortal.namespace():
         handle = await Votequorum.initialize()
     async with handle:
@@ -76,7 +76,7 @@ async def test_what_the_daemon_delivered_before_it_went_is_not_lost(mortal: Daem
 
 
 @every_way()
-async def test_a_daemon_that_stops_in_peace_removes_its_files_itself(mortal: Daemon) -> None:
+async def test_a_daemon_that_stops_cleanly_removes_its_files_itself(mortal: Daemon) -> None:
     with mortal.namespace():
         handle = await Votequorum.initialize()
     async with handle:
@@ -104,7 +104,7 @@ async def test_what_is_left_of_a_connection_to_a_daemon_that_hangs_is_what_the_c
 
 
 @pytest.mark.parametrize("way", RUNNERS)
-def test_a_forgotten_connection_is_freed_also_where_the_warning_of_it_is_an_error(
+def test_a_forgotten_connection_is_freed_even_if_its_warning_is_an_error(
     mortal: Daemon, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     complaints: list[object] = []
@@ -123,7 +123,7 @@ def test_a_forgotten_connection_is_freed_also_where_the_warning_of_it_is_an_erro
 
 
 @every_way(without={"blocking": TASKS})
-async def test_finalize_ends_calls_and_events_that_wait_with_a_bad_handle(mortal: Daemon) -> None:
+async def test_finalize_ends_waiting_calls_and_events_with_a_bad_handle(mortal: Daemon) -> None:
     with nothing_left():
         with mortal.namespace():
             handle = await Votequorum.initialize()
