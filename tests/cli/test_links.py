@@ -304,7 +304,7 @@ def test_delayed_lossy_and_flapping_links_are_reported_as_by_corosyncs_own_tools
             lambda: sum(line["times_down"] for line in told(monitor)) == flapped["down_count"] - 1,
             otherwise=lambda: f"{flapped['down_count'] - 1} times down in {told(monitor)}",
         )
-        assert told(monitor)[-1]["connected"]
+        eventually(lambda: told(monitor)[-1]["connected"], otherwise=lambda: f"up again in {told(monitor)}")
 
 
 def told(monitor: Monitor) -> list[Line]:
