@@ -14,6 +14,7 @@ import trio
 from rich.console import Console
 
 from tests.real.waiting import DEADLINE
+from votequorum_ipc import InfoFlags, NodeInfo, NodeState
 from votequorum_ipc.cli.demo import CODE, FIRST_ACT, SECOND_ACT, Stage, demo, display
 
 from .command import COMMAND, ENVIRONMENT, without_daemon
@@ -53,12 +54,29 @@ def test_ctrl_c_ends_it_quietly_with_exit_code_0() -> None:
 
 def test_in_a_terminal_it_redraws_a_panel() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=80, height=40, _environ={"TERM": "xterm"})
-    trio.run(demo, console, 0.05)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
-    assert "corosync's quorum, simulated" in text
-    assert "NO, quorum lost" in text
-    assert "yes, quorate with its device" in text
+    stage = Stage()
+    with display(terminal(out), stage):
+        for flags in (InfoFlags(0), InfoFlags.QUORATE | InfoFlags.QDEVICE_CAST_VOTE):
+            stage.saw(1, NodeInfo(1, NodeState.MEMBER, 1, 5, 5, 1, 3, flags, 2, "demo"))
+    shown = [part for part in plain(out).split("corosync's quorum, simulated") if "node 1" in part]
+    assert "NO, quorum lost" in shown[0]
+    assert "yes, quorate with its device" in shown[-1]
+    assert "quorum lost" not in shown[-1]
+
+
+def test_in_a_terminal_it_plays_to_its_end() -> None:
+    out = io.StringIO()
+    trio.run(demo, terminal(out), 0.0)
+    assert SECOND_ACT[-1].text[:40] in plain(out)
+    assert "Your own quorum device" in plain(out)
+
+
+def terminal(out: io.StringIO) -> Console:
+    return Console(file=out, force_terminal=True, width=80, height=40, _environ={"TERM": "xterm"})
+
+
+def plain(out: io.StringIO) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
 
 
 def test_in_a_dumb_terminal_it_prints_lines(capsys: pytest.CaptureFixture[str]) -> None:
