@@ -1,4 +1,4 @@
-"""What is cancelled at each of its pauses, under trio and under asyncio, and what must hold afterwards."""
+"""The calls that are cancelled at each pause, under trio and asyncio, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from votequorum_ipc import Cmap, DispatchFlags, Quorum, Votequorum
 Call = Callable[[], Awaitable[Any]]
 
 MOST_PAUSES = 8
-"""Where a call that was not cancelled there has fewer pauses, and not a shielded one."""
+"""No call here has more pauses than this, apart from shielded ones."""
 
 CALLS: dict[str, Callable[[Votequorum], Awaitable[Any]]] = {
     "getinfo": lambda handle: handle.getinfo(),
@@ -39,7 +39,7 @@ INITIALIZES: list[Callable[[], Awaitable[Any]]] = [
 
 
 class AtEveryPause(Protocol):
-    """Cancels a call at each of its pauses in turn; those at which it ended cancelled."""
+    """Cancels a call at each of its pauses in turn; returns the pauses at which the call ended cancelled."""
 
     async def __call__(self, call: Call, after: Call) -> list[int]: ...
 
@@ -47,7 +47,7 @@ class AtEveryPause(Protocol):
 async def connecting_and_leaving_leave_nothing(
     initialize: Callable[[], Awaitable[Any]], at_every_pause: AtEveryPause
 ) -> list[int]:
-    """Connect and leave, cancelled at every pause; what `at_every_pause` gives."""
+    """Connect and leave, cancelled at every pause; returns the result of `at_every_pause`."""
 
     async def connect() -> None:
         async with await initialize():

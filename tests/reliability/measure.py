@@ -1,6 +1,6 @@
-"""The figures in docs/reliability.md: `python -m tests.reliability.measure`, or with the names of some.
+"""The figures in docs/reliability.md: `python -m tests.reliability.measure [NAME...]`.
 
-Each figure is a function; what it prints is the line for the document. Timings are of the machine it runs on.
+Each figure is a function that prints a line for the document. Timings depend on the machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TRANSPORTS: tuple[Transport, ...] = ("shm", "socket")
 
 @contextlib.contextmanager
 def corosync(transport: Transport) -> Iterator[Daemon]:
-    """A daemon, with the thread in its namespace."""
+    """A daemon; the calling thread is in its network namespace."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         daemon = stack.enter_context(one_node(Config(transport=transport), directory))
@@ -55,7 +55,7 @@ def spread(seconds: Sequence[float]) -> str:
 
 
 async def until_library(times: int = 10) -> None:
-    """From the closing of the sockets, as another thread sees one of them, to each of those who wait."""
+    """The time from the closing of the sockets, seen by another thread, to the end of each waiting call."""
     for transport in TRANSPORTS:
         taken: list[float] = []
         for _ in range(times):
@@ -73,7 +73,7 @@ async def until_library(times: int = 10) -> None:
 
 
 class _Observer(threading.Thread):
-    """Notes when the daemon closes a socket."""
+    """Records when the daemon closes a socket."""
 
     def __init__(self, daemon: Daemon) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ async def _note_end(call: Callable[[], Awaitable[Any]], ends: list[float]) -> No
 
 
 async def deadlines(times: int = 100) -> None:
-    """How much later than its deadline a call to a frozen daemon returns, less the time without a CPU."""
+    """How long after its deadline a call to a frozen daemon returns, minus the time without a CPU."""
     for transport in TRANSPORTS:
         with corosync(transport) as daemon:
             async with await Votequorum.initialize() as handle:
@@ -112,12 +112,14 @@ async def deadlines(times: int = 100) -> None:
 
 
 def waited_for_a_cpu() -> float:
-    """Seconds for which this process could have run and did not."""
+    """Seconds in which this process was ready to run but had no CPU."""
     return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
 
 
 async def watcher(times: int = 10) -> None:
-    """From the daemon's death to the view that says so, and from its readiness to the view of its state."""
+    """The time from the daemon's death to the view that reports it, and from its readiness to the view of its
+    state.
+    """
     lost, found = [], []
     with corosync("shm") as daemon:
         async with watch_quorum() as watched:
@@ -142,17 +144,19 @@ async def watcher(times: int = 10) -> None:
 
 
 async def checks() -> None:
-    """What a look at the lengths of the shared files costs."""
+    """The cost of checking the lengths of the shared files."""
     for transport in TRANSPORTS:
         with corosync(transport):
             async with await Votequorum.initialize() as handle:
                 check = handle.connection._transport.check_lengths
                 best = min(timeit.repeat(check, number=1000, repeat=20)) / 1000
-        print(f"a look at the files' lengths, {transport}: {best * 1e6:.1f} us")
+        print(f"a check of the files' lengths, {transport}: {best * 1e6:.1f} us")
 
 
 async def calls(times: int = 15) -> None:
-    """What calls cost with the looks at the files' lengths and without, in turns: a median of best rounds."""
+    """The cost of calls with and without the checks of the files' lengths, alternating: a median of best
+    rounds.
+    """
     message = wire.GETINFO.encode(nodeid=1)
 
     async def ask(connection: Connection, count: int) -> None:
@@ -175,9 +179,7 @@ async def calls(times: int = 15) -> None:
                         taken[interval].append(min([await _seconds(make, connection) for _ in range(3)]))
                     with_looks, without = (statistics.median(each) * 1e6 for each in taken.values())
                     exchange.LENGTH_CHECK_INTERVAL = min(taken)  # type: ignore[misc]
-                    print(
-                        f"calls {name}, {transport}: {with_looks:.1f} us with looks, {without:.1f} us without"
-                    )
+                    print(f"calls {name}, {transport}: {with_looks:.1f} us, {without:.1f} us unchecked")
 
 
 async def _seconds(make: Callable[[Connection, int], Awaitable[None]], connection: Connection) -> float:
@@ -187,7 +189,7 @@ async def _seconds(make: Callable[[Connection, int], Awaitable[None]], connectio
 
 
 async def event_limit() -> None:
-    """Memory that untaken events take at the limit, and how many they are."""
+    """How many events reach the limit, and how much memory they take."""
     async with simulated_cluster(3) as cluster:
         handle = await cluster.connect(1)
         await handle.trackstart()
@@ -202,7 +204,7 @@ async def event_limit() -> None:
 
 
 def resident() -> int:
-    """Bytes of this process's memory."""
+    """This process's resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
@@ -247,7 +249,7 @@ trio.run(main, sys.argv[1], float(sys.argv[2]))
 
 
 async def truncations(times: int = 200) -> None:
-    """How often a truncation at a random moment kills a client that calls again at once, or after a pause."""
+    """How often a truncation at a random moment kills a client that calls at once, or after a pause."""
     async with simulated_cluster(1) as cluster:
         for name, pause in (("without a pause", 0.0), ("10 ms apart", 0.01), ("100 ms apart", 0.1)):
             outcomes = {"MessageError": 0, "Library": 0, "SIGBUS": 0}

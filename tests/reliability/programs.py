@@ -1,4 +1,4 @@
-"""Programs that tests run as processes of their own: what `python -c` gets, and what came of it."""
+"""Programs that tests run as separate processes: `python -c`, and its result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Under asyncio: each call, cancelled at each of its awaits, and just after it was woken there.
 
-asyncio throws a cancellation once, into whatever the task awaits; and it throws it even into a task that was
-woken already, which trio never does. Either way the connection stays good, and nobody else waits in vain.
+asyncio throws a cancellation once, into whatever the task awaits. It does so even if the task was already
+woken, which trio never does. Either way the connection stays usable, and no other task waits in vain.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from votequorum_ipc.ipc import Connection, connect
 
 ASYNCIO_ONLY = {
     "trio": "tests/reliability/test_cancel_everywhere.py does it",
-    "blocking": "a call can be cancelled by its timeout only, which tests/client/test_blocking.py does",
+    "blocking": "only a timeout can cancel a call, which tests/client/test_blocking.py does",
 }
 
 
 class CancelAt:
-    """Awaits a call, and cancels the current task at the pause with that number; 0 is before it begins."""
+    """Awaits a call and cancels the current task at this pause; 0 is before the call begins."""
 
     def __init__(self, pause: int, call: Call, *, woken: bool) -> None:
         self._left = pause
@@ -80,17 +80,17 @@ class CancelAt:
         elif future is None:
             asyncio.get_running_loop().call_soon(task.cancel)
         else:
-            # Before the task's own callback, which will have it run.
+            # This runs before the task's own callback, which schedules it.
             future.add_done_callback(lambda _: task.cancel())
 
 
 async def cancelled_at(pause: int, call: Call, *, woken: bool) -> bool:
-    """Make a call and cancel it in that pause; whether it was cancelled. What it raises else is dropped."""
+    """Make a call and cancel it in that pause. Returns whether it was cancelled; drops a `CsError`."""
 
     async def main() -> None:
         with contextlib.suppress(CsError):
             await CancelAt(pause, call, woken=woken)
-        # A cancellation that came too late for the call comes here.
+        # A cancellation that came too late for the call is raised here.
         task = asyncio.current_task()
         assert task is not None
         if task.cancelling():
@@ -105,7 +105,7 @@ async def cancelled_at(pause: int, call: Call, *, woken: bool) -> bool:
 
 
 async def at_every_pause(call: Call, after: Call, *, woken: bool) -> list[int]:
-    """Cancel before the first step, at the first pause, and so on; the pauses at which it ended cancelled."""
+    """Cancel before the first step, at the first pause, and so on; return the pauses that ended cancelled."""
     effective = []
     for pause in range(1 if woken else 0, MOST_PAUSES + 4):
         if await cancelled_at(pause, call, woken=woken):
@@ -131,7 +131,7 @@ def handle(daemon: Daemon) -> Recipe:
 @pytest.mark.parametrize("woken", [False, True])
 @pytest.mark.parametrize("name", CALLS)
 @every_way(without=ASYNCIO_ONLY)
-async def test_a_call_cancelled_at_each_await_leaves_the_connection_good(
+async def test_a_call_cancelled_at_each_await_leaves_the_connection_usable(
     handle: Votequorum, name: str, woken: bool
 ) -> None:
     async def good() -> None:
@@ -172,7 +172,7 @@ async def test_connecting_and_leaving_cancelled_at_each_await_leave_nothing(
 async def test_taking_events_cancelled_at_each_await_loses_none(
     shm_daemon: Daemon, name: str, here: int, woken: bool
 ) -> None:
-    """`here` events have come when it begins; the others come meanwhile."""
+    """`here` events have come before it begins; the others come meanwhile."""
     taken: list[int] = []
     sent: list[int] = []
 
@@ -214,7 +214,7 @@ async def test_taking_events_cancelled_at_each_await_loses_none(
         assert (await handle.getinfo()).node_id == 1
 
 
-# --- those who wait beside a task that is cancelled ---
+# --- tasks that wait beside a cancelled task ---
 
 
 @pytest.fixture(params=["shm", "socket"])
@@ -233,7 +233,7 @@ async def held(elsewhere: Elsewhere, connection: Connection, number: int) -> asy
 
 
 @every_way(without=ASYNCIO_ONLY, uvloop=True)
-async def test_a_task_chosen_to_drive_that_is_cancelled_before_it_runs_wakes_the_next(
+async def test_if_the_task_chosen_to_drive_is_cancelled_before_it_runs_the_next_one_wakes(
     elsewhere: Elsewhere,
 ) -> None:
     async with await connect("held", address=elsewhere.address) as connection:
@@ -241,7 +241,7 @@ async def test_a_task_chosen_to_drive_that_is_cancelled_before_it_runs_wakes_the
         chosen = await held(elsewhere, connection, 2)
         event = asyncio.create_task(connection.next_event())
         await settled()
-        # The first resigns and wakes the second, which is cancelled before it runs.
+        # The first task stops driving and wakes the second, which is cancelled before it runs.
         first.add_done_callback(lambda _: chosen.cancel())
         elsewhere.do(elsewhere.service.answer)
         assert number_in(await first) == 1
@@ -255,7 +255,7 @@ async def test_a_task_chosen_to_drive_that_is_cancelled_before_it_runs_wakes_the
 
 
 class Crowd:
-    """Tasks on one connection: some that are cancelled all the time, some that must not notice."""
+    """Tasks on one connection: some are cancelled all the time, and the others must not notice."""
 
     def __init__(self, connection: Connection) -> None:
         self.answers = self.events = self.cancelled = 0
@@ -268,7 +268,7 @@ class Crowd:
         return self._connection.request(request(AT_ONCE, number), response_size=32)
 
     async def ask(self, first: int) -> None:
-        """60 requests, each with a number of its own."""
+        """Make 60 requests, each with its own number."""
         for number in range(first, first + 60):
             answer = number_in(await self._request(number))
             if answer != number:
@@ -276,7 +276,7 @@ class Crowd:
             self.answers += 1
 
     async def be_cancelled(self) -> None:
-        """Requests and waits for events, cancelled after a few turns of the loop."""
+        """Make requests and wait for events, each cancelled after a few turns of the loop."""
         while not self.over:
             wants_event = self._chance.random() < 0.3
             task = asyncio.ensure_future(self._connection.next_event() if wants_event else self._request(-1))
@@ -288,7 +288,7 @@ class Crowd:
             self.events += wants_event and not task.cancelled()
 
     async def give_up(self) -> None:
-        """Requests under timeouts that are too short."""
+        """Make requests with timeouts that are too short."""
         while not self.over:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._chance.uniform(0, 0.002)):
@@ -298,7 +298,7 @@ class Crowd:
 
 
 @every_way(without=ASYNCIO_ONLY, uvloop=True)
-async def test_random_cancels_among_many_tasks_disturb_no_other(elsewhere: Elsewhere) -> None:
+async def test_random_cancellations_among_many_tasks_disturb_no_other_task(elsewhere: Elsewhere) -> None:
     async with await connect("held", address=elsewhere.address) as connection:
         crowd = Crowd(connection)
         async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as others:
@@ -324,7 +324,7 @@ async def test_random_cancels_among_many_tasks_disturb_no_other(elsewhere: Elsew
 
 
 @every_way(without=ASYNCIO_ONLY, uvloop=True)
-async def test_a_task_group_that_fails_leaves_the_connection_good(elsewhere: Elsewhere) -> None:
+async def test_a_failing_task_group_leaves_the_connection_usable(elsewhere: Elsewhere) -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
         raise LookupError

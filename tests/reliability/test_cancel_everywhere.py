@@ -1,4 +1,4 @@
-"""Each call, cancelled at each of its checkpoints in turn: nothing is lost, and the connection is good."""
+"""Each call, cancelled at each of its checkpoints in turn: nothing is lost; the connection stays usable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from votequorum_ipc.testing import simulated_cluster
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when one task has paused for the so-manieth time; 0 is before it begins."""
+    """Cancels a scope when one task has paused this many times; 0 is before it begins."""
 
     def __init__(self, pause: int, scope: trio.CancelScope) -> None:
         self._left = pause
@@ -54,7 +54,7 @@ class CancelAt(trio.abc.Instrument):
 
 
 async def cancelled_at(pause: int, call: Call) -> bool:
-    """Make a call and cancel it in that pause; whether it was cancelled. What it raises else is dropped."""
+    """Make a call and cancel it in that pause. Returns whether it was cancelled; drops a `CsError`."""
     with trio.CancelScope() as scope:
         instrument = CancelAt(pause, scope)
         trio.lowlevel.add_instrument(instrument)
@@ -67,8 +67,9 @@ async def cancelled_at(pause: int, call: Call) -> bool:
 
 
 async def at_every_pause(call: Call, after: Call) -> list[int]:
-    """Cancel before the first step, at the first pause, at the second, and so on, until the call has fewer;
-    `after` each time. Those at which it ended cancelled: a pause is shielded where its outcome is here."""
+    """Cancel before the first step, at the first pause, at the second, and so on, until the call has fewer
+    pauses; call `after` each time. Returns the pauses that ended cancelled: a pause is shielded if its
+    outcome is already known."""
     effective = []
     for pause in itertools.count():
         if await cancelled_at(pause, call):
@@ -88,7 +89,7 @@ async def handle(daemon: Daemon) -> AsyncIterator[Votequorum]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_call_cancelled_at_each_checkpoint_leaves_the_connection_good(
+async def test_a_call_cancelled_at_each_checkpoint_leaves_the_connection_usable(
     handle: Votequorum, name: str
 ) -> None:
     async def good() -> None:
@@ -131,7 +132,7 @@ async def test_keys_cancelled_at_each_checkpoint_frees_its_iterator(
         async def nothing_left_over() -> None:
             assert await cmap.keys(prefix) == ["runtime.votequorum.two_node"]
 
-        # Before it begins the iteration, and before it reads; a fast daemon answers before anything waits.
+        # Before the iteration starts, and before a read; a fast daemon answers before anything waits.
         assert len(await at_every_pause(lambda: cmap.keys(prefix), nothing_left_over)) >= 2
 
 
@@ -145,7 +146,7 @@ async def test_connecting_and_leaving_cancelled_at_each_checkpoint_leave_nothing
 @pytest.mark.parametrize("name", TAKES)
 @pytest.mark.parametrize("here", [0, 1, 3])
 async def test_taking_events_cancelled_at_each_checkpoint_loses_none(name: str, here: int) -> None:
-    """`here` events have come when it begins; the others come meanwhile."""
+    """`here` events have come before it begins; the others come meanwhile."""
     taken: list[int] = []
 
     async def note(event: ExpectedVotesNotification) -> None:

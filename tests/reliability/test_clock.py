@@ -1,4 +1,4 @@
-"""Nothing depends on the time of day: it may jump at any time."""
+"""Nothing depends on the time of day, which may jump at any time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.real.daemon import Daemon
 from votequorum_ipc import Votequorum
 
 PACKAGE = Path(votequorum_ipc.__file__).parent
-# In qdevice: when a vote was cast, for `qdevice status`, whose record outlives the process. In the daemon:
-# corosync's statistics have the time of day, so the embedded daemon's have it too. In live: the timeline's.
+# qdevice: the time of a vote, for `qdevice status`, whose record outlives the process. daemon: corosync's
+# statistics contain the time of day, so the embedded daemon's do too. live: the timeline.
 SHOWS_IT_TO_PEOPLE = {
     "cli/common.py",
     "cli/qdevice_status.py",
@@ -28,7 +28,7 @@ SHOWS_IT_TO_PEOPLE = {
 TIME_OF_DAY = re.compile(r"time\.time(_ns)?|.*date(time)?\.(utc)?now|.*date\.today")
 
 
-def test_only_what_shows_it_to_people_asks_for_the_time_of_day() -> None:
+def test_only_code_that_shows_the_time_of_day_to_people_reads_it() -> None:
     asks = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")

@@ -1,4 +1,4 @@
-"""The daemon ends, whichever way, and whatever a client was doing: everybody who waits gets `Library`."""
+"""However the daemon ends, and whatever a client is doing: every waiting call gets `Library`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LIBRARY = int(CsErrorCode.LIBRARY)
 
 
 def crash(daemon: Daemon) -> None:
-    """A defect of the daemon itself, which writes its black box and dies."""
+    """Make the daemon crash by a defect of its own; it writes its black box and dies."""
     daemon.signal(signal.SIGSEGV)
     daemon.signal(signal.SIGCONT)
-    eventually(lambda: not daemon.alive, otherwise="the daemon has crashed")
+    eventually(lambda: not daemon.alive, otherwise="the daemon crashes")
 
 
 ENDS = {"killed": Daemon.kill, "stopped": Daemon.stop, "crashed": crash}
@@ -41,7 +41,7 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 
 
 class Clients:
-    """Three handles: one waits for events, one has 50 calls under way, one has events that nobody took."""
+    """Three handles: one waits for events, one has 50 calls under way, one has events that no task took."""
 
     def __init__(self, idle: Votequorum, calling: Votequorum, tracking: Votequorum) -> None:
         self.idle, self.calling, self.tracking = idle, calling, tracking
@@ -62,7 +62,7 @@ class Clients:
         return (len(self.waits), len(self.calls)) == (3, 50)
 
     async def expect_the_end(self) -> None:
-        """Whoever asks now is told as well."""
+        """Later calls get the error too."""
         for handle in (self.idle, self.calling, self.tracking):
             assert await code_of(handle.getinfo()) == LIBRARY
             assert await code_of(handle.next_event()) == LIBRARY
@@ -73,7 +73,7 @@ class Clients:
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_idle_in_mid_call_and_with_events_queued_the_end_is_library_and_nothing_stays(
+async def test_idle_in_mid_call_or_with_queued_events_the_daemons_end_is_library_and_leaves_nothing(
     start_daemon: StartDaemon, transport: Transport, end: str
 ) -> None:
     daemon = start_daemon(Config(transport=transport))
@@ -88,7 +88,8 @@ async def test_idle_in_mid_call_and_with_events_queued_the_end_is_library_and_no
         async with trio.open_nursery() as nursery:
             daemon.signal(signal.SIGSTOP)
             await clients.wait(nursery)
-            # One that is asked to stop, or crashes, does so when it runs again, and may answer before.
+            # A daemon that is asked to stop, or crashes, does so only when it runs again, and may answer
+            # before.
             ENDS[end](daemon)
             await eventually_async(clients.told)
         assert clients.waits == [LIBRARY] * 3
@@ -100,7 +101,7 @@ async def test_idle_in_mid_call_and_with_events_queued_the_end_is_library_and_no
         await eventually_async(lambda: not list(Path("/dev/shm").glob(f"qb-{pid}-{os.getpid()}-*")))
 
 
-async def test_a_handle_forgotten_after_its_daemon_died_removes_what_that_left(
+async def test_a_handle_forgotten_after_its_daemon_died_removes_the_daemons_files(
     start_daemon: StartDaemon, transport: Transport
 ) -> None:
     daemon = start_daemon(Config(transport=transport))
@@ -113,7 +114,7 @@ async def test_a_handle_forgotten_after_its_daemon_died_removes_what_that_left(
         assert daemon.connections() == []
 
 
-async def test_a_frozen_daemon_costs_a_caller_its_deadline_and_no_more(
+async def test_a_call_to_a_frozen_daemon_ends_at_its_deadline(
     start_daemon: StartDaemon, transport: Transport
 ) -> None:
     daemon = start_daemon(Config(transport=transport))
@@ -124,7 +125,7 @@ async def test_a_frozen_daemon_costs_a_caller_its_deadline_and_no_more(
                     with trio.move_on_after(0.02) as scope:
                         await handle.setexpected(3)
                     assert scope.cancelled_caught
-            # The late answers, which were refusals, are not taken for this one's.
+            # The late answers, which were refusals, are not taken as the answer to this call.
             assert (await handle.getinfo()).node_id == 1
 
 

@@ -1,8 +1,8 @@
-"""Answers that take minutes, in each way to wait, on a clock of the test's own.
+"""Answers that take minutes, in each way to wait, on a simulated clock.
 
 A service may answer a request long after it came, as votequorum does while the cluster synchronises. Such an
-answer comes without an edge, so the client looks for it again and again. The service is in another thread and
-does nothing by itself; the client's clock jumps to the next deadline whenever the client has to wait.
+answer comes without an edge, so the client polls for it. The service is in another thread and does nothing by
+itself; the client's clock jumps to the next deadline whenever the client has to wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Main = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Clock:
-    """A time that jumps, and what is to be done when it has passed a moment."""
+    """A time that jumps, and an action for when it has passed a moment."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -110,7 +110,7 @@ WAYS = {"trio": run_trio, "asyncio": run_asyncio, "blocking": run_blocking}
 
 @pytest.fixture
 def elsewhere() -> Iterator[Elsewhere]:
-    """The service. Over sockets an answer has an edge."""
+    """The service. Only over shared memory: over sockets an answer has an edge."""
     with served_elsewhere("shm") as elsewhere:
         yield elsewhere
 
@@ -123,7 +123,7 @@ def answer(elsewhere: Elsewhere) -> None:
 def answered_after_minutes(
     elsewhere: Elsewhere, way: str, monkeypatch: pytest.MonkeyPatch, byte_was_seen_read: Callable[[], bool]
 ) -> None:
-    """A call whose answer takes minutes, from the moment when the client knows that its byte was read."""
+    """A call whose answer takes minutes, counted from when the client knows that its byte was read."""
     clock = Clock()
 
     async def ask(connection: Connection) -> None:
@@ -133,7 +133,7 @@ def answered_after_minutes(
 
     async def answer_later() -> None:
         while not byte_was_seen_read():
-            await checkpoint()  # which lets no time pass
+            await checkpoint()  # lets no time pass
         await sleep(MINUTES)
         answer(elsewhere)
 
@@ -159,7 +159,7 @@ def test_an_answer_that_takes_minutes_arrives(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_arrives_also_where_the_kernel_was_still_freeing_the_byte_that_the_service_had_read(
+def test_it_arrives_even_if_the_kernel_was_still_freeing_the_byte_that_the_service_had_read(
     elsewhere: Elsewhere, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
@@ -173,7 +173,7 @@ def test_it_arrives_also_where_the_kernel_was_still_freeing_the_byte_that_the_se
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_call_given_up_after_minutes_leaves_the_connection_good(
+def test_a_call_abandoned_after_minutes_leaves_the_connection_usable(
     elsewhere: Elsewhere, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Descriptors run out, at each place where one is needed: an error, and nothing left behind."""
+"""Descriptors run out, at each place that needs one: an error, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from votequorum_ipc.types import ConfiguredNode, Connected
 
 
 def descriptors_here() -> set[int]:
-    """The numbers of this process's descriptors, without the one that finds them out."""
+    """The numbers of this process's descriptors, without the one used to list them."""
     numbers = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
     return {number for number in numbers if Path(f"/proc/self/fd/{number}").exists()}
 
 
 @contextlib.contextmanager
 def room_for(descriptors: int) -> Iterator[None]:
-    """Within the block the process can open that many more descriptors."""
+    """Within the block the process can open this many more descriptors."""
     used = descriptors_here()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The limit is on the number, and the lowest free number is used.
+    # The limit applies to the number, and the lowest free number is used.
     free = [number for number in range(max(used) + descriptors + 2) if number not in used]
     resource.setrlimit(resource.RLIMIT_NOFILE, (free[descriptors], limits[1]))
     try:
@@ -46,18 +46,20 @@ def room_for(descriptors: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_connecting_with_too_few_descriptors_fails_cleanly_at_every_one_of_them(daemon: Daemon) -> None:
+async def test_connecting_fails_cleanly_for_every_number_of_descriptors_that_is_too_small(
+    daemon: Daemon,
+) -> None:
     async with await Votequorum.initialize() as handle:
-        await handle.getinfo()  # what is imported when it is first used needs descriptors too
+        await handle.getinfo()  # imports on first use need descriptors too
     refusals = 0
     while await is_refused(room_for(refusals)):
         refusals += 1
-    # With sockets: the setup socket, an epoll, a mapping, and a socket each for messages and for events.
+    # With sockets: the setup socket, an epoll, a mapping, and one socket each for messages and events.
     assert refusals >= {"shm": 8, "socket": 5}[daemon.config.transport]
 
 
 async def is_refused(limit: contextlib.AbstractContextManager[None]) -> bool:
-    """Whether connecting under a limit fails, as it should, or else works."""
+    """Whether connecting under a limit fails, as it should. If not, it must work."""
     with nothing_left(), limit:
         try:
             async with await Votequorum.initialize() as handle:
@@ -66,19 +68,21 @@ async def is_refused(limit: contextlib.AbstractContextManager[None]) -> bool:
             return "Too many open files" in str(error)
 
 
-def test_without_a_loop_too_few_descriptors_are_refused_at_every_one_of_them(daemon: Daemon) -> None:
+def test_without_a_loop_connecting_fails_for_every_number_of_descriptors_that_is_too_small(
+    daemon: Daemon,
+) -> None:
     with blocking.Votequorum.initialize() as handle:
         handle.getinfo()
         refusals = 0
         while refused_without_a_loop(refusals):
             refusals += 1
-            # A handle that was there before is none the worse.
+            # A handle that already existed still works.
             assert handle.getinfo(timeout=DEADLINE).node_id == 1
     assert refusals >= {"shm": 8, "socket": 5}[daemon.config.transport]
 
 
 def refused_without_a_loop(descriptors: int) -> bool:
-    """Whether connecting with that many descriptors fails, as it should, or else works."""
+    """Whether connecting with this many descriptors fails, as it should. If not, it must work."""
     with nothing_left(), room_for(descriptors):
         try:
             with blocking.Votequorum.initialize(timeout=DEADLINE) as handle:
@@ -87,7 +91,7 @@ def refused_without_a_loop(descriptors: int) -> bool:
             return "Too many open files" in str(error)
 
 
-def test_without_a_loop_a_status_and_a_watcher_without_descriptors_know_of_no_daemon(daemon: Daemon) -> None:
+def test_without_a_loop_and_without_descriptors_status_and_watcher_find_no_daemon(daemon: Daemon) -> None:
     with nothing_left(), blocking.watch_quorum() as watcher:
         assert blocking.cluster_status(timeout=DEADLINE).quorate
         with room_for(0):
@@ -136,7 +140,7 @@ def test_first_calls_without_descriptors_are_cs_errors_and_later_ones_work(loop:
     assert (done.stdout.splitlines(), done.stderr) == ([refused, refused, "True QUORATE"], "")
 
 
-async def test_a_descriptor_to_poll_that_cannot_be_had_is_an_error_and_the_handle_good(
+async def test_fileno_without_a_free_descriptor_is_an_error_and_leaves_the_handle_usable(
     daemon: Daemon,
 ) -> None:
     with nothing_left():
@@ -150,11 +154,11 @@ async def test_a_descriptor_to_poll_that_cannot_be_had_is_an_error_and_the_handl
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_the_embedded_daemon_without_descriptors_serves_on(transport: str) -> None:
+async def test_the_embedded_daemon_without_descriptors_keeps_serving(transport: str) -> None:
     async with simulated_cluster(1, transport=transport) as cluster:  # type: ignore[arg-type]
         served = await cluster.connect(1)
         for descriptors in range(1, 8):
-            # In one process, client and daemon wait for the same descriptors.
+            # Client and daemon share one process here, and so its descriptors.
             with room_for(descriptors), trio.move_on_after(0.05), contextlib.suppress(CsError):
                 await cluster.connect(1)
             assert (await served.getinfo()).node_id == 1
@@ -187,10 +191,10 @@ async def test_every_descriptor_is_closed_on_exec(daemon: Daemon) -> None:
         assert b"socket:" not in child.stdout
 
 
-async def test_a_watcher_without_descriptors_knows_of_no_daemon_and_never_of_half_of_one(
+async def test_a_watcher_without_descriptors_finds_no_daemon_and_never_shows_a_partial_state(
     daemon: Daemon,
 ) -> None:
-    """However many there are: either the daemon is lost, or each change that it tells is shown."""
+    """For every number of descriptors: either the daemon is lost, or every change is reported."""
     losses = 0
     while True:
         async with await Votequorum.initialize() as other, watch_quorum() as watcher:
@@ -211,7 +215,7 @@ async def test_a_watcher_without_descriptors_knows_of_no_daemon_and_never_of_hal
     assert losses == {"shm": 25, "socket": 15}[daemon.config.transport]
 
 
-async def test_a_moment_whose_reading_is_cancelled_frees_its_connections(
+async def test_cancelling_read_moment_frees_its_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = LinkWatcher.read
@@ -222,7 +226,7 @@ async def test_a_moment_whose_reading_is_cancelled_frees_its_connections(
         await trio.sleep_forever()
 
     with simulated_cluster_in_process(nodes=2) as cluster:
-        await read_moment(cluster.address(1))  # what is imported when it is first used
+        await read_moment(cluster.address(1))  # imports on first use
         monkeypatch.setattr(LinkWatcher, "read", read_and_stay)
         with nothing_left(), trio.CancelScope() as scope:
             await read_moment(cluster.address(1))

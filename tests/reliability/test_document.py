@@ -1,4 +1,4 @@
-"""docs/reliability.md names a test for each of its lines: they are all there. And its program runs."""
+"""docs/reliability.md names a test for each of its lines: each test exists. And its program runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = (ROOT / "docs" / "reliability.md").read_text()
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", TEXT))
     assert len(named) > 25
     assert [name for name in sorted(named) if f"def {name}(" not in TESTS] == []
@@ -52,7 +52,7 @@ def test_the_program_that_stays_connected_runs_as_printed(start_daemon: StartDae
     with watch() as process:
         assert process.stdout
         try:
-            # Without a daemon from the beginning it is the first view.
+            # If there is no daemon at the start, this is the first view.
             assert re.fullmatch(lost, process.stdout.readline())
         finally:
             process.kill()

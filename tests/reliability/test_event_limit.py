@@ -1,4 +1,6 @@
-"""Events that nobody takes: kept in order up to a limit, and beyond it a loud end, after what was kept."""
+"""Events that are not taken: kept in order up to a limit. Beyond it the connection ends, after the kept
+events.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ CHANGES = 3000
 
 
 def changes() -> Iterator[int]:
-    """Expected votes that each differ from the one before."""
+    """Expected votes, each different from the one before."""
     return (MANY_VOTES + 2 + number % 50 for number in range(CHANGES))
 
 
@@ -37,7 +39,7 @@ async def test_thousands_of_events_that_are_not_taken_are_all_kept_in_order(
     async with await Votequorum.initialize() as handle:
         await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
         for votes in changes():
-            await handle.setexpected(votes)  # whose waiting fetches the events
+            await handle.setexpected(votes)  # waiting fetches the events
         for votes in changes():
             assert await handle.next_event() == ExpectedVotesNotification(7, votes)
 
@@ -62,10 +64,11 @@ async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_w
             await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
             for votes in range(MANY_VOTES + 2, MANY_VOTES + 62):
                 await busy.setexpected(votes)
-            # A daemon whose client has given up lets it go: it does not go on trying.
+            # The daemon releases a client that has given up, and stops trying to send.
             await eventually_async(lambda: full(handle), otherwise="the queue is full")
             await eventually_async(
-                lambda: len(many_votes_daemon.connections()) == 1, otherwise="the daemon has let go"
+                lambda: len(many_votes_daemon.connections()) == 1,
+                otherwise="the daemon releases the connection",
             )
             kept = [await handle.next_event() for _ in range(51)]
             assert kept == [
@@ -93,7 +96,7 @@ async def test_membership_changes_by_the_thousand_keep_their_order_up_to_the_lim
         while not full(handle):
             cluster.reform(1)
         kept = handle.connection.queued_events()
-        assert kept > 8000  # two for each change
+        assert kept > 8000  # two per change
         rings = []
         for number in range(kept):
             event = await handle.next_event()

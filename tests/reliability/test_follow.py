@@ -1,4 +1,4 @@
-"""What views and statuses rest on: answers that agree. Races that chance may not bring are forced."""
+"""The basis of views and statuses: answers that agree. Races that are rare by chance are forced."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def set_expected(votequorum: CVotequorum, votes: int) -> None:
 
 
 def after_answers(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any]) -> None:
-    """Hold back votequorum's answers, each time until the next of `steps` was done."""
+    """Hold back each of votequorum's answers until the next of `steps` is done."""
     ask, remaining = Follower._ask_votequorum, list(steps)
 
     async def overtaken(*args: Any) -> Any:
@@ -70,7 +70,7 @@ async def read_until(follower: Follower, wanted: Callable[[], bool]) -> None:
             await follower.read()
 
 
-async def test_answers_that_an_announcement_overtook_are_asked_for_again(
+async def test_answers_overtaken_by_an_announcement_are_requested_again(
     start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: list[Change] = []
@@ -87,7 +87,7 @@ async def test_answers_that_an_announcement_overtook_are_asked_for_again(
     assert changes == [*map(ExpectedVotesChanged, (6, 7, 8)), VotesChanged(status.info)]
 
 
-async def test_an_announcement_during_the_first_question_is_no_change(
+async def test_an_announcement_during_the_first_query_is_not_a_change(
     start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: list[Change] = []
@@ -101,7 +101,7 @@ async def test_an_announcement_during_the_first_question_is_no_change(
     assert (status.info.node_expected_votes, changes) == (6, [])
 
 
-async def test_with_votequorum_alone_the_members_before_tell_who_joined_and_left(
+async def test_with_votequorum_alone_joined_and_left_follow_from_the_previous_members(
     cluster3: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "_addresses", lambda address: {"votequorum": address})
@@ -140,13 +140,13 @@ async def test_names_that_cannot_be_read_do_not_hide_quorum(
     monkeypatch.setattr(Cmap, "items", fail)
     follower = await Follower.connect(None, None, lambda _: None)
     with pytest.raises(BadHandle):
-        handles[0].fileno()  # nobody would take its events
+        handles[0].fileno()  # no task would take its events
     status = await follower.read()
     await follower.aclose()
     assert (status.quorate, status.members[0].name) == (True, "")
 
 
-async def test_a_change_of_a_name_that_cannot_be_decoded_costs_the_names_alone(
+async def test_a_change_of_a_name_that_cannot_be_decoded_costs_only_the_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notify, changes = ServerConnection.notify, list[Change]()
@@ -173,11 +173,11 @@ async def test_a_change_of_a_name_that_cannot_be_decoded_costs_the_names_alone(
     assert [(member.node_id, member.name) for member in after.members] == [(1, ""), (2, "")]
 
 
-# --- answers that do not agree, with the embedded daemon ---
+# --- conflicting answers, with the embedded daemon ---
 
 
 def falsify(monkeypatch: pytest.MonkeyPatch, change: Callable[[NodeInfo, int], NodeInfo]) -> None:
-    """Change each answer of votequorum, which is numbered, as if the cluster had changed in between."""
+    """Change each of votequorum's answers, by its number, as if the cluster had changed meanwhile."""
     getinfo_all = Votequorum.getinfo_all
 
     async def changed(*args: Any, **options: Any) -> list[NodeInfo]:
@@ -197,20 +197,20 @@ ALIVE = InfoFlags.QDEVICE_ALIVE
 
 DISAGREEING: dict[str, Callable[[NodeInfo, int], NodeInfo]] = {
     "no two answers agree": lambda info, number: info._replace(total_votes=number),
-    # As a device's flag does when an older message about this node comes round after a poll.
+    # As a device's flag does when an older message about this node is delivered after a poll.
     "a node changes between two like answers": lambda info, number: (
         info._replace(flags=info.flags | ALIVE) if number == 1 else info
     ),
     "a quorate flag contradicts the quorum service": lambda info, _: info._replace(flags=InfoFlags(0)),
 }
-"""How the answers to one question are falsified: given each answer and its number."""
+"""How to falsify the answers to one query: takes each answer and its number."""
 
 
 @pytest.mark.usefixtures("no_pauses")
-async def test_two_other_nodes_that_change_between_their_answers_are_no_status(
+async def test_if_two_other_nodes_change_between_their_answers_there_is_no_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In each collection one more vote is counted for node 3 than in the one before."""
+    """Each query for all nodes counts one more vote for node 3 than the one before."""
     collections = 0
 
     def change(info: NodeInfo, number: int) -> NodeInfo:
@@ -227,7 +227,7 @@ async def test_two_other_nodes_that_change_between_their_answers_are_no_status(
 
 @pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("how", DISAGREEING)
-async def test_answers_that_do_not_agree_are_try_again_and_never_a_mixture(
+async def test_conflicting_answers_raise_try_again_and_are_never_mixed(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     falsify(monkeypatch, DISAGREEING[how])
@@ -237,10 +237,10 @@ async def test_answers_that_do_not_agree_are_try_again_and_never_a_mixture(
 
 
 @pytest.mark.usefixtures("no_pauses")
-async def test_quorum_with_too_few_votes_is_no_status_unless_a_flag_says_that_they_suffice(
+async def test_quorum_with_too_few_votes_gives_no_status_unless_a_flag_allows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As while a device's withdrawn vote is no longer counted, and quorum not yet decided anew."""
+    """This happens while a device's withdrawn vote no longer counts, but quorum is not yet decided again."""
     flags = InfoFlags.QUORATE
     falsify(monkeypatch, lambda info, _: info._replace(total_votes=1, quorum=2, flags=flags))
     async with simulated_cluster(2) as cluster:
@@ -257,7 +257,7 @@ async def test_a_member_that_votequorum_does_not_know_has_no_info_and_the_rest_i
     getinfo_all = Votequorum.getinfo_all
 
     async def unknown(votequorum: Votequorum, nodeids: list[int], **options: Any) -> Any:
-        """Ask about a node that has never been there in the place of node 2."""
+        """Ask about a node that never existed instead of node 2."""
         return await getinfo_all(votequorum, [99 if node == 2 else node for node in nodeids], **options)
 
     monkeypatch.setattr(Votequorum, "getinfo_all", unknown)
@@ -267,7 +267,7 @@ async def test_a_member_that_votequorum_does_not_know_has_no_info_and_the_rest_i
     assert [member.info is None for member in status.members] == [False, True, False]
 
 
-async def test_a_status_is_not_that_of_a_daemon_that_ended_after_its_answers(
+async def test_there_is_no_status_if_the_daemon_ends_after_its_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with simulated_cluster(3) as cluster:
@@ -277,7 +277,7 @@ async def test_a_status_is_not_that_of_a_daemon_that_ended_after_its_answers(
     assert isinstance(caught.value, Library)
 
 
-async def test_a_status_is_not_that_of_a_membership_that_ended_after_its_answers(
+async def test_if_the_membership_ends_after_its_answers_the_status_is_of_the_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with simulated_cluster(3) as cluster:

@@ -1,5 +1,5 @@
-"""Processes, threads and the end of the interpreter: a handle belongs to the thread that made it, and others
-neither use it nor hurt it.
+"""Processes, threads and interpreter exit: a handle belongs to the thread that made it. Other threads and
+processes can neither use nor damage it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from votequorum_ipc import (
 
 
 def in_child(check: Callable[[], None]) -> None:
-    """Fork; the child's `check` must not fail. Both go on, the child to its end."""
+    """Fork; the child's `check` must not fail. Both continue, the child to its end."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -46,7 +46,7 @@ def in_child(check: Callable[[], None]) -> None:
 
 
 def in_thread(check: Callable[[], object]) -> None:
-    """Let another thread do it; what it raises is raised here."""
+    """Run `check` in another thread; its exception is raised here."""
     errors: list[BaseException] = []
 
     def note() -> None:
@@ -64,7 +64,7 @@ def in_thread(check: Callable[[], object]) -> None:
 
 
 def refused(handle: Votequorum, reason: str) -> None:
-    """Every use of the handle, in a trio run of its own, is refused for that reason."""
+    """Every use of the handle, each in a new trio run, is refused for that reason."""
     calls: list[Callable[[], Awaitable[object]]] = [
         handle.getinfo,
         handle.next_event,
@@ -85,11 +85,11 @@ def refused(handle: Votequorum, reason: str) -> None:
 # --- fork ---
 
 
-async def test_in_a_forked_child_calls_are_refused_and_the_parents_connection_is_left_alone(
+async def test_in_a_forked_child_calls_are_refused_and_the_parents_connection_is_untouched(
     daemon: Daemon,
 ) -> None:
     def child() -> None:
-        # Nothing of the connection is left here, so nothing can be done to it.
+        # Nothing of the connection is left here, so the child cannot touch it.
         assert (holdings().descriptors, holdings().mappings) == before
         in_thread(lambda: refused(handle, "belongs to the process that made it"))
         in_thread(lambda: trio.run(handle.finalize))
@@ -111,7 +111,7 @@ async def test_in_a_forked_child_calls_are_refused_and_the_parents_connection_is
         assert events == [NodelistNotification, QuorumNotification]
 
 
-async def test_a_child_forked_in_mid_call_disturbs_neither_the_call_nor_who_waits(daemon: Daemon) -> None:
+async def test_a_child_forked_in_mid_call_disturbs_neither_the_call_nor_waiting_tasks(daemon: Daemon) -> None:
     answers: list[object] = []
 
     async def note(call: Callable[[], Awaitable[object]]) -> None:
@@ -129,7 +129,9 @@ async def test_a_child_forked_in_mid_call_disturbs_neither_the_call_nor_who_wait
     assert answers == ["NodeInfo"] * 50 + ["NodelistNotification"]
 
 
-async def test_the_daemon_sees_the_parent_go_though_a_child_lives(start_daemon: StartDaemon) -> None:
+async def test_the_daemon_sees_the_parent_finalize_even_if_a_forked_child_lives(
+    start_daemon: StartDaemon,
+) -> None:
     daemon = start_daemon(Config())
     with daemon.namespace():
         handle = await Votequorum.initialize()
@@ -151,7 +153,7 @@ async def test_the_daemon_sees_the_parent_go_though_a_child_lives(start_daemon: 
 # --- threads ---
 
 
-async def test_a_handle_is_refused_to_another_thread_and_good_in_its_own(daemon: Daemon) -> None:
+async def test_another_thread_cannot_use_a_handle_and_it_stays_usable_in_its_own(daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
 
         async def finalize() -> None:
@@ -165,11 +167,11 @@ async def test_a_handle_is_refused_to_another_thread_and_good_in_its_own(daemon:
         assert (await handle.getinfo()).node_id == 1
         await handle.trackstart()
         await handle.next_event()
-        # That another thread was refused it does not keep this one from it.
+        # The refusal in the other thread does not affect this one.
         await handle.finalize()
 
 
-def test_threads_with_an_event_loop_and_a_handle_each_do_not_know_of_one_another(daemon: Daemon) -> None:
+def test_threads_each_with_an_event_loop_and_a_handle_do_not_affect_one_another(daemon: Daemon) -> None:
     answers: list[int] = []
 
     async def ask() -> None:
@@ -208,7 +210,7 @@ def test_a_handle_outlives_the_event_loop_it_was_made_in(daemon: Daemon) -> None
 
 
 class Knot:
-    """Refers to itself, and to a handle: only the garbage collector gets at it."""
+    """Refers to itself and to a handle: only the garbage collector can free it."""
 
     def __init__(self, handle: object) -> None:
         self.handle = handle
@@ -234,7 +236,7 @@ async def test_a_handle_collected_by_another_thread_is_freed_there(daemon: Daemo
     await eventually_async(lambda: not holdings().files)
 
 
-# --- the end of the interpreter ---
+# --- interpreter exit ---
 
 OPEN = """
 import os, sys, trio
@@ -255,7 +257,7 @@ async def main():
         sys.exit(0)
 trio.run(main)
 """,
-    "with a thread that waits": """
+    "with a waiting thread": """
 import threading, time
 ready = threading.Event()
 async def wait():

@@ -1,4 +1,6 @@
-"""`retry` asks again while the daemon says so, ever more rarely, until a deadline, and only on demand."""
+"""`retry` repeats a call while the daemon says so, with growing pauses, until a deadline, and only on
+request.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from votequorum_ipc.retry import FIRST_PAUSE, LONGEST_PAUSE
 
 
 class Busy:
-    """A call that is answered with `TryAgain` that many times, and when it was made."""
+    """A call that raises `TryAgain` this many times, and the times when it was made."""
 
     def __init__(self, times: int, then: Exception | None = None) -> None:
         self.times, self.then = times, then
@@ -56,7 +58,7 @@ async def test_at_the_deadline_the_last_refusal_is_raised(autojump_clock: trio.t
     assert start + 30 - LONGEST_PAUSE <= trio.current_time() <= start + 30
 
 
-async def test_one_attempt_is_made_however_late_it_is() -> None:
+async def test_one_attempt_is_made_even_after_the_deadline() -> None:
     assert await retry(Busy(0), "answer", deadline=-1) == "answer"
     with pytest.raises(TryAgain, match="refused 1"):
         await retry(Busy(1), "", deadline=-1)
@@ -75,7 +77,7 @@ async def test_a_cancelled_retry_ends_in_its_pause(autojump_clock: trio.testing.
     assert scope.cancelled_caught
 
 
-async def test_a_busy_daemon_is_asked_again_on_demand_only(daemon: Daemon) -> None:
+async def test_a_call_to_a_busy_daemon_is_repeated_only_on_request(daemon: Daemon) -> None:
     async with await Votequorum.initialize() as handle:
         set_flow_control(daemon, 1)
         with pytest.raises(TryAgain):

@@ -1,4 +1,4 @@
-"""The shared files under a client: truncated, removed, or with no room for them; never a SIGBUS."""
+"""A client's shared files: truncated, removed, or without room for them; never a SIGBUS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHM_FILES = [
 
 @pytest.fixture(params=[*[("shm", file) for file in SHM_FILES], ("socket", "qb-control-votequorum")])
 def file(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A transport, and one of the shared files that a connection has with it."""
+    """A transport, and one of the shared files of a connection over it."""
     pair: tuple[str, str] = request.param
     return pair
 
@@ -33,7 +33,7 @@ def file(request: pytest.FixtureRequest) -> tuple[str, str]:
 async def victim(
     file: tuple[str, str], start_daemon: StartDaemon
 ) -> AsyncIterator[tuple[Daemon, Votequorum, Path]]:
-    """A daemon that may come to harm, a connection to it, and that file."""
+    """A daemon that the test may damage, a connection to it, and that file."""
     transport, name = file
     daemon = start_daemon(Config(transport=transport))  # type: ignore[arg-type]
     with daemon.namespace(), nothing_left():
@@ -43,11 +43,11 @@ async def victim(
             yield daemon, handle, directory / name
 
 
-async def test_a_truncated_file_is_a_message_error_and_the_process_lives(
+async def test_a_truncated_file_is_a_message_error_and_the_process_survives(
     victim: tuple[Daemon, Votequorum, Path],
 ) -> None:
     daemon, handle, path = victim
-    # The daemon maps the same file and would be the one to die.
+    # The daemon maps the same file and would die instead.
     daemon.signal(signal.SIGSTOP)
     os.truncate(path, 0)
     for call in (handle.getinfo, handle.next_event, handle.getinfo):
@@ -85,7 +85,7 @@ trio.run(main)
 
 
 def ask_on(daemon: Daemon) -> str:
-    """What a program prints that connects on the daemon's host."""
+    """The output of a program that connects on the daemon's host."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return daemon.run([sys.executable, "-c", FULL], env=environment, check=True).stdout.strip()
 
@@ -94,7 +94,7 @@ def ask_on(daemon: Daemon) -> str:
 def test_while_shared_memory_is_full_the_daemon_refuses_clients_and_afterwards_accepts_them(
     start_daemon: StartDaemon, transport: str
 ) -> None:
-    # The daemon's host gets a /dev/shm of its own, before the daemon maps anything there that matters.
+    # The daemon's host gets a separate /dev/shm before the daemon maps anything important there.
     daemon = start_daemon(Config(transport=transport))  # type: ignore[arg-type]
     daemon.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", "/dev/shm"], check=True)
     assert ask_on(daemon) == "node 1"

@@ -1,8 +1,8 @@
-"""A signal handler that raises, as Ctrl-C does, may end a blocking call anywhere; no other call suffers.
+"""A signal handler that raises, as for Ctrl-C, may end a blocking call anywhere; no other call suffers.
 
 Strategy: Python runs signal handlers where a Python function begins and where a C function has returned. A
 profile function is called at the same places. It raises at the first of them, then at the second, and so on
-until the call comes to its end.
+until the call completes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ UNKNOWN = 99
 
 
 class Raised(Exception):
-    """What the signal handler raises."""
+    """Raised by the signal handler."""
 
 
 def _is_finalizing(frame: FrameType | None) -> bool:
-    """Whether this is part of what the garbage collector calls."""
+    """Whether this frame runs on behalf of the garbage collector."""
     while frame is not None and "/votequorum_ipc/" in frame.f_code.co_filename:
         if frame.f_code.co_name == "__del__":
             return True
@@ -46,7 +46,7 @@ def signal_at(place: int) -> Iterator[None]:
         nonlocal count
         if event in ("call", "c_return") and "/votequorum_ipc/" in frame.f_code.co_filename:
             if _is_finalizing(frame):
-                return  # Python ignores what is raised there
+                return  # Python ignores exceptions raised there
             count += 1
             if count == place:
                 raise Raised
@@ -59,7 +59,7 @@ def signal_at(place: int) -> Iterator[None]:
 
 
 def raises(call: Callable[[], object], place: int) -> bool:
-    """Whether a call was ended at that place."""
+    """Whether the call was ended at that place."""
     try:
         with signal_at(place):
             call()
@@ -75,7 +75,7 @@ def test_an_interrupted_call_leaves_no_answer_to_the_next_one(daemon: Daemon, ti
         for place in itertools.count(1):
             with Votequorum.initialize() as vq:
                 was_raised = raises(lambda: vq.getinfo(timeout=timeout), place)
-                # corosync does not stand still for what came half of the way.
+                # corosync does not stall because of half a message.
                 assert other.getinfo(timeout=DEADLINE).node_id
                 with pytest.raises((NotExist, Library)):
                     vq.getinfo(UNKNOWN, timeout=DEADLINE)
@@ -115,7 +115,7 @@ def test_a_watcher_whose_question_was_interrupted_knows_quorum_when_it_is_asked_
             was_raised = raises(watcher.current, place)
             view = watcher.current()
             if isinstance(view.error, Library):
-                # The exception has cost the connection: that is unknown once, and then asked anew.
+                # The exception has ended the connection: unknown once, then asked again.
                 view = watcher.current()
             assert view.state is (QuorumState.NOT_QUORATE if place % 2 else QuorumState.QUORATE)
             if not was_raised:

@@ -1,6 +1,6 @@
-"""Any system call fails: the scenario succeeds or ends in a `CsError`, and leaves nothing behind.
+"""Any system call may fail: the scenario succeeds or ends in a `CsError`, and leaves nothing behind.
 
-A sample of the cases; `make system-calls` runs all of them.
+This runs a sample of the cases; `make system-calls` runs all of them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .syscalls.scenarios import SCENARIOS
 from .syscalls.sweep import Case, Outcome, Subject, cases, subject, verdict
 
 SAMPLE = 7
-"""Cases of each scenario."""
+"""Cases per scenario."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _strace() -> None:
-    """strace is here, and may trace."""
+    """Skip or fail unless strace is installed and may trace."""
     try:
         subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -38,7 +38,7 @@ def _strace() -> None:
 
 
 async def run_sample(one: Subject, scenarios: Sequence[str], sample: int) -> list[Outcome]:
-    """Run some cases of each scenario, and fail with all that are wrong."""
+    """Run some cases of each scenario, and fail with a list of all violations."""
     outcomes, wrong = [], []
     for scenario in scenarios:
         every = cases(scenario, await one.trace(scenario))
@@ -52,7 +52,7 @@ async def run_sample(one: Subject, scenarios: Sequence[str], sample: int) -> lis
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_a_system_call_that_fails_ends_in_an_error_of_ours_or_in_success(
+async def test_a_failing_system_call_ends_in_a_cs_error_or_in_success(
     transport: TransportName, scenario: str
 ) -> None:
     async with (
@@ -68,7 +68,7 @@ async def test_the_same_holds_on_a_real_daemon(daemon: Daemon) -> None:
         await run_sample(one, ["calls", "status", "watch"], 4)
 
 
-async def test_a_doorbell_that_cannot_be_rung_for_want_of_memory_ends_the_call() -> None:
+async def test_a_doorbell_that_fails_for_lack_of_memory_ends_the_call() -> None:
     async with simulated_cluster(1) as cluster, subject(cluster.address(1)) as one:
         for number in range(2, 5):
             outcome = await one.run(Case("calls", "sendto", "ENOBUFS", number))
@@ -76,7 +76,7 @@ async def test_a_doorbell_that_cannot_be_rung_for_want_of_memory_ends_the_call()
             assert "No buffer space available" in outcome.text
 
 
-async def test_a_kernel_that_does_not_count_unread_bytes_costs_nothing_but_time(
+async def test_a_kernel_that_does_not_count_unread_bytes_costs_only_time(
     shm_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -95,7 +95,7 @@ async def test_a_kernel_that_does_not_count_unread_bytes_costs_nothing_but_time(
 
 @pytest.mark.parametrize(("call", "error"), [("recvfrom", "ENOMEM"), ("epoll_ctl", "ENOSPC")])
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_no_failure_of_receiving_or_of_waiting_makes_a_call_hang(
+async def test_no_failure_to_receive_or_to_wait_makes_a_call_hang(
     transport: TransportName, call: str, error: str
 ) -> None:
     async with simulated_cluster(1, transport=transport) as cluster, subject(cluster.address(1)) as one:
@@ -106,7 +106,7 @@ async def test_no_failure_of_receiving_or_of_waiting_makes_a_call_hang(
     assert any(outcome.injected for outcome in outcomes)
 
 
-def test_what_is_left_behind_or_not_an_error_of_ours_is_found_out() -> None:
+def test_the_sweep_notices_leftovers_and_errors_other_than_cs_error() -> None:
     case = Case("calls", "openat", "EMFILE", 1)
     good = Outcome(failures=("CsError",), text="", descriptors=0, mappings=0, injected=True)
     assert verdict(case, good) is None

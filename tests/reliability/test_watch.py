@@ -1,4 +1,4 @@
-"""`watch_quorum`: a view's state is that of now, its changes are all of them, and else it is UNKNOWN."""
+"""`watch_quorum`: a view has the current state and all changes, or it is UNKNOWN."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_only_quorate_is_true() -> None:
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_a_daemon_killed_and_started_again_is_unknown_in_between_and_followed_again(
+async def test_a_killed_and_restarted_daemon_is_unknown_meanwhile_and_then_followed_again(
     start_daemon: StartDaemon, transport: Literal["shm", "socket"]
 ) -> None:
     daemon = start_daemon(Config(nodes=FIVE_VOTES, transport=transport))
@@ -125,7 +125,7 @@ async def test_a_daemon_killed_and_started_again_is_unknown_in_between_and_follo
                 assert lost.changes == (Lost(lost.error),)
                 assert first.since < lost.since <= trio.current_time()
                 daemon.start()
-                # corosync lets clients in before it has formed a membership of its own.
+                # corosync accepts clients before it has formed its membership.
                 *_, again = await until(watcher, lambda view: bool(view.state))
                 assert again.since > lost.since
                 await daemon.until_ready()
@@ -190,7 +190,7 @@ def as_tuple(event: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(tuple(part) if isinstance(part, list | tuple) else part for part in event)
 
 
-async def test_where_no_daemon_runs_it_is_unknown_at_once_and_found_when_it_comes(
+async def test_a_missing_daemon_is_unknown_at_once_and_found_when_it_starts(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config())
@@ -200,7 +200,7 @@ async def test_where_no_daemon_runs_it_is_unknown_at_once_and_found_when_it_come
             view = await anext(watcher)
             assert view.state is UNKNOWN
             assert "not running here" in str(view.error)
-            # One attempt for each question, and that the daemon is still not there is no change.
+            # Each query makes one attempt, and the daemon's continued absence is not a change.
             assert (await watcher.current()).changes == ()
             with trio.move_on_after(0.5):
                 pytest.fail(f"{await anext(watcher)}")
@@ -209,7 +209,7 @@ async def test_where_no_daemon_runs_it_is_unknown_at_once_and_found_when_it_come
             assert found.error is None
 
 
-async def test_a_daemon_that_hangs_is_unknown_until_it_goes_on_and_nothing_is_missed(
+async def test_a_hanging_daemon_is_unknown_until_it_continues_and_no_change_is_missed(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config(nodes=FIVE_VOTES))
@@ -223,14 +223,14 @@ async def test_a_daemon_that_hangs_is_unknown_until_it_goes_on_and_nothing_is_mi
             daemon.signal(signal.SIGCONT)
             *_, view = await until(watcher, lambda view: not is_unknown(view))
             assert (view.state, view.error) == (QUORATE, None)
-            # corosync may form its membership anew after a pause, but the connection is the same.
+            # corosync may form a new membership after a pause, but the connection is the same.
             assert not any(isinstance(change, Connected | Lost) for change in view.changes)
             assert votequorum.setexpected(6) == CS_OK
             *_, view = await until(watcher, lambda view: view.expected_votes == 6)
             assert ExpectedVotesChanged(6) in view.changes
 
 
-async def test_a_daemon_that_hangs_from_the_start_is_unknown_until_it_goes_on(
+async def test_a_daemon_that_hangs_from_the_start_is_unknown_until_it_continues(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config())
@@ -243,7 +243,7 @@ async def test_a_daemon_that_hangs_from_the_start_is_unknown_until_it_goes_on(
             assert (found.state, found.changes) == (QUORATE, (Connected(),))
 
 
-async def test_a_daemon_without_a_provider_is_unknown_though_it_calls_itself_quorate(
+async def test_a_daemon_without_a_provider_is_unknown_even_though_it_calls_itself_quorate(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config(nodes=(Node(1), Node(2), Node(3)), provider=None))
@@ -262,7 +262,7 @@ async def test_a_daemon_without_a_provider_is_unknown_though_it_calls_itself_quo
             await Votequorum.initialize()
 
 
-async def test_a_reload_that_renames_a_node_is_a_change_and_costs_no_question_about_names(
+async def test_a_reload_that_renames_a_node_is_a_change_without_reading_cmap_again(
     start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = start_daemon(Config())
@@ -285,8 +285,8 @@ async def test_a_reload_that_renames_a_node_is_a_change_and_costs_no_question_ab
 async def test_a_status_never_contradicts_itself_while_a_devices_vote_comes_and_goes(
     start_daemon: StartDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of two nodes and its device: quorate with the device's vote, and not without."""
-    # Answers that did not agree are asked for again at once: more meetings of a read and a vote.
+    """One of two nodes and its device: quorate with the device's vote, and not without it."""
+    # Conflicting answers are requested again at once: more reads coincide with a vote.
     monkeypatch.setattr(follow, "_ATTEMPT_DELAY", 0.001)
     monkeypatch.setattr(follow, "_ATTEMPTS", 10_000)
     nodes = (Node(1), Node(2, address="192.0.2.2"))
@@ -310,7 +310,7 @@ async def test_a_status_never_contradicts_itself_while_a_devices_vote_comes_and_
                     assert status.info
                     assert status.info.quorate == status.quorate
                     assert status.members[0].info == status.info
-                    # The other way round corosync counts a vote before it has decided about quorum.
+                    # Not the other way round: corosync counts a vote before it has decided about quorum.
                     assert status.info.total_votes >= status.info.quorum or not status.quorate
                     seen.add(status.quorate)
 
@@ -331,7 +331,7 @@ async def test_a_status_never_contradicts_itself_while_a_devices_vote_comes_and_
     assert seen == {True, False}
 
 
-async def test_of_two_nodes_that_are_cut_only_the_one_with_the_devices_vote_is_quorate(
+async def test_when_two_nodes_are_cut_apart_only_the_one_with_the_devices_vote_is_quorate(
     start_cluster: StartCluster,
 ) -> None:
     pair = start_cluster(Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1)))
@@ -359,13 +359,13 @@ async def test_of_two_nodes_that_are_cut_only_the_one_with_the_devices_vote_is_q
 
 
 async def until_current(watcher: QuorumWatcher, wanted: Callable[[QuorumView], bool]) -> None:
-    """Ask until a view is as wanted, for what corosync does not announce."""
+    """Query until a view is as wanted, for changes that corosync does not announce."""
     with trio.fail_after(DEADLINE):
         while not wanted(await watcher.current()):
             await trio.sleep(0.01)
 
 
-async def test_nothing_of_it_is_left_after_the_block(daemon: Daemon) -> None:
+async def test_nothing_is_left_after_the_block(daemon: Daemon) -> None:
     with nothing_left():
         for _ in range(3):
             async with watch_quorum() as watcher:
@@ -392,7 +392,7 @@ async def test_nothing_runs_between_two_questions(daemon: Daemon) -> None:
         assert running() == before
 
 
-async def test_a_watcher_has_three_connections_and_asks_as_often_as_there_are_members_and_four(
+async def test_a_watcher_has_three_connections_and_sends_one_request_per_member_and_four_more(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = holdings()
@@ -462,7 +462,7 @@ async def test_new_expected_votes_of_16_members_cost_20_requests(monkeypatch: py
     assert requests == 16 + 4
 
 
-async def test_a_view_taken_late_has_the_current_state_and_everything_that_led_there() -> None:
+async def test_a_view_taken_late_has_the_current_state_and_every_change() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
         for _ in range(3):
@@ -490,7 +490,7 @@ async def test_votes_that_are_not_announced_are_found_by_the_next_question() -> 
         assert (view.info.node_votes, view.info.total_votes) == (1, 4)
 
 
-async def test_a_device_is_reported_when_it_registers_votes_and_goes() -> None:
+async def test_a_device_is_reported_when_it_registers_votes_and_unregisters() -> None:
     device = DeviceConfig(votes=1)
     async with simulated_cluster(2, device=device) as cluster, watch_quorum(cluster.address(1)) as watcher:
         first = await anext(watcher)
@@ -510,7 +510,7 @@ async def test_a_device_is_reported_when_it_registers_votes_and_goes() -> None:
         assert len(told) == len(devices)
 
 
-async def test_only_a_member_that_was_never_seen_before_brings_its_votes_as_a_change() -> None:
+async def test_only_a_member_never_seen_before_reports_its_votes_as_a_change() -> None:
     async with simulated_cluster(4) as cluster:
         cluster.kill(4)
         async with watch_quorum(cluster.address(1)) as watcher:
@@ -526,7 +526,7 @@ async def test_only_a_member_that_was_never_seen_before_brings_its_votes_as_a_ch
     ]
 
 
-async def test_current_gives_a_view_also_where_nothing_has_changed() -> None:
+async def test_current_returns_a_view_even_if_nothing_has_changed() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         first = await watcher.current()
         second = await watcher.current()
@@ -534,7 +534,7 @@ async def test_current_gives_a_view_also_where_nothing_has_changed() -> None:
         assert first.status == second.status
 
 
-async def test_a_healthy_daemon_is_asked_after_each_patience_and_never_unknown_for_it(
+async def test_a_healthy_daemon_is_queried_after_each_patience_and_does_not_become_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read, reads = Follower.read, 0
@@ -564,9 +564,9 @@ async def test_a_change_that_is_not_announced_is_found_after_patience() -> None:
     async with nodes as cluster, watch_quorum(cluster.address(1), patience=0.1) as watcher:
         *_, first = await until(watcher, lambda view: view.info is not None)
         votequorum = await cluster.connect(1)
-        await votequorum.setvotes(2, 1)  # no other than before
+        await votequorum.setvotes(2, 1)  # the same as before
         cluster.reform(1)
-        # On a busy machine a view in between may be UNKNOWN.
+        # On a busy machine a view may be UNKNOWN meanwhile.
         *_, last = await until(watcher, lambda view: view.info is not None and view.ring_id != first.ring_id)
         assert last.info == first.info
 
@@ -585,7 +585,7 @@ async def test_changes_beyond_the_limit_are_dropped_and_counted_and_the_state_is
         assert len(view.changes) == 5
         memberships = [change for change in view.changes if isinstance(change, MembershipChanged)]
         assert memberships[-1].members == (1,)
-        # Ten memberships; then one, its quorum and its votes.
+        # Ten memberships; then one more, with its quorum and votes.
         assert view.dropped == 10 + 3 - 5
         assert (await watcher.current()).dropped == 0
 
@@ -640,7 +640,7 @@ async def test_a_daemon_too_busy_to_answer_is_asked_again(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("handle", ["_quorum", "_votequorum", "_cmap"])
-async def test_where_one_of_the_connections_ends_it_is_unknown_and_then_known_again(handle: str) -> None:
+async def test_if_one_connection_ends_the_state_is_unknown_and_then_known_again(handle: str) -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
         getattr(watcher._follower, handle).connection._socket.shutdown(2)
@@ -684,7 +684,7 @@ async def ask_and_be_cancelled_after(watcher: QuorumWatcher, steps: int) -> tupl
     return view, scope.cancelled_caught
 
 
-async def test_two_tasks_that_ask_one_watcher_at_once_are_an_error_of_the_second() -> None:
+async def test_the_second_of_two_tasks_that_use_a_watcher_at_once_gets_an_error() -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
         async with trio.open_nursery() as nursery:
@@ -696,7 +696,7 @@ async def test_two_tasks_that_ask_one_watcher_at_once_are_an_error_of_the_second
         assert (await watcher.current()).state is QUORATE
 
 
-async def test_a_task_that_asks_when_the_block_ends_gets_a_bad_handle() -> None:
+async def test_a_task_that_queries_when_the_block_ends_gets_a_bad_handle() -> None:
     caught: list[CsError] = []
 
     async def ask(watcher: QuorumWatcher) -> None:
@@ -715,7 +715,7 @@ async def test_a_task_that_asks_when_the_block_ends_gets_a_bad_handle() -> None:
     assert len(caught) == 1
 
 
-async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+async def test_an_exception_from_the_block_comes_out_unchanged() -> None:
     async def fail(error: Exception, address: str) -> None:
         async with watch_quorum(address) as watcher:
             async for _ in watcher:

@@ -1,4 +1,4 @@
-"""When a watcher asks, looks again and gives up: in virtual time, with the embedded daemon."""
+"""When a watcher queries, retries and gives up: in virtual time, with the embedded daemon."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from votequorum_ipc.testing import simulated_cluster
 
 @pytest.fixture
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When watchers tried to connect."""
+    """The times when watchers tried to connect."""
     times: list[float] = []
     connect = Follower.connect
 
@@ -42,14 +42,14 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def assert_pauses_grow(attempts: list[float]) -> None:
-    """Those after the first attempt: from 40 ms doubled up to a second, each less up to a half by chance."""
+    """The pauses double from 40 ms up to a second, each shortened at random by up to half."""
     pauses = [later - earlier for earlier, later in pairwise(attempts)]
     longest = [min(0.04 * 2**number, 1.0) for number in range(len(pauses))]
     for pause, most in zip(pauses, longest, strict=True):
         assert 0.499 * most <= pause <= 1.001 * most
 
 
-async def test_a_lost_daemon_is_looked_for_after_pauses_that_grow_and_start_over_each_time(
+async def test_a_lost_daemon_is_looked_for_after_growing_pauses_that_start_over_each_time(
     autojump_clock: trio.testing.MockClock, attempts: list[float]
 ) -> None:
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
@@ -72,7 +72,8 @@ async def test_connections_to_one_lost_daemon_wait_together_for_its_end_and_not_
     async with simulated_cluster(1) as cluster:
         follower = await Follower.connect(cluster.address(1), None, lambda _: None)
         await follower.read()
-        # The sockets end while the process, which is this one, lives on: as in corosync's last milliseconds.
+        # The sockets close while the process, which is this one, lives on: as in corosync's last
+        # milliseconds.
         cluster.kill(1)
         await follower.wait()
         with pytest.raises(Library):
@@ -82,7 +83,7 @@ async def test_connections_to_one_lost_daemon_wait_together_for_its_end_and_not_
         assert trio.current_time() - began == pytest.approx(0.03)
 
 
-async def test_after_the_block_a_question_ends_at_once_also_where_the_daemon_is_lost(
+async def test_after_the_block_a_query_ends_at_once_even_if_the_daemon_is_lost(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with simulated_cluster(1) as cluster:
@@ -110,7 +111,7 @@ async def test_a_daemon_that_does_not_answer_is_unknown_after_40_seconds_by_defa
         assert trio.current_time() - asked == pytest.approx(40)
 
 
-async def test_without_a_limit_of_patience_an_answer_is_waited_for(
+async def test_without_a_limit_of_patience_a_query_waits_for_an_answer(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     getquorate = Quorum.getquorate
@@ -125,7 +126,7 @@ async def test_without_a_limit_of_patience_an_answer_is_waited_for(
         assert trio.current_time() >= 1000
 
 
-async def test_a_daemon_is_asked_unprompted_whenever_patience_has_passed_without_an_announcement(
+async def test_a_daemon_is_queried_whenever_patience_passes_without_an_announcement(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, times = Follower.read, []
@@ -182,7 +183,7 @@ async def test_a_connection_whose_answers_never_agree_is_replaced_after_patience
         assert (view.state, view.changes) == (QuorumState.QUORATE, (Connected(),))
 
 
-async def test_answers_that_do_not_agree_are_asked_for_again_for_a_second(
+async def test_conflicting_answers_are_requested_again_for_a_second(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times: list[float] = []
@@ -198,10 +199,10 @@ async def test_answers_that_do_not_agree_are_asked_for_again_for_a_second(
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([0.02] * 49)
 
 
-async def test_a_question_waits_until_the_quorum_of_the_membership_is_announced(
+async def test_a_query_waits_until_the_quorum_of_the_membership_is_announced(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nodes synchronise for as long as votequorum has announced a membership and not its quorum."""
+    """Nodes are synchronising if votequorum has announced a membership but not its quorum."""
     changes: list[Change] = []
     async with simulated_cluster(3) as cluster:
         follower = await Follower.connect(cluster.address(1), None, changes.append)

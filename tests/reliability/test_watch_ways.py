@@ -51,7 +51,7 @@ def under_asyncio() -> Iterator[tuple[Ask, Ask]]:
 
 
 @pytest.mark.parametrize("watching", [without_a_loop, under_asyncio])
-def test_a_watcher_tells_changes_and_the_daemons_end_and_return(
+def test_a_watcher_reports_changes_and_the_daemons_end_and_return(
     start_daemon: StartDaemon, watching: Callable[[], contextlib.AbstractContextManager[tuple[Ask, Ask]]]
 ) -> None:
     daemon = start_daemon(Config(nodes=(Node(1, votes=5),)))
@@ -70,7 +70,7 @@ def test_a_watcher_tells_changes_and_the_daemons_end_and_return(
         assert next_view().changes == (Connected(),)
 
 
-def test_without_a_loop_a_question_that_took_too_long_can_be_asked_again(start_daemon: StartDaemon) -> None:
+def test_without_a_loop_a_query_that_timed_out_can_be_repeated(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config())
     with daemon.namespace(), blocking.watch_quorum() as watcher:
         assert next(watcher).state is QuorumState.QUORATE

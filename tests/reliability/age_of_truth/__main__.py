@@ -21,13 +21,13 @@ from .series import PLANS
 @click.command()
 @click.option("--cuts", default=50, show_default=True, help="How many times each cluster is cut.")
 @click.option(
-    "--series", "names", multiple=True, type=click.Choice(list(PLANS)), help="Only this; repeatable."
+    "--series", "names", multiple=True, type=click.Choice(list(PLANS)), help="Only this series; repeatable."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write OUT.json and OUT.svg; keep other series.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the moments of the cuts.")
-@click.option("--redraw", is_flag=True, help="Measure nothing: print and draw what OUT.json has.")
+@click.option("--seed", default=0, show_default=True, help="Seed for the moments of the cuts.")
+@click.option("--redraw", is_flag=True, help="Do not measure: print and draw OUT.json.")
 def main(cuts: int, names: tuple[str, ...], out: Path | None, seed: int, redraw: bool) -> None:
-    """Measure how long a node that is cut off still says that it is quorate."""
+    """Measure how long a node that is cut off still reports quorum."""
     kept = figures.read(out.with_suffix(".json")) if out else {}
     if not redraw:
         os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])

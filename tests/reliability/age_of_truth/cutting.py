@@ -1,8 +1,8 @@
-"""Cut, wait until both sides have noticed, heal; again.
+"""Cut, wait until both sides have noticed, heal, repeat.
 
-Strategy: a cut takes the node's link at the switch down. Nothing on the other nodes sees that but silence.
-The moment is random, since the token may be anywhere. The process asks for real-time priority, as corosync
-has, so that other work on the machine does not make the truth look older than it is.
+Strategy: a cut takes the node's link down at the switch. The other nodes only see that it falls silent. The
+moment is random, since the token may be anywhere. The process runs with real-time priority if allowed, as
+corosync does, so that other work on the machine does not add to the measured times.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .witness import Witness, device, witness
 _TIMEOUTS: Final = ("token", "token_retransmit", "hold", "consensus", "join", "merge")
 
 _NOTICED_WITHIN: Final = 60.0
-"""Seconds after which a side that has noticed nothing is a failure of the measurement."""
+"""If a side has noticed nothing after this many seconds, the measurement has failed."""
 
 
 def measure(plan: Plan, cuts: int, seed: int, progress: Callable[[], None]) -> Series:
-    """Make a cluster and cut it. `progress` is called after each cut."""
+    """Start a cluster and cut it. `progress` is called after each cut."""
     with (
         tempfile.TemporaryDirectory() as directory,
         cluster(plan.config, Path(directory)) as whole,
@@ -67,7 +67,7 @@ async def _observed(whole: Cluster, plan: Plan) -> AsyncIterator[list[Witness]]:
 
 
 async def _settled(whole: Cluster, witnesses: Sequence[Witness]) -> None:
-    """All nodes are in one quorate membership, and all votes are there."""
+    """Wait until all nodes are in one quorate membership with all votes."""
     await whole.until_agreed(within=_NOTICED_WITHIN)
     votes = len(whole.nodes) + (whole[1].config.device is not None)
 
@@ -136,7 +136,7 @@ async def _timeouts(whole: Cluster) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _real_time() -> Iterator[None]:
-    """Run with the lowest real-time priority where that is allowed; children do not inherit it."""
+    """Run with the lowest real-time priority if allowed; children do not inherit it."""
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))

@@ -1,6 +1,6 @@
 """One line for each cut, from one side's announcement to the other's: red while both sides say QUORATE.
 
-matplotlib is in the `bench` extra, so it is imported only when something is drawn.
+matplotlib is in the `bench` extra, so it is imported only for drawing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The numbers of each cut, the JSON file that keeps them, and the summary that the document prints.
+"""The numbers of each cut, the JSON file that keeps them, and the summary for the document.
 
-All times are seconds since the cut. The summary uses nearest-rank percentiles: each figure was really
-measured.
+All times are seconds since the cut. The summary uses nearest-rank percentiles, so each figure is a measured
+one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class Cut:
     node: int
     """The node that was cut off."""
     took: float
-    """How long the command ran that cut; the time 0 is when it had ended."""
+    """How long the command that cut took; time 0 is when it ended."""
     others_announced: float
-    """The first of the others announced a quorate partition without the node."""
+    """When the first of the others announced a quorate partition without the node."""
     others_answered: float
-    """The first `getinfo` of one of the others that no longer counted the node's vote."""
+    """When the first `getinfo` on one of the others no longer counted the node's vote."""
     announced: float
-    """The cut-off node announced that it is not quorate."""
+    """When the cut-off node announced that it is not quorate."""
     last_quorate_answer: float
-    """The cut-off node's last answer to `getinfo` that still said QUORATE."""
+    """When the cut-off node last answered `getinfo` with QUORATE."""
 
     @property
     def overlap(self) -> float:
-        """For how long both sides said QUORATE; less than 0 where the cut-off node stopped first."""
+        """How long both sides said QUORATE; negative if the cut-off node stopped first."""
         return max(self.announced, self.last_quorate_answer) - self.others_announced
 
 
@@ -43,7 +43,7 @@ class Series:
 
     title: str
     totem: Mapping[str, int]
-    """Timeouts in force, in milliseconds, by their names in `runtime.config.totem`."""
+    """Effective timeouts in milliseconds, by their names in `runtime.config.totem`."""
     cuts: tuple[Cut, ...]
 
     @property
@@ -63,7 +63,7 @@ ROWS: Final[Mapping[str, Callable[[Cut], float]]] = {
 
 @dataclass(frozen=True)
 class Spread:
-    """The figures that stand for many."""
+    """Minimum, median, 90th percentile and maximum."""
 
     least: float
     median: float
@@ -72,7 +72,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Takes at least one value."""
         ranked = sorted(values)
         return cls(ranked[0], _percentile(ranked, 50), _percentile(ranked, 90), ranked[-1])
 
@@ -82,7 +82,7 @@ def _percentile(ranked: Sequence[float], percent: int) -> float:
 
 
 def table(series: Series) -> str:
-    """The summary of a series, in Markdown; seconds."""
+    """The summary of a series in Markdown, in seconds."""
     lines = [
         f"{series.title}: {len(series.cuts)} cuts, token {series.totem['token']} ms, "
         f"consensus {series.totem['consensus']} ms, hold {series.totem['hold']} ms",
@@ -101,7 +101,7 @@ def table(series: Series) -> str:
 
 
 def read(file: Path) -> dict[str, Series]:
-    """The series that a file keeps, by name; none where there is no file yet."""
+    """The series in a file, by name; empty if the file does not exist yet."""
     if not file.exists():
         return {}
     return {
@@ -111,7 +111,7 @@ def read(file: Path) -> dict[str, Series]:
 
 
 def write(file: Path, series: Mapping[str, Series]) -> None:
-    """Keep series, microseconds rounded off, one line for each cut."""
+    """Write series to a file, rounded to microseconds, one line per cut."""
     parts = []
     for name, one in series.items():
         cuts = ",\n".join(f"    {json.dumps(_rounded(cut))}" for cut in one.cuts)

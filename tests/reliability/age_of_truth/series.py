@@ -1,4 +1,4 @@
-"""What is measured: each entry of `PLANS` is a cluster's configuration and who may be cut off from it."""
+"""The plans: each entry of `PLANS` is a cluster's configuration, and the nodes that may be cut off."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from tests.real.cluster import three_nodes
 from tests.real.config import Config, Device, Node
 
 _DEFAULT: Final = {"token": 3000, "token_coefficient": 650}
-"""corosync 3.1's own. The tests' configuration has shorter ones, so these must be spelled out."""
+"""corosync 3.1's defaults. The tests' configuration has shorter ones, so these must be given explicitly."""
 
 _SHORT: Final = {"token": 800, "token_coefficient": 0}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A series to be measured."""
+    """A series to measure."""
 
     title: str
     config: Config
     cut_off: tuple[int, ...]
-    """The nodes that are cut off in turn."""
+    """The nodes to cut off in turn."""
     favoured: int | None = None
     """The node that the quorum device votes for when nodes lose each other; None without a device."""
     deaf: bool = False
-    """The cut-off node receives nothing any more, but what it sends still arrives."""
+    """The cut-off node no longer receives, but what it sends still arrives."""
     paused: float = 0.0
-    """Seconds for which corosync on the cut-off node does not run, from the cut on."""
+    """Seconds for which corosync on the cut-off node is paused, from the cut on."""
 
 
 PLANS: Final[Mapping[str, Plan]] = {

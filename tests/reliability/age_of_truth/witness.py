@@ -1,8 +1,8 @@
-"""What one client on one node sees of a cut, each with the time at which it saw it.
+"""What a client on each node sees of a cut, with times.
 
-Strategy: three tasks for a node. One takes the announcements of the quorum service, one asks votequorum for
-its `getinfo` again and again, and where the cluster has a quorum device one votes for it. They share a
-process with the witnesses of the other nodes, so that `time.monotonic` means the same for all of them.
+Strategy: up to three tasks per node. One takes the announcements of the quorum service, one calls
+votequorum's `getinfo` repeatedly, and in a cluster with a quorum device one votes for it. They share a
+process with the witnesses of the other nodes, so that they all read the same `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from votequorum_ipc import InfoFlags, MessageError, NodelistNotification, Quorum
 from votequorum_ipc.types import QuorumV1Notification, RingId
 
 ASK_EVERY: Final = 0.01
-"""Seconds between two questions: how exact the times of answers are."""
+"""Seconds between two requests: the precision of the answers' times."""
 
 DEVICE: Final = "favours-one-node"
 _POLL_EVERY: Final = 2.0
-"""Seconds between two polls of the device; corosync allows 10."""
+"""Seconds between two polls by the device; corosync allows 10."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to `getinfo`. The daemon gave it some time between `asked` and `at`."""
+    """An answer to `getinfo`. The daemon gave it between `asked` and `at`."""
 
     asked: float
     at: float
@@ -57,19 +57,19 @@ class Witness:
         self._votequorum = votequorum
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Drop everything seen so far."""
         self.announcements.clear()
         self.answers.clear()
 
     async def listen(self) -> None:
-        """Take announcements, for ever."""
+        """Take announcements forever."""
         await self._quorum.trackstart()
         async for event in self._quorum.events():
             if isinstance(event, QuorumV1Notification):
                 self.announcements.append(Announcement(time.monotonic(), event.quorate, event.members))
 
     async def ask(self) -> None:
-        """Ask `getinfo`, for ever. A daemon that is too busy to answer gives no answer."""
+        """Call `getinfo` forever. A refusal by a busy daemon is no answer."""
         while True:
             asked = time.monotonic()
             with contextlib.suppress(TryAgain):
@@ -96,7 +96,9 @@ async def witness(daemon: Daemon) -> AsyncIterator[Witness]:
 
 @contextlib.asynccontextmanager
 async def device(daemon: Daemon, *, favoured: bool, nodes: int) -> AsyncIterator[None]:
-    """A quorum device on a node: it votes while all nodes are there, and otherwise for the favoured one."""
+    """A quorum device on a node: it votes while all nodes are present, and otherwise only if it is the
+    favoured one.
+    """
     with daemon.namespace():
         handle = await Votequorum.initialize()
     async with handle, trio.open_nursery() as nursery:
@@ -126,6 +128,6 @@ async def device(daemon: Daemon, *, favoured: bool, nodes: int) -> AsyncIterator
 
 
 async def _poll(handle: Votequorum, *, cast_vote: bool, ring_id: RingId) -> None:
-    # MessageError: the ring is an old one, and the event with the new one is on its way.
+    # MessageError: the ring is outdated, and the event with the new one is on its way.
     with contextlib.suppress(MessageError, TryAgain):
         await handle.qdevice_poll(DEVICE, cast_vote, ring_id)

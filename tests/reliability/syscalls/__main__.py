@@ -24,10 +24,10 @@ TRANSPORTS: tuple[TransportName, ...] = ("shm", "socket")
 @click.command()
 @click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only this one.")
 @click.option("--call", "kinds", multiple=True, help="Only calls of this kind; may be repeated.")
-@click.option("--sample", type=int, help="Only that many cases of each scenario, chosen at random.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the sample.")
+@click.option("--sample", type=int, help="Only this many cases of each scenario, chosen at random.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
 def main(names: tuple[str, ...], kinds: tuple[str, ...], sample: int | None, seed: int) -> None:
-    """Let each system call of each scenario fail once, in each way that is plausible."""
+    """Make each system call of each scenario fail once, in each plausible way."""
     sys.exit(trio.run(_main, names or tuple(SCENARIOS), kinds, sample, random.Random(seed)))
 
 
@@ -44,7 +44,9 @@ async def _main(
             ):
                 for name in names:
                     trace = await one.trace(name)
-                    violations += [f"{name}: {call} is in no table of faults" for call in unlisted(trace)]
+                    violations += [
+                        f"{name}: {call} is missing from the tables of faults" for call in unlisted(trace)
+                    ]
                     every = cases(name, trace)
                     chosen = [case for case in every if not kinds or case.call in kinds]
                     chosen = chance.sample(chosen, min(sample, len(chosen))) if sample else chosen

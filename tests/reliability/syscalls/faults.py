@@ -1,9 +1,9 @@
 """Which system calls fail in a sweep, and with which errors.
 
-Strategy: a table of what section 2 of the man pages documents and a machine can produce. Left out are errors
-that only a defect of the caller could cause (EBADF, EFAULT), and those that come with the end of the other
-side (EPIPE, ECONNRESET): strace could not make that end real, and other tests do. Every kind of call that the
-client makes is in one of the tables here: `make system-calls` fails when it meets another.
+Strategy: a table of errors that section 2 of the man pages documents and a machine can produce. Two kinds are
+left out: errors that only a defect of the caller could cause (EBADF, EFAULT), and errors that come with the
+end of the other side (EPIPE, ECONNRESET). strace could not make that end real; other tests cover it. Every
+kind of call that the client makes is in a table here: `make system-calls` fails when it meets another one.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ FAULTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 NEVER_FAIL: Final = frozenset(
     {
-        "brk",  # the allocator's, which then maps memory instead
+        "brk",  # the allocator then maps memory instead
         "clock_gettime",
         "clock_nanosleep",
-        "close",  # of a socket or a file in memory; and strace would not close what it lets fail
+        "close",  # a socket or a file in memory; and strace would leave the failed one open
         "exit_group",
         "getegid",
         "geteuid",
@@ -65,15 +65,15 @@ NEVER_FAIL: Final = frozenset(
         "madvise",
         "mprotect",
         "munmap",
-        "read",  # of an eventfd, which never blocks
-        "readv",  # how the subject is told to go on
+        "read",  # an eventfd's, which never blocks
+        "readv",  # the subject's input
         "rt_sigaction",
         "rt_sigprocmask",
         "sched_getaffinity",
         "sched_yield",
         "uname",
         "write",  # to an eventfd
-        "writev",  # how the subject reports
+        "writev",  # the subject's output
     }
 )
-"""Calls that cannot fail where they are made, or are not the library's."""
+"""Calls that cannot fail here, or are not the library's."""

@@ -1,4 +1,4 @@
-"""What a subject does while its system calls fail: each scenario uses one part of the library, once."""
+"""What a subject does while its system calls fail: each scenario uses one part of the library once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from votequorum_ipc import Cmap, QuorumState, Votequorum, cluster_status, watch_
 from votequorum_ipc.qdevice import Ballot, View, run_qdevice
 
 Scenario = Callable[[str | None], Awaitable[None]]
-"""An async function of the address."""
+"""An async function that takes the address."""
 
 
 async def calls(address: str | None) -> None:
-    """Connect, call, track, take the two events, ask for a descriptor to poll, stop, finalize."""
+    """Connect, call, track, take the two events, get a descriptor to poll, stop, finalize."""
     async with await Votequorum.initialize(address=address) as handle:
         await handle.getinfo()
         await handle.trackstart()
@@ -26,19 +26,19 @@ async def calls(address: str | None) -> None:
 
 
 async def keys(address: str | None) -> None:
-    """Read the keys of cmap, where a value may need a larger answer."""
+    """Read the keys of cmap, one of which may need a larger buffer."""
     async with await Cmap.initialize(address=address) as handle:
         for key in await handle.keys("nodelist."):
             await handle.get(key)
 
 
 async def status(address: str | None) -> None:
-    """Everything that `cluster_status` asks."""
+    """Make every request of `cluster_status`."""
     await cluster_status(address)
 
 
 async def watch(address: str | None) -> None:
-    """Watch until quorum is known. A watcher says UNKNOWN and tries again instead of failing."""
+    """Watch until quorum is known. A watcher reports UNKNOWN and retries; it does not fail."""
     async with watch_quorum(address) as watcher:
         async for view in watcher:
             if view.state is not QuorumState.UNKNOWN:
@@ -46,7 +46,7 @@ async def watch(address: str | None) -> None:
 
 
 async def device(address: str | None) -> None:
-    """Be a quorum device until the first vote has been cast."""
+    """Run a quorum device until its first vote has been cast."""
     voted = trio.Event()
 
     async def yes(_: View) -> bool:

@@ -1,9 +1,9 @@
 """The process whose system calls fail: `python -m tests.reliability.syscalls.subject [ADDRESS]`.
 
-Strategy: it reads the name of a scenario, forks, and the child does it once. The child says when it is ready,
-waits for a line, does the scenario, says what came of it, and waits for another line, so that its descriptors
-and mappings can be looked at from outside. It speaks through `readv` and `writev`, which the library does not
-use: those calls never fail in a sweep.
+Strategy: it reads the name of a scenario and forks, and the child runs the scenario once. The child reports
+that it is ready, waits for a line, runs the scenario, and reports the outcome. Then it waits for another
+line, so that its descriptors and mappings can be checked from outside. It communicates through `readv` and
+`writev`, which the library does not use: those calls never fail in a sweep.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .scenarios import SCENARIOS, Scenario
 def main() -> None:
     address = sys.argv[1] if len(sys.argv) > 1 else None
     for scenario in SCENARIOS.values():
-        # What is imported on first use is imported now. A scenario may be one that this daemon cannot do.
+        # Import now what would be imported on first use. This daemon may not support every scenario.
         with contextlib.suppress(CsError, ExceptionGroup):
             trio.run(scenario, address)
     while name := _hear():
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _child(scenario: Scenario, address: str | None) -> NoReturn:
-    # A failure to start or end trio's own machinery is no outcome of the scenario.
+    # A failure to start or end trio's own machinery is not an outcome of the scenario.
     try:
         trio.run(_once, scenario, address)
     except BaseException as error:
@@ -66,7 +66,7 @@ async def _once(scenario: Scenario, address: str | None) -> None:
 
 
 def _names(error: BaseException) -> list[str]:
-    """The kinds of failure in an error, `CsError` for all of that family."""
+    """The kinds of failure in an error; `CsError` stands for the whole family."""
     if isinstance(error, BaseExceptionGroup):
         return [name for each in error.exceptions for name in _names(each)]
     return ["CsError" if isinstance(error, CsError) else type(error).__name__]
@@ -77,7 +77,7 @@ def _say(**fields: Any) -> None:
 
 
 def _hear() -> str:
-    """The next line, without its end; empty at the end of input."""
+    """The next line without its newline; empty at the end of input."""
     line, character = b"", bytearray(1)
     while os.readv(0, [character]) and character != b"\n":
         line += character

@@ -1,8 +1,8 @@
 """Runs cases and judges them.
 
-Strategy: trace a scenario without faults to learn how many calls of each kind it makes; those are the cases.
-Then run each, with strace attached to the subject's child, and look at what is left from outside: through
-/proc while the child waits, and in /dev/shm when it has ended.
+Strategy: trace a scenario without faults to count its calls of each kind; those are the cases. Then run each
+case with strace attached to the subject's child. Look for leftovers from outside: in /proc while the child
+waits, and in /dev/shm after it has exited.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tests.real.waiting import eventually_async
 from .faults import FAULTS, NEVER_FAIL
 
 IN_TIME: Final = 20.0
-"""Seconds that a scenario may take; each takes a fraction of one, or a few retries."""
+"""Seconds that a scenario may take; each needs a fraction of one, or a few retries."""
 
 _CALL: Final = re.compile(r"(?<= )[a-z]\w*\(.*")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run: of calls of this kind, the nth fails with this error."""
+    """One run: the nth call of this kind fails with this error."""
 
     scenario: str
     call: str
@@ -49,15 +49,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run."""
+    """The outcome of a run."""
 
     failures: tuple[str, ...]
-    """The kinds of what was raised; `CsError` for each of that family. Empty for success."""
+    """The kinds of exceptions raised; `CsError` stands for its whole family. Empty on success."""
     text: str
     descriptors: int
     mappings: int
     injected: bool
-    """Whether the call that was to fail was made."""
+    """Whether the call that should fail was made."""
 
 
 class Subject:
@@ -70,7 +70,7 @@ class Subject:
         self._heard = b""
 
     async def trace(self, scenario: str) -> list[str]:
-        """Run a scenario without a fault: the calls that it makes, as strace prints them."""
+        """Run a scenario without a fault; return its calls, as strace prints them."""
         outcome, trace = await self._run(scenario, [])
         assert not outcome.failures, f"{scenario} fails without a fault: {outcome.text}"
         return [call[0] for line in trace if (call := _CALL.search(line))]
@@ -86,7 +86,7 @@ class Subject:
         await self._say(scenario)
         pid = int((await self._hear())["pid"])
         before = _holdings(pid)
-        # Process ids come again: a daemon that was killed may have left files of an earlier process.
+        # Process ids repeat: a killed daemon may have left files of an earlier process.
         strangers = _shared(pid)
         async with _traced(pid, file, options):
             await self._say("go")
@@ -99,7 +99,7 @@ class Subject:
                 after = _holdings(pid)
                 await self._say("end")
         await self._hear()
-        await eventually_async(lambda: _shared(pid) <= strangers, otherwise="shared files have gone")
+        await eventually_async(lambda: _shared(pid) <= strangers, otherwise="shared files removed")
         trace = file.read_text(errors="replace").splitlines()
         outcome = Outcome(
             failures=tuple(heard["outcome"]),
@@ -125,13 +125,13 @@ class Subject:
 
 
 def _shared(pid: int) -> set[Path]:
-    """The directories of files that a client's process shares with its daemons."""
+    """The directories of the files that a client process shares with its daemons."""
     return {*Path("/dev/shm").glob(f"qb-*-{pid}-*")}
 
 
 @contextlib.asynccontextmanager
 async def subject(address: str | None = None, command: Sequence[str] = ()) -> AsyncIterator[Subject]:
-    """A subject that connects to `address`. `command` goes before its own, as `Host.command([])` does."""
+    """A subject that connects to `address`. `command` is put before its own, as with `Host.command([])`."""
     argv = [
         *command,
         sys.executable,
@@ -139,7 +139,7 @@ async def subject(address: str | None = None, command: Sequence[str] = ()) -> As
         "tests.reliability.syscalls.subject",
         *([address] if address else []),
     ]
-    # Small allocations must not take memory from the kernel in the middle of a scenario.
+    # Small allocations must not request memory from the kernel in the middle of a scenario.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_TOP_PAD_": str(64 << 20)}
     process = await trio.lowlevel.open_process(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
@@ -155,7 +155,7 @@ async def subject(address: str | None = None, command: Sequence[str] = ()) -> As
 
 @contextlib.asynccontextmanager
 async def _traced(pid: int, file: Path, options: Sequence[str]) -> AsyncIterator[None]:
-    """strace attached to a process, until that has ended."""
+    """Attach strace to a process until that process exits."""
     argv = ["strace", "-f", "-p", str(pid), "-o", str(file), *options]
     strace = await trio.lowlevel.open_process(argv, stderr=subprocess.PIPE)
     assert strace.stderr
@@ -192,7 +192,7 @@ def cases(scenario: str, trace: Sequence[str]) -> list[Case]:
 
 
 def unlisted(trace: Sequence[str]) -> list[str]:
-    """The kinds of call in a trace that are in no table of `faults`, and so in no case."""
+    """The kinds of call in a trace that are missing from the tables of `faults`, and so in no case."""
     return sorted(_counted(trace).keys() - FAULTS.keys() - NEVER_FAIL)
 
 
@@ -201,7 +201,7 @@ def _counted(trace: Sequence[str]) -> Counter[str]:
 
 
 def verdict(case: Case, outcome: Outcome) -> str | None:
-    """What is wrong with an outcome; None where nothing is."""
+    """What is wrong with an outcome; None if nothing is."""
     if any(failure != "CsError" for failure in outcome.failures):
         return f"{case}: {', '.join(outcome.failures)}: {outcome.text}"
     if outcome.descriptors or outcome.mappings:
