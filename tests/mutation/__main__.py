@@ -1,4 +1,4 @@
-"""`python -m tests.mutation`: run mutants, report; exit code 1 where the tests notice less than the goal."""
+"""`python -m tests.mutation`: run mutants and report; exit code 1 if the tests notice less than the goal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .running import PACKAGE, ROOT, Copy, Fate
 
 @click.command()
 @click.argument("modules", nargs=-1, type=click.Choice(list(PLAN)))
-@click.option("--sample", default=25, show_default=True, help="Mutants of each module; 0 for all.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the sample.")
+@click.option("--sample", default=25, show_default=True, help="Mutants per module; 0 for all.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
 @click.option("--match", default="", help="Only mutants whose name contains this.")
-@click.option("--report", "file", type=click.Path(path_type=Path), help="Write the report there as well.")
+@click.option("--report", "file", type=click.Path(path_type=Path), help="Also write the report to this file.")
 def main(modules: tuple[str, ...], sample: int, seed: int, match: str, file: Path | None) -> None:
-    """Change the modules that decide in small ways, and see whether the tests notice."""
+    """Change the modules that decide in small ways, and check that the tests notice."""
     results: list[Result] = []
     with tempfile.TemporaryDirectory() as directory, Progress(console=Console(stderr=True)) as progress:
         copy = Copy(Path(directory))

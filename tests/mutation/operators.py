@@ -1,8 +1,8 @@
-"""What may be changed in a module: one small change at a time, each of which alters what the code does.
+"""The possible changes to a module: one small change at a time, which alters what the code does.
 
-Strategy: a table of swaps for operators, and a few rules for statements. The module is parsed anew for each
-mutant and written back by `ast.unparse`, so that no mutant can spoil another. Left alone are docstrings,
-annotations, texts, `__repr__`, and what runs only while types are checked.
+Strategy: a table of swaps for operators, and a few rules for statements. The module is parsed again for each
+mutant and written by `ast.unparse`, so that mutants do not affect one another. Docstrings, annotations,
+texts, `__repr__` and code for the type checker are not changed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
 }
 
 Change = Callable[[ast.AST], ast.AST]
-"""Takes a node of a fresh tree and gives what stands in its place."""
+"""Takes a node of a fresh tree and returns its replacement."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Mutant:
     """One change to one module."""
 
     where: str
-    """The function or class, with dots."""
+    """The function or class, as a dotted name."""
     line: int
     what: str
     """The code before and after."""
@@ -53,12 +53,12 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """What identifies it while the code around it does not change."""
+        """A name that stays the same as long as the surrounding code does."""
         return f"{self.where}: {self.what}"
 
 
 def mutants(source: str) -> list[Mutant]:
-    """Every mutant of a module, in the order of its lines. Of those that look alike each has a number."""
+    """Every mutant of a module, in line order. Mutants with the same name are numbered."""
     found: list[Mutant] = []
     alike: Counter[tuple[str, str]] = Counter()
     for number, (node, where) in enumerate(_places(ast.parse(source))):
@@ -87,7 +87,7 @@ class _Replace(ast.NodeTransformer):
 
 
 def _places(node: ast.AST, where: str = "module") -> Iterator[tuple[ast.AST, str]]:
-    """The nodes that run, with where each is."""
+    """The nodes that run, each with its function or class."""
     for child in _children(node):
         inside = where
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -99,7 +99,7 @@ def _places(node: ast.AST, where: str = "module") -> Iterator[tuple[ast.AST, str
 
 
 def _children(node: ast.AST) -> Iterator[ast.AST]:
-    """Without annotations, docstrings, decorators, texts and what is for the type checker."""
+    """The child nodes without annotations, docstrings, decorators, texts and code for the type checker."""
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
             continue

@@ -1,4 +1,4 @@
-"""Which modules decide, and which tests concern each: quick ones first, as the first failure is enough."""
+"""The modules that decide, and the tests for each: fast ones first, as the first failure is enough."""
 
 from __future__ import annotations
 
@@ -61,4 +61,4 @@ PLAN: Final[Mapping[str, tuple[str, ...]]] = {
         "tests/qdevice/test_partitions.py",
     ),
 }
-"""Modules below votequorum_ipc."""
+"""Paths below votequorum_ipc."""

@@ -1,7 +1,7 @@
-"""What became of each mutant, by module, and what is known about those that survived.
+"""The outcome of each mutant, by module, and what is known about the survivors.
 
-Strategy: `judged.toml` names survivors that need no test, each with the reason. A survivor that is not
-there is to be tested, and makes the run fail below the goal.
+Strategy: `judged.toml` lists survivors that need no test, each with the reason. Any other survivor needs a
+test, and counts against the goal.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .running import Fate
 JUDGED: Final = Path(__file__).parent / "judged.toml"
 
 GOAL: Final = 0.95
-"""The part of the mutants that tests must notice, without those judged to change nothing that matters."""
+"""The share of mutants that tests must notice, not counting those judged harmless."""
 
 _COLUMNS: Final = ("noticed", "judged", "to be tested")
 
 
 @dataclass(frozen=True)
 class Result:
-    """One mutant's fate."""
+    """The fate of one mutant."""
 
     module: str
     mutant: Mutant
@@ -40,7 +40,7 @@ def judgements() -> dict[tuple[str, str], str]:
 
 
 def noticed(results: Iterable[Result]) -> float:
-    """The part of the mutants that matter which were noticed; 1 where there are none."""
+    """The share of noticed mutants, not counting those judged harmless; 1 if there are none."""
     known = judgements()
     counted = [each for each in results if (each.module, each.mutant.name) not in known]
     return sum(each.fate is not Fate.SURVIVED for each in counted) / len(counted) if counted else 1.0
@@ -56,9 +56,9 @@ def text(results: list[Result], seed: int) -> str:
         lines.append(f"| `{module}` | {' | '.join(map(str, cells))} |")
     for each in results:
         if each.fate is Fate.SURVIVED:
-            why = known.get((each.module, each.mutant.name), "**to be tested**")
+            why = known.get((each.module, each.mutant.name), "**needs a test**")
             lines += ["", f"`{each.module}` line {each.mutant.line}, {each.mutant.name}: {why}"]
-    return "\n".join([*lines, "", f"Noticed, of those that matter: {noticed(results):.1%}"])
+    return "\n".join([*lines, "", f"Noticed, not counting judged ones: {noticed(results):.1%}"])
 
 
 def _column(result: Result, known: dict[tuple[str, str], str]) -> str:

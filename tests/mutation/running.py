@@ -1,7 +1,7 @@
 """Copies of the tree, and pytest on them.
 
-Strategy: each worker has a copy of the files that git knows, so that mutants never meet the tree one works
-in. The tests run once without a mutant, which must succeed and gives the time limit. A run beyond the limit
+Strategy: each worker has a copy of the files that git knows, so that mutants never touch the working tree.
+The tests run once without a mutant. That run must succeed, and gives the time limit. A run beyond the limit
 counts as noticed: the mutant hangs.
 """
 
@@ -27,7 +27,7 @@ _TESTS_FAILED: Final = (1, 2)
 
 
 class Fate(Enum):
-    """What became of a mutant."""
+    """The outcome of a mutant."""
 
     NOTICED = "noticed"
     HANGS = "noticed: hangs"
@@ -48,7 +48,7 @@ class Copy:
                 shutil.copy2(ROOT / name, target)
 
     def baseline(self, tests: Sequence[str]) -> float:
-        """Seconds that the tests take without a mutant. Raises `RuntimeError` where they fail."""
+        """Seconds that the tests take without a mutant. Raises `RuntimeError` if they fail."""
         began = time.monotonic()
         code = self._pytest(tests, None)
         if code != 0:
@@ -71,7 +71,7 @@ class Copy:
         return Fate.NOTICED if code else Fate.SURVIVED
 
     def _pytest(self, tests: Sequence[str], limit: float | None) -> int | None:
-        """pytest's exit code; None beyond the limit."""
+        """pytest's exit code; None if it exceeds the limit."""
         argv = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         environment = {**os.environ, "PYTHONPATH": str(self._root)}
         process = subprocess.Popen(
@@ -87,7 +87,7 @@ class Copy:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            # Also what a test has started and not ended.
+            # This also kills processes that a test left running.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

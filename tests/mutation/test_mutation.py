@@ -1,4 +1,4 @@
-"""Mutants are what the operators say, and their fate is what the tests say."""
+"""The operators make the right mutants, and the report judges survivors correctly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_texts_and_annotations_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("module", ["ipc/waiting.py", "qdevice/schedule.py"])
-def test_the_mutants_of_a_module_have_names_of_their_own_and_compile(module: str) -> None:
+def test_the_mutants_of_a_module_have_unique_names_and_compile(module: str) -> None:
     every = mutants((ROOT / PACKAGE / module).read_text())
     assert len({each.name for each in every}) == len(every) > 20
     for each in every:
@@ -57,8 +57,8 @@ def test_every_planned_module_and_its_tests_exist() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_a_survivor_without_a_judgement_is_to_be_tested() -> None:
+def test_a_survivor_without_a_judgement_needs_a_test() -> None:
     mutant = mutants(SOURCE)[0]
     results = [Result("ipc/waiting.py", mutant, fate) for fate in (Fate.SURVIVED, Fate.NOTICED)]
     assert noticed(results) == 0.5
-    assert "**to be tested**" in text(results, seed=0)
+    assert "**needs a test**" in text(results, seed=0)

@@ -1,7 +1,8 @@
-"""`python -m tests.simulation --histories 10000`: run histories and say what was found; or replay one.
+"""`python -m tests.simulation --histories 10000`: run histories and print the violations; or replay one
+history.
 
-Exit code 0 where nothing was found, 1 where something was. A finding is printed with its seed and the end of
-its trace; `--seed N` replays it, with the whole trace.
+The exit code is 0 if no violation was found, otherwise 1. A violation is printed with its seed and the end of
+its trace; `--seed N` replays it with the whole trace.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from .history import Outcome, run
 from .plan import plan
 
 SHOWN: Final = 25
-"""Lines of a trace that are shown of each finding."""
+"""Lines of a violation's trace to print."""
 
 
 PROGRESS: Final = 500
-"""Histories from one line about the progress to the next."""
+"""Histories between two lines of progress."""
 
 
 def summary(outcome: Outcome, lines: int = SHOWN) -> str:
-    """A finding, with the end of its trace."""
+    """A violation, with the end of its trace."""
     shown = outcome.trace[-lines:]
     return "\n".join(
         [
@@ -49,7 +50,7 @@ def replay(seed: int) -> int:
 
 
 def histories(seeds: Sequence[int], workers: int) -> Iterator[Outcome]:
-    """The outcomes, as they come."""
+    """The outcomes, in order of completion."""
     if workers == 1:
         yield from map(run, seeds)
         return
@@ -58,7 +59,7 @@ def histories(seeds: Sequence[int], workers: int) -> Iterator[Outcome]:
 
 
 def check_claims(first: int, most: int) -> int:
-    """Put each defect into the library in turn, and say after how many histories it is found."""
+    """Put each defect into the library in turn, and print how many histories it takes to find it."""
     missed = 0
     for name, defect in DEFECTS.items():
         count, outcome = 0, None

@@ -1,7 +1,8 @@
-"""The programs of a history: they ask as users do, pause, are cancelled, and have each answer judged at once.
+"""The programs of a history: they query as users do, pause, are cancelled, and have each answer judged at
+once.
 
-Strategy: a program asks for as long as the world is disturbed. When the world has come to rest, `conclude`
-asks each of them once more: by then the truth has to be known.
+Strategy: a program queries for as long as faults happen. When the world has come to rest, `conclude` lets
+each program query once more: by then the truth must be known.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from .schedule import cancelled_after
 from .world import World
 
 STEPS: Final = 40
-"""A question is cancelled after at most so many steps of its task."""
+"""A query is cancelled after at most this many steps of its task."""
 
 CONCLUDING: Final = 3
-"""Questions after which the truth is known: one finds the loss of an old connection, one makes a new one."""
+"""Queries after which the truth is known: one finds that an old connection is lost, one reconnects.
+"""
 
 
 _SETTLING: Final = 100
-"""How many times as long as a multicast may take a device's end waits for its node's messages, at most."""
+"""The longest wait, in latencies of a multicast, for a node's own messages after its device has ended."""
 
 
 class Watching:
-    """A program with a watcher: `async for`, or `current()` now and then."""
+    """A program with a watcher: `async for`, or `current()` from time to time."""
 
     def __init__(self, world: World, program: Program) -> None:
         self.world = world
@@ -63,23 +65,23 @@ class Watching:
             view = await anext(self.watcher)
         else:
             view = await self.watcher.current()
-        # No checkpoint until it has been judged: what counts is this instant.
+        # There is no checkpoint between the answer and its judgement, so both belong to the same instant.
         self.last = view
         self.world.log(f"{self.program.name}: {told(view)}")
         self.claims.judge(view, question)
 
     def rest(self) -> None:
-        """The world has been at rest for long: `async for` has told the truth."""
+        """The world has been at rest for long: `async for` must have reported the truth."""
         world, program = self.world, self.program
         if program.kind is Kind.FOLLOW and world.config.provider:
             quorate = (
                 QuorumState.QUORATE if world.model.node(program.node).quorate else QuorumState.NOT_QUORATE
             )
             if self.last is None or self.last.state is not quorate:
-                self.claims.violate(f"`async for` has left it at {self.last and self.last.state.value}")
+                self.claims.violate(f"the last view of `async for` is {self.last and self.last.state.value}")
 
     async def conclude(self) -> None:
-        """Whoever asks now is told the truth."""
+        """A query now must return the truth."""
         world, program = self.world, self.program
         for _ in range(CONCLUDING):
             question = world.question(program.node)
@@ -92,7 +94,7 @@ class Watching:
 
 
 def told(view: QuorumView) -> str:
-    """A view in one line, without anything that differs from run to run."""
+    """A view in one line, without anything that differs between runs."""
     changes = [
         f"Lost({type(change.error).__name__})" if isinstance(change, Lost) else type(change).__name__
         for change in view.changes
@@ -104,7 +106,7 @@ def told(view: QuorumView) -> str:
 
 
 class Reading:
-    """A program that reads the status now and then."""
+    """A program that reads the status from time to time."""
 
     def __init__(self, world: World, program: Program) -> None:
         self.world = world
@@ -132,14 +134,15 @@ class Reading:
                 return None
         self.world.log(f"{self.program.name}: {_status(status)}")
         if status is not None:
-            # `cluster_status` has disconnected since, which takes a moment: the present is not claimed.
+            # `cluster_status` has disconnected meanwhile, which takes a moment, so the status need not be the
+            # present one.
             self.claims.judge_status(status, question, present=False)
         return status
 
     async def conclude(self) -> None:
-        """The world has been at rest for long: a status can be had."""
+        """The world has been at rest for long: a status must be available."""
         if await self.ask() is None:
-            self.claims.violate("no status in the end")
+            self.claims.violate("no status at the end")
 
 
 def _status(status: ClusterStatus | None) -> str:
@@ -147,7 +150,7 @@ def _status(status: ClusterStatus | None) -> str:
 
 
 class Voting:
-    """A program that runs a device, ends, and is started again."""
+    """A program that runs a device, ends, and starts again."""
 
     def __init__(self, world: World, program: DeviceProgram) -> None:
         self.world = world
@@ -158,7 +161,7 @@ class Voting:
         self.pause = 0.0
 
     def stop(self, seconds: float) -> None:
-        """End it, and start it again after some time."""
+        """End it, and start it again after this many seconds."""
         self.pause = seconds
         self.scope.cancel()
 
@@ -176,7 +179,7 @@ class Voting:
             await trio.sleep(self.pause)
 
     async def _judge_end(self, left_behind: Sequence[str]) -> None:
-        """Judge when the node has got its own last messages: an older one of them brings old flags back."""
+        """Judge once the node has received its own last messages: an older one brings old flags back."""
         latency = self.world.model.latency
         for _ in range(_SETTLING):
             if latency is None or self.world.model.is_settled or not self.claims.holds_something():
@@ -185,7 +188,7 @@ class Voting:
         self.claims.judge_end(left_behind)
 
     async def _live(self, devices: list[QuorumDevice]) -> None:
-        """Be a device; `devices` gets it."""
+        """Run a device; append it to `devices`."""
         name = f"device on node {self.program.node}"
         self.world.log(f"{name}: begins")
         try:
@@ -223,7 +226,7 @@ class Voting:
         return answer
 
     async def conclude(self) -> None:
-        """Nothing: what a device may do is judged at each change of the model."""
+        """Nothing to do: each change of the model judges the device."""
 
 
 Actor = Watching | Reading | Voting
@@ -231,7 +234,7 @@ Actor = Watching | Reading | Voting
 
 @contextlib.asynccontextmanager
 async def running(actors: list[Actor]) -> AsyncIterator[trio.CancelScope]:
-    """All of them at work; they end when the scope is cancelled, or with the block."""
+    """All actors at work; they end when the scope is cancelled, or with the block."""
     async with trio.open_nursery() as nursery:
         for actor in actors:
             nursery.start_soon(actor.run)

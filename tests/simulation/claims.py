@@ -1,38 +1,38 @@
 """What must hold of each answer, judged at the instant when the program gets it.
 
-Of a view or a status that has a state, with "the daemon" the one that runs on its node at that instant:
+A view or a status that has a state ("the daemon" runs on its node at that instant):
 
-1. It is one fact. There was one moment, after the question and within `patience`, at which the daemon was up
-   and did not hang, and the model knew exactly this: provider, quorum, ring, members, and every figure.
-2. It is the present one. Unless the daemon hangs, or events that it has sent have found no room yet, quorum,
-   ring and members are those of this very instant. A daemon that is down has no status.
-3. QUORATE is said where the model's node is quorate then, and has a provider unless the program takes it
-   without.
+1. It is one fact. At some moment after the query and within `patience`, the daemon was up and did not hang,
+   and the model knew exactly this: provider, quorum, ring, members, and every figure.
+2. It is the present fact: quorum, ring and members are those of this instant. Exceptions: the daemon hangs,
+   or events that it has sent have found no room yet. A daemon that is down has no status.
+3. Its state is what its status says about quorum. Without a provider it has a state only if the program
+   accepts that.
 
-Of the changes in the views of one watcher, from one to the next:
+The changes in the views of one watcher, from one view to the next:
 
-4. Memberships and quorum are what the node has announced between the two facts: all of it, in order, once.
-   Where a view is UNKNOWN, and before a loss, they are the beginning of that. A view that drops changes has
-   the end of it.
-5. Expected votes have every value that was announced, in order.
+4. Memberships and quorum are what the node has announced between the two facts: all of it, in order, once. In
+   an UNKNOWN view, and before a loss, they are the beginning of that. A view that drops changes has the end
+   of it.
+5. Expected votes include every announced value, in order.
 6. The changes lead from one status to the next: applied in order to the figures of the first, they give those
-   of the second; and each one changes something.
-7. `Connected` and `Lost` take turns.
+   of the second. Each of them changes something.
+7. `Connected` and `Lost` alternate.
 
-Of questions that find nobody:
+Queries to a daemon that is down or hangs:
 
-8. UNKNOWN comes within `patience`, or twice that where an announcement was waited for; and `current()` always
-   takes at most `patience`. Time that the clock jumped over does not count.
-9. When the world has come to rest, the state is known, and `async for` has told it.
+8. UNKNOWN comes within `patience`, or twice that if an announcement was awaited; and `current()` always takes
+   at most `patience`. Time that the clock jumped over does not count.
+9. When the world has come to rest, the state is known, and `async for` has reported it.
 
-Of devices:
+Devices:
 
-10. A vote that the daemon accepts was given by the last decision that its device has made, for the ring that
-    it names, within the time that the decision had, unless the daemon hung.
-11. A vote counts no longer than documented after its device's decision last began with a yes: the time to
-    answer, `timeout`, and `sync_timeout` for each ring since; and what the daemon hung.
+10. A vote that the daemon accepts comes from the last decision of its device. It is for the ring of that
+    decision, and within the time that the decision had, unless the daemon hung.
+11. A vote counts only as long as documented after the start of the device's last decision for yes: the time
+    to answer, `timeout`, `sync_timeout` for each ring since, and the time that the daemon hung.
 12. When a device has withdrawn, its node has no device registered, or `left_behind` says so, or the daemon is
-    gone. This includes a device that a reload shuts out when it registers again.
+    gone. This includes a device that a reload excludes while it registers again.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ from .plan import Kind, Program
 from .world import Announced, Fact, Life, Question, World
 
 SLACK: Final = 0.5
-"""Seconds that a program may take beyond what its `patience` allows: pauses between attempts, and the end of
-connections."""
+"""Seconds that a program may take beyond its `patience`: pauses between attempts, and closing connections."""
 
 _MAX_UINT32: Final = 2**32 - 1
 
@@ -80,7 +79,7 @@ Told = MembershipChanged | QuorumChanged
 
 
 def derived(events: Sequence[Announced], quorate: bool) -> list[Told]:
-    """The changes that announcements are, for somebody who knows `quorate` before."""
+    """The changes that follow from announcements, if quorum was `quorate` before."""
     changes: list[Told] = []
     for event in events:
         if isinstance(event, QuorumNodelistNotification):
@@ -103,7 +102,7 @@ def _quorate_at(life: Life, position: int) -> bool:
 
 
 class StatusClaims:
-    """Claims 1 to 3, for whoever asks one node."""
+    """Claims 1 to 3, for a program that queries one node."""
 
     def __init__(self, world: World, program: Program) -> None:
         self.world = world
@@ -118,12 +117,12 @@ class StatusClaims:
     def judge_status(
         self, status: ClusterStatus, question: Question, patience: float = math.inf, *, present: bool = True
     ) -> list[Fact]:
-        """The facts that the status may be; `present` says that it must agree with the last one."""
+        """The facts that the status may be; `present` requires it to agree with the last one."""
         self.judged += 1
         world = self.world
         life = world.lives[self.node]
         if present and life.ended:
-            self.violate("a status, though the daemon is down")
+            self.violate("a status although the daemon is down")
             return []
         lives = [life] if present or question.life in (life, None) else [question.life, life]
         facts = [
@@ -131,7 +130,7 @@ class StatusClaims:
         ]
         if not facts:
             self.violate(
-                f"never since the question did the node know this: {_difference(status, life.facts[-1])}"
+                f"the node has never known this since the query: {_difference(status, life.facts[-1])}"
             )
         elif present and world.is_clear(self.node) and not life.facts[-1].announces(status):
             self.violate(f"no longer so: {_difference(status, life.facts[-1])}")
@@ -139,7 +138,7 @@ class StatusClaims:
 
 
 def _difference(status: ClusterStatus, fact: Fact) -> str:
-    """What of a status differs from a fact, in short."""
+    """The differences between a status and a fact, in short."""
     told = (status.quorate, status.ring_id, tuple(member.node_id for member in status.members))
     known = (fact.quorate, fact.ring_id, fact.members)
     texts = [f"{told} is not {known}"] if told != known else []
@@ -148,22 +147,22 @@ def _difference(status: ClusterStatus, fact: Fact) -> str:
     for member in status.members:
         if member.info != fact.infos.get(member.node_id):
             texts.append(f"{member.info} is not {fact.infos.get(member.node_id)}")
-    return "; ".join(texts) or "it agrees with what is known now"
+    return "; ".join(texts) or "it agrees with the present fact"
 
 
 @dataclass(slots=True)
 class _Figures:
-    """What a watcher's changes say, added up."""
+    """The sum of a watcher's changes."""
 
     expected_votes: int
     info: NodeInfo
     votes: dict[int, int] = field(default_factory=dict)
     devices: dict[int, InfoFlags] = field(default_factory=dict)
     partial: bool = False
-    """Whether changes were dropped that may have told of nodes that are not members now."""
+    """Whether dropped changes may have been about nodes that are no longer members."""
 
     def apply(self, change: Change) -> bool:
-        """Whether the change says something new."""
+        """Whether the change is a real one."""
         match change:
             case ExpectedVotesChanged(votes):
                 new, self.expected_votes = self.expected_votes != votes, votes
@@ -180,7 +179,7 @@ class _Figures:
         return new
 
     def missing(self, status: ClusterStatus) -> str:
-        """What a status says otherwise; empty for nothing."""
+        """What differs in a status; empty if nothing does."""
         assert status.info is not None
         if status.info.node_expected_votes != self.expected_votes:
             return f"expected votes, {self.expected_votes} to {status.info.node_expected_votes}"
@@ -219,14 +218,14 @@ class WatchClaims(StatusClaims):
     def __init__(self, world: World, program: Program) -> None:
         super().__init__(world, program)
         self._was_unknown = False
-        """Whether the last view was."""
+        """Whether the last view was UNKNOWN."""
         self._connected: bool | None = None
         self._life: Life | None = None
         self._positions: set[int] = set()
-        """How many of its life's events the watcher may have been told about."""
+        """How many of its life's events the watcher may have reported."""
         self._figures: _Figures | None = None
         self._expected: list[int] = []
-        """Expected votes as told since `_expected_from`, before which all was told."""
+        """Expected votes reported since `_expected_from`; everything before that was reported."""
         self._expected_from: int | None = None
 
     def judge(self, view: QuorumView, question: Question) -> None:
@@ -260,7 +259,7 @@ class WatchClaims(StatusClaims):
         world, patience = self.world, self.program.patience
         gone = self.node in world.hangs or not world.is_up(self.node)
         waited = world.now - max(asked_at, world.gone_at[self.node]) - jumped
-        # After an UNKNOWN view another one may come at any time: it has changes to tell.
+        # After an UNKNOWN view another one may come at any time, to report changes.
         if gone and not self._was_unknown and waited > 2 * patience + SLACK:
             self.violate(f"UNKNOWN only {waited:.3f} s after the daemon was gone")
 
@@ -288,7 +287,7 @@ class WatchClaims(StatusClaims):
         if self._connected and self._life is not None:
             told = _told(gathered)
             if not any(_begins(self._all_after(position), told, dropped) for position in self._positions):
-                self.violate(f"before the loss, not what was announced: {_short(told)}")
+                self.violate(f"changes before the loss were not announced: {_short(told)}")
         self._connected, self._life, self._figures, self._expected_from = False, None, None, None
         self._positions = set()
 
@@ -302,7 +301,7 @@ class WatchClaims(StatusClaims):
         world = self.world
         if fresh or self._life is None:
             if gathered:
-                self.violate(f"changes before there was a state: {gathered}")
+                self.violate(f"changes before the first state: {gathered}")
             self._life = world.lives[self.node]
             if view.status is None:  # without a provider
                 facts = self._life.facts_since(question)
@@ -317,7 +316,7 @@ class WatchClaims(StatusClaims):
         self._judge_expected(view, gathered, fresh)
 
     def _advance(self, view: QuorumView, told: list[Told], facts: list[Fact]) -> None:
-        """Find how far the watcher has been told, and that it is far enough."""
+        """Find how many events the watcher has reported, and check that they are enough."""
         assert self._life is not None
         count = len(self._life.events)
         ends = range(count + 1) if view.status is None else sorted({fact.position for fact in facts})
@@ -345,7 +344,7 @@ class WatchClaims(StatusClaims):
             if not self._figures.apply(change):
                 self.violate(f"changes nothing: {change}")
         if missing := self._figures.missing(status):
-            self.violate(f"the changes do not tell of {missing}")
+            self.violate(f"the changes do not include {missing}")
         self._figures.meet(status)
 
     def _judge_expected(self, view: QuorumView, gathered: list[Change], fresh: bool) -> None:
@@ -365,13 +364,13 @@ class WatchClaims(StatusClaims):
                 if isinstance(event, ExpectedVotesNotification)
             ]
             if not _passes_through(self._expected, announced):
-                self.violate(f"expected votes were {announced}, and told as {self._expected}")
+                self.violate(f"expected votes were {announced}, but reported as {self._expected}")
         self._expected = [view.status.info.node_expected_votes]
         self._expected_from = len(self._life.events)
 
 
 def _passes_through(told: Sequence[int], announced: Sequence[int]) -> bool:
-    """Whether each announced value is the one that was told last, or is told later, in this order."""
+    """Whether each announced value is the last reported one or is reported later, in this order."""
     at = 0
     for value in announced:
         while at < len(told) and told[at] != value:
@@ -412,13 +411,13 @@ _LEFT_BY_A_DEVICE: Final = (
 
 @dataclass(slots=True)
 class Decision:
-    """What a device has decided."""
+    """A decision of a device."""
 
     ring_id: RingId
     began: float
     deadline: float
     answer: bool | None = None
-    """None until it has answered."""
+    """None until the device has answered."""
     hung_for: float = 0.0
 
 
@@ -442,17 +441,17 @@ class DeviceClaims:
         self.world.violate(f"device on node {self.node}: {text}")
 
     def decide(self, view: View) -> Decision:
-        """A decision begins."""
+        """Record the start of a decision."""
         decision = Decision(view.ring_id, self.world.now, view.deadline, None, self.world.hung_for[self.node])
         self._decisions = [*self._decisions[-20:], decision]
         return decision
 
     def says_yes(self, decision: Decision) -> None:
-        """A decision has found that the device may vote, at its beginning."""
+        """Record that a decision found at its start that the device may vote."""
         device = self.world.config.device
         timeouts = (device.timeout, device.sync_timeout) if device else (10_000, 30_000)
-        # To answer there is what is left of one timeout, at most of the longer one; then a poll counts for
-        # another.
+        # The device may answer within what is left of one timeout, at most the longer one; then a poll counts
+        # for another.
         self._backed_until = decision.began + (max(timeouts) + timeouts[0]) / 1000 + SLACK
         self._backed_rings = self.world.rings[self.node]
         self._backed_hung = self.world.hung_for[self.node]
@@ -468,9 +467,9 @@ class DeviceClaims:
         last = answered[-1]
         late = self.world.now - last.deadline - (self.world.hung_for[self.node] - last.hung_for)
         if not last.answer:
-            self.violate("votes though its decision said no")
+            self.violate("votes although its decision said no")
         elif last.ring_id != poll.ring_id:
-            self.violate(f"votes for ring {poll.ring_id} by a decision about {last.ring_id}")
+            self.violate(f"votes for ring {poll.ring_id} from a decision about {last.ring_id}")
         elif late > SLACK + self.world.jumped:
             self.violate(f"votes {late:.3f} s later than its decision allows")
 
@@ -481,7 +480,7 @@ class DeviceClaims:
         if NodeFlags.QDEVICE_CAST_VOTE not in world.model.node(self.node).votequorum.db.us.flags:
             return
         if not self._was_backed:
-            self.violate("has a vote, and no decision ever said yes")
+            self.violate("has a vote, but no decision ever said yes")
         hung = world.hung_for[self.node] - self._backed_hung
         if self.node in world.hangs:
             hung += world.now - world.gone_at[self.node]
@@ -489,16 +488,16 @@ class DeviceClaims:
         hung += world.jumped - self._backed_jumped  # the daemon notices its timeouts afterwards
         until = self._backed_until + hung + rings * world.sync_timeout
         if world.now > until:
-            self.violate(f"still has a vote {world.now - until:.3f} s after the last moment documented")
+            self.violate(f"still has a vote {world.now - until:.3f} s after the last documented moment")
 
     def holds_something(self) -> NodeFlags:
-        """What the node holds for a device, if it is up and does not hang."""
+        """The flags that the node holds for a device, if the node is up and does not hang."""
         world = self.world
         if not world.is_up(self.node) or self.node in world.hangs:
             return NodeFlags(0)
         return world.model.node(self.node).votequorum.db.us.flags & _LEFT_BY_A_DEVICE
 
     def judge_end(self, left_behind: Sequence[str]) -> None:
-        """The device has withdrawn, or was refused when it wanted to register again."""
+        """The device has withdrawn, or was refused when it registered again."""
         if not left_behind and (left := self.holds_something()):
-            self.violate(f"has ended without a word, and left {left!r}")
+            self.violate(f"has ended without reporting that it left {left!r}")

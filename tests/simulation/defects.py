@@ -1,7 +1,7 @@
 """Mistakes that the claims must find: each one changes the library while its context is entered.
 
-Strategy: these are mistakes that have been made here, or easily could be. A simulation that does not find
-them within a few hundred histories would not find others of their kind.
+Strategy: these mistakes were made here, or could easily be made. A simulation that does not find them within
+a few hundred histories would not find similar ones either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Defect = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
 def _stale() -> contextlib.AbstractContextManager[Any]:
-    """While nobody answers, a view keeps the last known state."""
+    """While no daemon answers, a view keeps the last known state."""
     view = QuorumWatcher._view
 
     def stale(self: QuorumWatcher, status: ClusterStatus | None) -> QuorumView:
@@ -34,7 +34,7 @@ def _stale() -> contextlib.AbstractContextManager[Any]:
 
 
 def _undrained() -> contextlib.AbstractContextManager[Any]:
-    """What is announced while the daemon answers is not looked at."""
+    """Announcements that arrive while the daemon answers are ignored."""
     ask = Follower._ask
 
     async def asked(self: Follower) -> ClusterStatus | None:
@@ -45,7 +45,7 @@ def _undrained() -> contextlib.AbstractContextManager[Any]:
 
 
 def _mixed() -> contextlib.AbstractContextManager[Any]:
-    """Figures are not asked for again, so that a status may be of two moments."""
+    """Figures are not requested again, so a status may mix two moments."""
     ask = Follower._ask_votequorum
 
     async def asked(self: Follower, *args: Any) -> Any:
@@ -69,7 +69,7 @@ def _dropped_change() -> contextlib.AbstractContextManager[Any]:
 
 
 def _repeated_change() -> contextlib.AbstractContextManager[Any]:
-    """A change of quorum is told twice."""
+    """A change of quorum is reported twice."""
     record = QuorumWatcher._record
 
     def recorded(self: QuorumWatcher, change: Any) -> None:
@@ -81,7 +81,7 @@ def _repeated_change() -> contextlib.AbstractContextManager[Any]:
 
 
 def _lost_by_cancelling() -> contextlib.AbstractContextManager[Any]:
-    """A question that is cancelled takes the changes with it."""
+    """A cancelled query loses the changes."""
     status = QuorumWatcher._status
 
     async def asked(self: QuorumWatcher) -> ClusterStatus | None:
@@ -95,7 +95,7 @@ def _lost_by_cancelling() -> contextlib.AbstractContextManager[Any]:
 
 
 def _impatient() -> contextlib.AbstractContextManager[Any]:
-    """A daemon that does not answer is waited for without end."""
+    """The watcher waits forever for a daemon that does not answer."""
     return mock.patch("votequorum_ipc.watch.move_on_after", return_value=contextlib.nullcontext())
 
 
@@ -111,7 +111,7 @@ def _believes_without_provider() -> contextlib.AbstractContextManager[Any]:
 
 
 def _never_again() -> contextlib.AbstractContextManager[Any]:
-    """A daemon that was lost is not looked for again."""
+    """The watcher does not look for a lost daemon again."""
     answer = QuorumWatcher._answer
 
     async def answered(self: QuorumWatcher) -> ClusterStatus:
@@ -126,7 +126,7 @@ def _never_again() -> contextlib.AbstractContextManager[Any]:
 
 
 def _optimistic() -> contextlib.AbstractContextManager[Any]:
-    """A node that has lost its quorum is called quorate when it had it in the view before."""
+    """A node that lost quorum is called quorate if it was quorate in the previous view."""
     view = QuorumWatcher._view
 
     def optimistic(self: QuorumWatcher, status: ClusterStatus | None) -> QuorumView:
@@ -142,7 +142,7 @@ def _optimistic() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def _late_vote() -> Iterator[None]:
-    """A device does not notice a new ring while it decides, and casts its vote for the present one."""
+    """A device does not notice a new ring while it decides, and casts its vote for the current one."""
 
     async def cast(self: Any, vote: bool, view: Any = None) -> None:
         await self._votequorum.dispatch(DispatchFlags.ALL)
@@ -156,7 +156,7 @@ def _late_vote() -> Iterator[None]:
 
 
 def _undying_decision() -> contextlib.AbstractContextManager[Any]:
-    """A decision that hangs or fails counts as the last answer."""
+    """A decision that fails counts as a yes."""
 
     async def ask(self: Any, view: Any) -> Any:
         try:
@@ -169,7 +169,7 @@ def _undying_decision() -> contextlib.AbstractContextManager[Any]:
 
 
 def _no_withdrawal() -> contextlib.AbstractContextManager[Any]:
-    """A device leaves its vote behind, and does not say so."""
+    """A device leaves its vote behind without reporting it."""
 
     async def nothing(*_: Any) -> str:
         return ""
@@ -178,7 +178,7 @@ def _no_withdrawal() -> contextlib.AbstractContextManager[Any]:
 
 
 def _sleepy_schedule() -> contextlib.AbstractContextManager[Any]:
-    """A device that has been told no goes on polling with its old vote."""
+    """A device that once said yes keeps polling with that vote."""
     poll = device.QuorumDevice._poll
 
     async def poll_as_before(self: Any, vote: bool, question: Any) -> None:
@@ -190,17 +190,17 @@ def _sleepy_schedule() -> contextlib.AbstractContextManager[Any]:
 
 DEFECTS: Final[dict[str, Defect]] = {
     "a view keeps the last known state": _stale,
-    "announcements during the answers are not seen": _undrained,
+    "announcements during a query are not seen": _undrained,
     "a status mixes two moments": _mixed,
     "every seventh change is lost": _dropped_change,
-    "a change is told twice": _repeated_change,
-    "a cancelled question takes changes with it": _lost_by_cancelling,
-    "a daemon that hangs is waited for without end": _impatient,
-    "a daemon without a provider is believed": _believes_without_provider,
+    "a change is reported twice": _repeated_change,
+    "a cancelled query loses changes": _lost_by_cancelling,
+    "a watcher waits forever for a hanging daemon": _impatient,
+    "a daemon without a provider is trusted": _believes_without_provider,
     "a lost daemon is not looked for again": _never_again,
-    "the loss of quorum is told one view late": _optimistic,
+    "the loss of quorum is reported one view late": _optimistic,
     "a vote for one ring is cast for another": _late_vote,
     "a decision that fails is a yes": _undying_decision,
     "a device leaves its vote behind": _no_withdrawal,
-    "a device that once said yes votes on": _sleepy_schedule,
+    "a device that once said yes keeps voting": _sleepy_schedule,
 }

@@ -1,7 +1,7 @@
 """One plan carried out: programs run, faults happen, the world comes to rest, and the truth must be known.
 
-Strategy: limits of the library that only large numbers reach are made smaller where the plan says so, so that
-short histories reach them as well.
+Strategy: some limits of the library are reached only by large numbers. A plan may make them smaller, so that
+short histories reach them too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .plan import Fault, Kind, Plan, Step, plan
 from .world import SlowConnection, World, open_world
 
 REST: Final = 4.0
-"""Seconds that the world is left alone in the end, beyond what a device may hold a membership change up."""
+"""Seconds that the world rests at the end, beyond the time that a device may delay a membership change."""
 
 _LIMITS: Final[dict[str, tuple[Any, str]]] = {
     "batch": (daemon_connection, "MAX_BATCH"),
@@ -41,18 +41,18 @@ _LIMITS: Final[dict[str, tuple[Any, str]]] = {
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a history."""
+    """The outcome of a history."""
 
     seed: int
     violation: str | None
     trace: list[str] = field(repr=False)
     answers: int
-    """Views and statuses judged."""
+    """Judged views and statuses."""
     votes: int
-    """Votes of devices judged."""
+    """Judged votes of devices."""
     faults: int
     seconds: float
-    """Of virtual time."""
+    """Virtual time."""
 
 
 def run(seed: int) -> Outcome:
@@ -68,7 +68,7 @@ def run(seed: int) -> Outcome:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Devices log each decision that fails, and here many do."""
+    """Silence the log: devices log each failed decision, and many fail here."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -93,7 +93,7 @@ def _limited(chosen: Plan) -> Iterator[None]:
 
 async def _carry_out(chosen: Plan, clock: MockClock) -> Outcome:
     async with open_world(chosen, clock) as world:
-        # Within the world's own scope: it ends with the first violation.
+        # Inside the world's own scope, which ends with the first violation.
         actors = _actors(world, chosen)
         with world.scope:
             try:

@@ -1,7 +1,7 @@
-"""A seed becomes a plan: the cluster, the programs, and what happens to them.
+"""A seed becomes a plan: the cluster, the programs, and the faults.
 
-Strategy: everything that chance decides is drawn here, before anything runs, or from generators whose seeds
-are drawn here. So a plan can be read, and one that fails can be cut down by hand.
+Strategy: every random choice is made here, before anything runs, or by generators whose seeds are chosen
+here. So a plan can be read, and a failing one can be shortened by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from votequorum_ipc.cluster import (
 
 
 class Fault(enum.StrEnum):
-    """What can happen."""
+    """The kinds of fault."""
 
     CUT = "cut"
     HEAL = "heal"
@@ -34,11 +34,11 @@ class Fault(enum.StrEnum):
     HANG = "hang"
     """A node's daemon does nothing for a while, as under SIGSTOP."""
     FLOOD = "flood"
-    """So many changes at once that event rings run full."""
+    """Enough changes at once to fill event rings."""
     DROP = "drop"
-    """A daemon ends the connection of one client."""
+    """A daemon closes the connection of one client."""
     JUMP = "jump"
-    """The clock goes on by some seconds at once, as for a process that was stopped."""
+    """The clock jumps ahead by some seconds, as for a process that was stopped."""
     EXPECT = "expect"
     """An operator changes the expected votes."""
     VOTES = "votes"
@@ -51,19 +51,19 @@ class Fault(enum.StrEnum):
 
 
 class Kind(enum.StrEnum):
-    """What a program does."""
+    """The kinds of program."""
 
     FOLLOW = "follow"
     """`async for view in watcher`."""
     SAMPLE = "sample"
-    """`await watcher.current()`, now and then."""
+    """`await watcher.current()`, from time to time."""
     STATUS = "status"
-    """`await cluster_status()`, now and then."""
+    """`await cluster_status()`, from time to time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fault at a time, in virtual seconds, and what it needs to know."""
+    """A fault, its time in virtual seconds, and its details."""
 
     at: float
     fault: Fault
@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program on a node. `pause` is how long it does something else between two questions, in seconds."""
+    """A program on a node. `pause` is the time between two queries, in seconds."""
 
     name: str
     kind: Kind
@@ -84,7 +84,7 @@ class Program:
     patience: float
     require_provider: bool
     cancels: float
-    """How many of its questions are cancelled at some checkpoint, 0 to 1."""
+    """The share of its queries that are cancelled at some checkpoint, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ class DeviceProgram:
     interval: float
     thinking: float
     failing: float
-    """How many of its decisions raise or hang, 0 to 1."""
+    """The share of its decisions that raise or hang, 0 to 1."""
     master_wins: bool
     leave_registered: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of it.
+    """Everything that a history needs.
 
-    `pace` is how long a daemon takes for each request, in seconds at most. `limits` are those of the library
-    that this history makes smaller, by name.
+    `pace` is the longest time that a daemon takes for a request, in seconds. `limits` are the limits of the
+    library that this history makes smaller, by name.
     """
 
     seed: int
@@ -245,7 +245,7 @@ def _steps(chance: random.Random, nodeids: tuple[int, ...]) -> list[Step]:
     pace = chance.choice([0.05, 0.3, 1.0])
     steps, at = [], 0.2
     for _ in range(chance.randint(4, 20)):
-        # Bursts of faults are as likely as faults that come one by one.
+        # Some faults follow the one before at once.
         at += 0.0 if chance.random() < 0.15 else chance.expovariate(1 / pace)
         fault = chance.choices(faults, weights)[0]
         step = Step(round(at, 6), fault, chance.choice(nodeids))

@@ -1,11 +1,11 @@
-"""trio.run, but the same program always does the same: virtual time, and an order of tasks from a seed.
+"""trio.run, made repeatable: virtual time, and a task order decided by a seed.
 
 Strategy: everything runs in one thread of one process, so sockets and shared memory behave the same in each
-run if the tasks do. trio shuffles tasks that are ready; here the shuffle has a seed, and sorts them first, as
-it does for Hypothesis. The garbage collector runs between histories only. The library's own chance, the
-pauses of `Backoff`, comes from `random`, which has a seed as well. Its real-time clock is read in two places:
-to look for a response without waiting, which is of no use in one thread and is left out, and to check
-lengths of files, which nobody changes here.
+run if the tasks do. trio shuffles the tasks that are ready. Here it sorts them first, as it does for
+Hypothesis, and its shuffle has a seed. The garbage collector runs only between histories. The library's own
+randomness, the pauses of `Backoff`, comes from `random`, which gets a seed too. The library reads its
+real-time clock in two places. One polls for a response without waiting, which is useless in one thread and is
+disabled here. The other checks the lengths of files, which do not change here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def run(program: Callable[[MockClock], Awaitable[T]], seed: int) -> T:
-    """Run a program under trio; it is given its clock, which starts at 0."""
+    """Run a program under trio; it gets its clock, which starts at 0."""
     clock = MockClock(autojump_threshold=0)
     with _one_order(seed):
         return trio.run(program, clock, clock=clock)
@@ -55,7 +55,7 @@ def _one_order(seed: int) -> Iterator[None]:
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when the task that made this has taken so many more steps."""
+    """Cancels a scope when the task that created this has taken this many more steps."""
 
     def __init__(self, steps: int, scope: trio.CancelScope) -> None:
         self._left = steps
@@ -71,7 +71,7 @@ class CancelAt(trio.abc.Instrument):
 
 @contextlib.contextmanager
 def cancelled_after(steps: int) -> Iterator[trio.CancelScope]:
-    """Cancel the block after this task has taken so many steps in it."""
+    """Cancel the block after this task has taken this many steps in it."""
     with trio.CancelScope() as scope:
         instrument = CancelAt(steps, scope)
         trio.lowlevel.add_instrument(instrument)

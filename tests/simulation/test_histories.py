@@ -1,4 +1,4 @@
-"""A hundred histories in every run of the tests, and what their judgement rests on."""
+"""A hundred histories in every run of the tests, and tests of their judgement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .history import run
 
 FIRST = 7_000_000
 BLOCKS, BLOCK = 4, 25
-"""The histories of a run of the tests. Others, and 10,000 of them, are run by `make soak`."""
+"""The histories of a test run. `make soak` runs 10,000 others."""
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
@@ -43,7 +43,7 @@ TRACE = "import sys; from tests.simulation.history import run; print(*run(int(sy
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
-def test_a_seed_replays_its_history_byte_for_byte_also_in_another_process(seed: int) -> None:
+def test_a_seed_replays_its_history_byte_for_byte_even_in_another_process(seed: int) -> None:
     here = run(seed).trace
     assert here == run(seed).trace
     elsewhere = subprocess.run(
@@ -61,11 +61,11 @@ def test_seeds_differ_in_what_happens() -> None:
 
 FOUND_AT = {
     "a status mixes two moments": 20_000_417,
-    "a cancelled question takes changes with it": FIRST + 45,
+    "a cancelled query loses changes": FIRST + 45,
     "a decision that fails is a yes": FIRST + 54,
-    "a daemon without a provider is believed": FIRST + 15,
+    "a daemon without a provider is trusted": FIRST + 15,
 }
-"""A seed from which on a rare defect is found soon: `python -m tests.simulation --defects` looks for one."""
+"""Seeds that soon reach a rare defect: `python -m tests.simulation --defects` finds such seeds."""
 
 
 @pytest.mark.parametrize("name", DEFECTS)

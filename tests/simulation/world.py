@@ -1,12 +1,12 @@
 """The cluster: the embedded daemon over a recorded model, with daemons that can hang.
 
-Strategy: what a node knows changes only when the engine hands out the model's outputs, so the record is kept
-there. A `Fact` is all that a question can be answered with, from one moment to the next. Beside it stand the
-events that the node has announced, as a tracker of our own gets them straight from the model. Neither passes
-through anything that is tested.
+Strategy: what a node knows changes only when the engine delivers the model's outputs, so it is recorded
+there. A `Fact` is everything that a query can be answered with, from one moment to the next. The events that
+the node has announced are recorded too, by a tracker that gets them directly from the model. Neither passes
+through code under test.
 
-A daemon that hangs accepts nobody, reads no request and sends nothing; the cluster goes on without waiting
-for it, and everything announced meanwhile is sent when it goes on.
+A daemon that hangs accepts no connection, reads no request and sends nothing. The cluster continues without
+waiting for it. When it resumes, it sends everything announced meanwhile.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ from votequorum_ipc.types import (
 from .plan import Fault, Kind, Plan, Program
 
 Announced = QuorumNodelistNotification | QuorumV1Notification | ExpectedVotesNotification
-"""What a node tells its trackers that a view's changes must repeat."""
+"""A node's announcements to trackers that a view's changes must repeat."""
 
 RELOADED_DEVICE: Final = DeviceConfig(votes=1, timeout=3000, sync_timeout=3000)
-"""What a reload brings where there was no device."""
+"""The device that a reload adds where there was none."""
 
 RESTING_PAUSE: Final = 7.0
-"""Seconds between two questions of a program while the world rests. One that follows goes on as before."""
+"""Seconds between two queries of a program while the world rests. A following program continues as before."""
 
 _MASK: Final = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fact:
-    """What a node knows from `since` on, until its next fact; `position` events were announced before."""
+    """What a node knows from `since` until its next fact; `position` events were announced before."""
 
     since: float
     position: int
@@ -102,7 +102,7 @@ class Fact:
         return (status.quorate, status.ring_id, members) == (self.quorate, self.ring_id, self.members)
 
     def same_as(self, other: Fact) -> bool:
-        """Whether the two differ in their time only."""
+        """Whether the two differ only in their time."""
         return self._known == other._known
 
     @property
@@ -120,7 +120,7 @@ class Life:
     ended: bool = False
 
     def facts_since(self, question: Question, patience: float = math.inf) -> list[Fact]:
-        """What was known at some moment from a question until now, and at most `patience` ago."""
+        """The facts from a query until now, at most `patience` seconds old."""
         first = max(question.facts - 1, 0) if question.life is self else 0
         start = trio.current_time() - patience
         for at in range(len(self.facts) - 1, first, -1):
@@ -131,19 +131,19 @@ class Life:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """The moment when a program asked a node."""
+    """The moment when a program queried a node."""
 
     at: float
     life: Life | None
     """The node's life then; None while it was down."""
     facts: int
-    """How many facts that life had."""
+    """The number of facts of that life."""
     jumped: float
-    """By how much the clock had jumped, in all."""
+    """The total that the clock had jumped."""
 
 
 class Hangs:
-    """Which daemons hang."""
+    """The daemons that hang."""
 
     def __init__(self) -> None:
         self._resumed: dict[int, trio.Event] = {}
@@ -164,10 +164,10 @@ class Hangs:
 
 
 class SlowConnection(ServerConnection):
-    """Takes time for each request, so that things happen between two of them."""
+    """Takes time for each request, so that things happen between two requests."""
 
     pace: ClassVar[float]
-    """Seconds at most."""
+    """The longest time in seconds."""
     chance: ClassVar[random.Random]
 
     async def _give_way(self) -> None:
@@ -175,7 +175,7 @@ class SlowConnection(ServerConnection):
 
 
 class _Listener(listener_module.Listener):
-    """Accepts nobody while its daemon hangs."""
+    """Accepts no connection while its daemon hangs."""
 
     hangs: Hangs
 
@@ -212,7 +212,7 @@ class _Server(Server):
 
 
 class _Engine(Engine):
-    """Keeps back what daemons that hang would send, and reports what the model did."""
+    """Holds back the output of hanging daemons, and reports what the model did."""
 
     def __init__(
         self,
@@ -226,10 +226,10 @@ class _Engine(Engine):
         self._on_delivered = on_delivered
         self._kept: dict[int, Outputs] = {}
         self._reads = False
-        """Whether nothing that happens now changes what a node knows."""
+        """Whether the current request cannot change what a node knows."""
 
     def forget(self, nodeid: int) -> None:
-        """Drop what was kept back for a node."""
+        """Drop what was held back for a node."""
         self._kept.pop(nodeid, None)
 
     def ask(self, conn: Conn, request: Request) -> None:
@@ -255,7 +255,7 @@ class _Engine(Engine):
             self._on_delivered(outputs)
 
     def release(self, nodeid: int) -> None:
-        """Send what was kept back for a node."""
+        """Send what was held back for a node."""
         super()._deliver(self._kept.pop(nodeid, []))
 
 
@@ -270,26 +270,26 @@ class World(SimulatedCluster):
         self._clock = clock
         self._watched = {program.node for program in plan.programs}
         self.lives: dict[int, Life] = {}
-        """The present life of each node that is up."""
+        """The current life of each node that is up."""
         self._taps: dict[Conn, Life] = {}
         self.trace: list[str] = []
         self.violation: str | None = None
         self.scope = trio.CancelScope()
-        """Cancelled with the first violation."""
+        """Cancelled by the first violation."""
         self.resting = trio.Event()
-        """Nothing happens any more."""
+        """Set when no more faults happen."""
         self.jumped = 0.0
-        """Seconds that the clock has jumped, in all."""
+        """The total of the clock's jumps in seconds."""
         self.gone_at: dict[int, float] = dict.fromkeys(plan.config.nodeids, 0.0)
-        """Since when each node's daemon has been down or has hung."""
+        """When each node's daemon went down or began to hang."""
         self.hung_for: dict[int, float] = dict.fromkeys(plan.config.nodeids, 0.0)
-        """Seconds that each node's daemon has hung, in all."""
+        """The total seconds that each node's daemon has hung."""
         self.rings = dict.fromkeys(plan.config.nodeids, 0)
-        """How many rings each node has formed."""
+        """The number of rings that each node has formed."""
         self.sync_timeout = _longest_sync(plan)
-        """Seconds that a device may hold a membership change up."""
+        """Seconds that a device may delay a membership change."""
         self.right = dict.fromkeys(plan.config.nodeids, True)
-        """What each node's device decides."""
+        """The decision of each node's device."""
         self.on_poll: dict[int, Callable[[QdevicePoll], None]] = {}
         """Called when a node's daemon has accepted a vote."""
         self.on_change: list[Callable[[], None]] = []
@@ -298,7 +298,7 @@ class World(SimulatedCluster):
     # --- the record ---
 
     def question(self, nodeid: int) -> Question:
-        """A program asks a node now."""
+        """Record that a program queries a node now."""
         life = self.lives.get(nodeid)
         if life is None or life.ended:
             return Question(self.now, None, 0, self.jumped)
@@ -312,14 +312,14 @@ class World(SimulatedCluster):
         self.trace.append(f"{self.now:12.6f}  {text}")
 
     def violate(self, text: str) -> None:
-        """Something is wrong: note it, and end the history."""
+        """Record a violation, and end the history."""
         if self.violation is None:
             self.violation = text
             self.log(f"VIOLATION: {text}")
             self.scope.cancel()
 
     async def pause(self, program: Program, asked: int, chance: random.Random) -> None:
-        """Let a program that has asked that often do something else: the longer, the more it has asked."""
+        """Let a program wait before its next query: the longer, the more queries it has made."""
         seconds = program.pause * chance.uniform(0.5, 1.5) * (1 + asked / 10)
         if self.resting.is_set():
             await trio.sleep(0.1 if program.kind is Kind.FOLLOW else RESTING_PAUSE)
@@ -331,7 +331,7 @@ class World(SimulatedCluster):
         return nodeid in self.model.nodes
 
     def is_clear(self, nodeid: int) -> bool:
-        """Whether everything a node has announced is in its clients' hands."""
+        """Whether a node's clients have received everything that it announced."""
         return nodeid not in self.hangs and not any(
             client._events
             for listener in self._served.get(nodeid, {}).values()
@@ -372,7 +372,7 @@ class World(SimulatedCluster):
         if not life.facts or not fact.same_as(life.facts[-1]):
             life.facts.append(fact)
 
-    # --- what happens ---
+    # --- faults ---
 
     def up(self, *nodeids: int, groups: Collection[Collection[int]] | None = None) -> None:
         fresh = [nodeid for nodeid in nodeids if nodeid not in self.lives or self.lives[nodeid].ended]
@@ -384,7 +384,7 @@ class World(SimulatedCluster):
             self._delivered([])
 
     def _tap(self, life: Life) -> None:
-        """Have the model tell us what it tells each tracker of this node."""
+        """Let the model report what it sends to each tracker of this node."""
         kinds = [ServiceKind.QUORUM, ServiceKind.VOTEQUORUM] if self.config.provider else [ServiceKind.QUORUM]
         for kind in kinds:
             conn = self.model.connect(life.nodeid, kind)
@@ -404,14 +404,14 @@ class World(SimulatedCluster):
         super().leave(*nodeids)
 
     def hang(self, nodeid: int) -> None:
-        """A daemon stops doing anything."""
+        """Make a daemon hang."""
         if self.is_up(nodeid) and nodeid not in self.hangs:
             self.hangs.begin(nodeid)
             self.gone_at[nodeid] = self.now
             self._changed()
 
     def resume(self, nodeid: int) -> None:
-        """A daemon goes on."""
+        """Let a daemon continue."""
         if nodeid in self.hangs:
             self._end_hang(nodeid, send=True)
             self._changed()
@@ -434,12 +434,12 @@ class World(SimulatedCluster):
                     service.paused = True
 
     def jump(self, seconds: float) -> None:
-        """The clock goes on at once."""
+        """Let the clock jump ahead."""
         self.jumped += seconds
         self._clock.jump(seconds)
 
     def drop(self, nodeid: int, chance: random.Random) -> None:
-        """The daemon ends the connection of a client."""
+        """Let the daemon close a client's connection."""
         clients = [client for each in self._served.get(nodeid, {}).values() for client in each._clients]
         if clients and nodeid not in self.hangs:
             chance.choice(clients).close()
@@ -455,7 +455,7 @@ class World(SimulatedCluster):
             self._engine.apply(self.model.request, conn, request)
 
     def flood(self, nodeid: int, count: int) -> None:
-        """So many changes, and no task runs in between."""
+        """Make many changes without letting a task run between them."""
         for number in range(count):
             if not self.is_up(nodeid):
                 return
@@ -511,7 +511,7 @@ def _fact(node: NodeModel, now: float, position: int) -> Fact:
 
 
 def _masked(info: NodeInfo) -> NodeInfo:
-    """As it fits into uint32s."""
+    """A `NodeInfo` whose values fit into uint32s."""
     return info._replace(
         node_expected_votes=info.node_expected_votes & _MASK,
         highest_expected=info.highest_expected & _MASK,
@@ -523,7 +523,7 @@ def _masked(info: NodeInfo) -> NodeInfo:
 
 @contextlib.asynccontextmanager
 async def open_world(plan: Plan, clock: MockClock) -> AsyncIterator[World]:
-    """A world whose nodes are all up and know each other, and whose time passes as trio's does."""
+    """A world whose nodes are all up and know one another, and whose time passes with trio's."""
     async with trio.open_nursery() as nursery:
         server = _Server(nursery, plan)
         world = World(server, plan, clock)

@@ -1,4 +1,4 @@
-"""`python -m tests.soak --minutes 60`: soak, show how far it is, and report. Exit code 1 with violations."""
+"""`python -m tests.soak --minutes 60`: soak, show progress, and report. Exit code 1 with violations."""
 
 from __future__ import annotations
 

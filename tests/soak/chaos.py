@@ -1,8 +1,8 @@
-"""Rounds of faults on a real cluster, and after each round the checks.
+"""Rounds of faults on a real cluster, with checks after each round.
 
-A round hurts the cluster a few times at random, lets it heal, and waits until all nodes agree again. Then the
-clients are told to give everything back and to say what they still hold, and their histories are compared
-with the daemons' logs. Chance comes from a seed, which the report has; timing does not.
+A round applies a few random faults, lets the cluster heal, and waits until all nodes agree again. Then each
+client releases everything and reports what it still holds, and the clients' histories are compared with the
+daemons' logs. The random choices come from a seed, which the report prints; the timing does not.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from .report import Report
 
 DEVICE_NODE = 1
 MEMORY_MARGIN = 16 * 1024
-"""Kilobytes by which a client may be larger at the end than after its second round."""
+"""Kilobytes that a client may have grown by the end, compared with its second round."""
 
 TOKEN = 2000
 """Milliseconds. With the 800 of other tests, nodes on an overloaded machine may not agree for minutes."""
 
-NOTHING_LEFT = "dead daemons of which nothing was left"
-SOMETHING_LEFT = "dead daemons of which something was left"
+NOTHING_LEFT = "dead daemons that left nothing"
+SOMETHING_LEFT = "dead daemons that left something"
 ENOUGH_DEAD = 10
-"""Of fewer nothing can be said: on a busy machine a daemon often takes longer to die than clients wait."""
+"""Fewer prove nothing: on a busy machine a daemon often takes longer to die than clients wait."""
 
 AGREED_WITHIN = 120.0
 CHECKED_WITHIN = 60.0
 
 
 class Client:
-    """A client process on a node's host, from outside."""
+    """A client process on a node's host."""
 
     def __init__(self, node: Daemon, directory: Path, number: int) -> None:
         self.name = f"node {node.nodeid}, client {number} ({'asyncio' if number % 2 else 'trio'})"
@@ -68,7 +68,7 @@ class Client:
             )
 
     def reports(self) -> Iterator[dict[str, Any]]:
-        """What it has said and was not taken yet."""
+        """Its new reports."""
         with self._output.open("rb") as output:
             output.seek(self._read)
             new = output.read()
@@ -86,11 +86,11 @@ class Client:
         self.process.stdin.flush()
 
     def errors(self) -> str:
-        """What it wrote to stderr, which should be nothing."""
+        """Its stderr, which should be empty."""
         return self._errors.read_text().strip()
 
     def kill(self) -> None:
-        """SIGKILL; whatever it has not reported is lost."""
+        """SIGKILL; what it has not reported is lost."""
         self.process.kill()
         self.end()
 
@@ -106,7 +106,7 @@ class Client:
 
 
 class Soak:
-    """A cluster, its clients, and what came of it."""
+    """A cluster, its clients, and the results."""
 
     def __init__(self, nodes: Cluster, directory: Path, report: Report) -> None:
         self.cluster = nodes
@@ -145,7 +145,7 @@ class Soak:
         self.report.rounds += 1
 
     def end(self) -> None:
-        """Let the clients end, and check what they said last."""
+        """Let the clients end, and check their last reports."""
         for client in self._clients.values():
             client.end()
         self._take_reports()
@@ -232,16 +232,18 @@ class Soak:
         eventually(self._agreed, within=AGREED_WITHIN, otherwise=self.cluster.describe)
 
     def _agreed(self) -> bool:
-        """Whether all nodes are in one membership. (`Cluster.agreed` wants equal votes; one has a device.)"""
+        """Whether all nodes are in one membership. (`Cluster.agreed` needs equal votes; one node has a
+        device.)
+        """
         statuses = [node.status() if node.answers() else None for node in self.cluster]
         rings = {status.ring_id if status else None for status in statuses}
         return len(rings) == 1 and all(status and status.members == (1, 2, 3) for status in statuses)
 
     def _check_leftovers(self) -> None:
-        """Count the dead daemons of which something is left, unless a client was killed that had part in it.
+        """Count the dead daemons that left something, unless a client of theirs may have been killed.
 
-        That may be: a client gives up, as libqb's does, when a dying daemon's process is still there after
-        30 ms, and it knows of no files before its connection is made. But it is the exception.
+        A leftover is possible: a client gives up, as libqb's does, when a dying daemon's process still exists
+        after 30 ms, and it knows of no files before its connection is made. But it is the exception.
         """
         for node in self.cluster:
             pid = self._pids[node.nodeid][-1]
@@ -269,7 +271,7 @@ class Soak:
         except DeadlineError:
             late = [client for client in clients if len(client.checks) < expected[client]]
             for client in late:
-                client.process.send_signal(signal.SIGUSR1)  # it says where it is
+                client.process.send_signal(signal.SIGUSR1)  # makes it print where it is
             self._violated(f"not checked in time: {[client.name for client in late]}")
         for client in clients:
             self._judge_check(client)
@@ -367,9 +369,9 @@ def _gap_in_nodelists(run: Run, nodelists: list[list[Any]], said: dict[str, Any]
 
 
 def soak(report: Report, directory: Path) -> None:
-    """Soak a new cluster until the report's time is over; everything that came of it is in the report."""
-    # Without expected_votes corosync 3.1.7 does not count the device, and a node that starts anew and alone
-    # is quorate with it: 2 votes of 3.
+    """Soak a new cluster until the report's time is over; the report gets all results."""
+    # Without expected_votes corosync 3.1.7 does not count the device. A node that then starts again alone is
+    # quorate with it: 2 votes of 3.
     config = Config(
         nodes=three_nodes(),
         quorum={"expected_votes": 4},

@@ -1,9 +1,9 @@
 """One node's user of the package: callers, trackers, a watcher and maybe a quorum device, in one process.
 
-Orders are lines on standard input: "check" ends everything that is connected, reports what is still held, and
-begins anew; an end of file does the same and then ends the process. With the argument "asyncio" all of it
-runs under asyncio, else under trio. Reports are lines of JSON on standard
-output: "check", "history", "watched", "too few", "violation".
+Commands are lines on standard input: "check" closes all connections, reports what is still held, and starts
+again. End of file does the same and then ends the process. With the argument "asyncio" everything runs under
+asyncio, otherwise under trio. Reports are lines of JSON on standard output: "check", "history", "watched",
+"too few", "violation".
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ from votequorum_ipc import (
 from votequorum_ipc.ipc.backend import current, in_thread, move_on_after, sleep
 
 FEWEST_QUORATE = 2
-"""Of three nodes with a vote each, and maybe a device with one, two at least are in a quorate partition."""
+"""With three nodes of one vote, and maybe a device with one, a quorate partition has two nodes or more.
+"""
 
 DEVICE = "soak"
 POLL_INTERVAL = 1.0
@@ -95,7 +96,7 @@ class Client:
                     for _ in range(random.randrange(1, 6)):
                         group.start(self._one_call, partial(self._getinfo, votequorum))
                     group.start(self._one_call, quorum.getquorate)
-                # A call may have ended because the daemon is gone: find out, where it is.
+                # A call may have ended because the daemon is gone: let the connection find out.
                 votequorum.connection.queued_events()
                 await sleep(random.uniform(0, 0.1))
 
@@ -113,7 +114,7 @@ class Client:
         info = await votequorum.getinfo()
         if InfoFlags.QUORATE in info.flags and info.total_votes < info.quorum:
             # While nodes synchronise, the votes are the new membership's and the flag is the old one's.
-            self.counts["answers amid a synchronisation"] += 1
+            self.counts["answers during a synchronisation"] += 1
             first = {"pid": votequorum.connection.server_pid, "since": time.time(), "info": str(info)}
             self._too_few = (self._too_few or first) | {"until": sent}
         elif self._too_few:
@@ -136,7 +137,7 @@ class Client:
                 raise
             finally:
                 until = time.time()
-                # What came before the end and was not taken yet belongs to it.
+                # Events that came before the end and were not taken yet belong to the history.
                 with contextlib.suppress(CsError):
                     while (raw := quorum.connection.next_event_nowait()) is not None:
                         history.append(self._noted(quorum._decode_event(raw)))
@@ -160,13 +161,13 @@ class Client:
                 async for view in watcher:
                     self.counts["views"] += 1
                     if view.state and len(view.members) < FEWEST_QUORATE:
-                        report("violation", text=f"watched to be quorate alone: {view}")
+                        report("violation", text=f"a view is quorate alone: {view}")
                     if view.dropped:
                         report("violation", text=f"{view.dropped} changes were dropped")
                     for change in view.changes:
                         self._watched(history, change, view)
             finally:
-                # What came before the end and was not taken yet belongs to it.
+                # Changes that came before the end and were not taken yet belong to the history.
                 with contextlib.suppress(CsError):
                     if watcher._follower is not None:
                         watcher._follower.drain()
@@ -210,14 +211,14 @@ class Client:
 
 
 def living_tasks() -> int:
-    """How many tasks the loop that runs has."""
+    """The number of tasks in the running loop."""
     if current().name == "asyncio":
         return len(asyncio.all_tasks())
     return trio.lowlevel.current_statistics().tasks_living
 
 
 def holdings() -> dict[str, int]:
-    """What this process holds when it should hold nothing of a connection's."""
+    """What this process holds while it has no connection."""
     gc.collect()
     status = Path("/proc/self/status").read_text()
     rss = next(line for line in status.splitlines() if line.startswith("VmRSS"))
@@ -230,7 +231,7 @@ def holdings() -> dict[str, int]:
 
 
 async def files_gone() -> bool:
-    """Whether the daemons remove this process's files, within a while."""
+    """Whether the daemons remove this process's files in time."""
     for _ in range(200):
         if not list(Path("/dev/shm").glob(f"qb-*-{os.getpid()}-*")):
             return True
@@ -239,7 +240,7 @@ async def files_gone() -> bool:
 
 
 async def main(device: bool) -> None:
-    """Serve orders until there are no more."""
+    """Serve commands until input ends."""
     client = Client(device=device)
     order = b"begin"
     report("began", pid=os.getpid())

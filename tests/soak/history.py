@@ -1,10 +1,10 @@
-"""A daemon's log as the events it must have sent, and whether a tracker's history is that.
+"""A daemon's log, read as the events it must have sent, and the comparison with a tracker's history.
 
-corosync logs "Members[...]" right before it sends a quorum notification. What a node list says it logs as
-"Sync members", "Sync joined" and "Sync left", before "A new membership" with its ring; it sends it early in
-the synchronization that follows, so that one whose synchronization was completed must have been sent, and one
-that another membership interrupted may have been. So from the log follows, for each corosync that ran, the
-list of events; a history must be a piece of it without gaps, from the state at its beginning to its end.
+corosync logs "Members[...]" right before it sends a quorum notification. It logs the contents of a node list
+as "Sync members", "Sync joined" and "Sync left", before "A new membership" with its ring. It sends the list
+early in the following synchronisation. So if that synchronisation completed, the list was sent; if another
+membership interrupted it, the list may have been sent. The log therefore gives the list of events for each
+corosync that ran. A history must be a contiguous piece of it, from the state at its beginning to its end.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ UNKNOWN = _Unknown()
 
 @dataclass
 class Logged:
-    """An event that follows from the log."""
+    """An event derived from the log."""
 
     at: float
     event: list[Any]
@@ -60,11 +60,11 @@ class Run:
     quorum: list[Logged] = field(default_factory=list)
     nodelists: list[Logged] = field(default_factory=list)
     syncs: list[list[float]] = field(default_factory=list)
-    """When nodes synchronised, from and until; those that follow each other closely are one."""
+    """Start and end of each time when nodes synchronised; consecutive ones are merged."""
     ring: str = "0.0"
     primary: bool = False
     turned: int = 0
-    """How many quorum events there are up to the last change of `primary`; 0 before the first change."""
+    """The number of quorum events up to the last change of `primary`; 0 before the first change."""
     sync: dict[str, list[int]] = field(default_factory=dict)
 
     def read(self, at: float, text: str) -> None:
@@ -81,8 +81,8 @@ class Run:
             self.syncs[-1][1] = at
 
     def _read_turn(self, *, primary: bool) -> None:
-        # corosync logs changes only (`quorum_api_set_quorum`). The same line twice, as has been seen, means
-        # that the log lacks the opposite one in between: of those memberships it does not tell.
+        # corosync logs only changes (`quorum_api_set_quorum`). The same line has been seen twice; then the
+        # log lacks the opposite one, and says nothing about the memberships between the two.
         if primary == self.primary and self.turned:
             for logged in self.quorum[self.turned :]:
                 logged.event[2] = UNKNOWN
@@ -101,12 +101,12 @@ class Run:
         self.sync[name] = nodes
 
     def synchronises(self, since: float, until: float) -> bool:
-        """Whether one synchronisation covers a time."""
+        """Whether one synchronisation covers this time."""
         return any(begin - MARGIN <= since and until <= end + MARGIN for begin, end in self.syncs)
 
 
 class Log:
-    """A node's log file, in which one corosync after another has written."""
+    """A node's log file, to which several corosyncs have written, one after another."""
 
     def __init__(self, path: Path) -> None:
         self.runs: list[Run] = []
@@ -114,7 +114,7 @@ class Log:
         self._offset = 0
 
     def update(self) -> None:
-        """Read what is new."""
+        """Read the new lines."""
         with self._path.open("rb") as file:
             file.seek(self._offset)
             new = file.read()
@@ -147,14 +147,14 @@ def gap(
     lost: bool,
     told_early: bool = False,
 ) -> str | None:
-    """Why a history, whose first event is the state at its beginning, is no piece of the log; None if it is.
+    """Why a history, which starts with the current state, is not a piece of the log; None if it is.
 
-    With `told_early`, that state may be of an event that is still to come: corosync knows a ring when its
-    quorum service begins to synchronise (`quorum_sync_init`), and announces it when all nodes have
-    (`quorum_sync_activate`). On a busy machine a tracker may begin in between.
+    With `told_early`, that state may belong to an event still to come: corosync knows a ring when its quorum
+    service starts to synchronise (`quorum_sync_init`), and announces it when all nodes have done so
+    (`quorum_sync_activate`). On a busy machine a tracker may start between the two.
 
-    Where it ended because the daemon was `lost`, the daemon may have died between writing the log and sending
-    the event, or before the log was written out.
+    If the history ended because the daemon was `lost`, the daemon may have died between writing the log and
+    sending the event, or before the log was written out.
     """
     first, rest = history[0], history[1:]
     reasons = []

@@ -1,4 +1,4 @@
-"""What a soak counts; a display of it while it runs, where rich is installed; and the report at its end."""
+"""A soak's counts, a display of them during the run if rich is installed, and the final report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statistics import median_low
 
 @dataclass
 class Report:
-    """One soak, so far."""
+    """The results of one soak so far."""
 
     minutes: float
     seed: int
@@ -28,7 +28,7 @@ class Report:
     memory: dict[str, list[int]] = field(default_factory=dict)
     """Kilobytes of each client process, after each of its rounds."""
     slowest: float = 0.0
-    """Seconds of the slowest call that was answered."""
+    """Seconds of the slowest answered call."""
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -36,7 +36,7 @@ class Report:
         return time.monotonic() - self.began
 
     def summary(self) -> str:
-        """One line for now."""
+        """One line about the current state."""
         return (
             f"round {self.rounds}, {self.faults.total()} faults, {self.counts['calls answered']:,} calls, "
             f"{self.counts['events']:,} events, {self.checked['histories']:,} histories, "
@@ -83,7 +83,7 @@ def _figure(value: object) -> str:
 
 @contextlib.contextmanager
 def display(report: Report) -> Iterator[None]:
-    """Within the block the terminal shows how far it is; without one, or without rich, a line a minute."""
+    """Show progress on the terminal within the block; without a terminal or rich, print a line per minute."""
     ended = threading.Event()
     shower = threading.Thread(target=_shown_in_lines if _is_plain() else _shown_as_bar, args=(report, ended))
     shower.start()

@@ -1,6 +1,6 @@
-"""A soak of half a minute, in every run of the tests, and what its judgement rests on.
+"""A soak of half a minute in every run of the tests, and tests of its judgement.
 
-`make soak` takes an hour. A quiet machine does five rounds a minute, with some seven histories each.
+`make soak` takes an hour. A quiet machine does five rounds a minute, each with about seven histories.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def events(*numbers: int) -> list[list[object]]:
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 2, 3, 4, 5), (2, 3, 4, 5), (2, 4, 5), (5,)])
-def test_a_piece_up_to_the_end_fits(numbers: tuple[int, ...]) -> None:
+def test_a_contiguous_piece_up_to_the_end_fits(numbers: tuple[int, ...]) -> None:
     assert gap(events(*numbers), LOG, until=6, lost=False) is None
 
 
@@ -44,32 +44,32 @@ def test_a_piece_up_to_the_end_fits(numbers: tuple[int, ...]) -> None:
     ("numbers", "lost"),
     [
         ((1, 2, 4), False),  # the last one is missing
-        ((1, 2, 3), True),  # two are missing, where a daemon that died may owe one
-        ((0, 2, 4, 5), False),  # one is missing within
+        ((1, 2, 3), True),  # two are missing, but a daemon that died may owe only one
+        ((0, 2, 4, 5), False),  # one is missing inside
         ((2, 2, 4, 5), False),  # one came twice
         ((2, 4, 3, 5), False),  # two changed places
     ],
 )
-def test_what_is_missing_repeated_or_out_of_order_does_not_fit(numbers: tuple[int, ...], lost: bool) -> None:
+def test_missing_repeated_or_reordered_events_do_not_fit(numbers: tuple[int, ...], lost: bool) -> None:
     assert gap(events(*numbers), LOG, until=6, lost=lost)
 
 
-def test_what_a_lost_daemon_may_owe_fits() -> None:
+def test_events_that_a_lost_daemon_may_owe_fit() -> None:
     assert gap(events(1, 2, 4), LOG, until=6, lost=True) is None
-    # It sent what it had no time to log.
+    # The daemon sent an event that it had no time to log.
     assert gap([*events(4, 5), ["quorum", "1.6", True, [1]]], LOG, until=6, lost=True) is None
-    # What was logged after the end is nobody's.
+    # Events logged after the end do not belong to the history.
     assert gap(events(1, 2), LOG, until=3.5, lost=False) is None
 
 
-def test_a_history_may_begin_with_the_ring_whose_announcement_is_still_to_come() -> None:
+def test_a_history_may_begin_with_a_ring_that_is_announced_later() -> None:
     assert gap(events(2, 2, 4, 5), LOG, until=6, lost=False, told_early=True) is None
     assert gap(events(2, 2, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
     assert gap(events(2, 1, 2, 4, 5), LOG, until=6, lost=False, told_early=True)
     assert gap(events(2, 4), LOG, until=6, lost=False, told_early=True)
 
 
-def test_memberships_between_two_like_lines_about_quorum_may_have_been_either() -> None:
+def test_memberships_between_two_equal_lines_about_quorum_may_have_been_either() -> None:
     run = Run()
     primary, other = (
         "This node is within the primary component",
