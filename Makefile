@@ -30,8 +30,8 @@ SOAK_ARGS ?=
 MODULES ?=
 SAMPLE ?= 25
 SEED ?= 0
-# corosync has real-time priority: with more workers than CPUs, daemons starve one another's tests.
-WORKERS ?= 2
+# Tests spend more time waiting for daemons than computing: four workers keep two CPUs busy.
+WORKERS ?= 4
 
 # These use most of each dependency in the least time.
 LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/test_ring.py \
@@ -51,7 +51,7 @@ demo: $(VENV)/.installed-cli
 	@$(BIN)/votequorum-ipc demo
 
 soak: $(VENV)/.installed deps
-	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --workers $(WORKERS)
+	$(BIN)/python -m tests.simulation --histories $(HISTORIES) --workers $$(nproc)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 system-calls: $(VENV)/.installed deps

@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--corosync", type=Path, default=os.environ.get("COROSYNC"), metavar="PREFIX")
     parser.add_argument("--directory", type=Path, default=ROOT / ".compat", help="where the chroots are kept")
     parser.add_argument("--out", type=Path, help="where the table goes; printed where left out")
-    parser.add_argument("--workers", type=int, default=2, help="tests side by side; 2 if left out")
+    parser.add_argument("--workers", type=int, default=4, help="tests side by side; 4 if left out")
     parser.add_argument(
         "--pytest",
         action="append",
