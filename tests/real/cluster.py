@@ -1,7 +1,7 @@
 """Several real corosyncs as one cluster, which can be cut and healed.
 
-The cluster knows which nodes can reach each other, so it knows what they ought to say once they have noticed:
-`agreed` asks every running node whether its membership is exactly its reachable, running neighbours.
+The cluster knows which nodes can reach each other, so it knows the memberships to expect: `agreed` checks
+that every running node's membership is exactly the running nodes that it can reach.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .waiting import DEADLINE, eventually, eventually_async
 
 
 class Cluster:
-    """The nodes of one configuration, each a `Daemon` on a host of its own."""
+    """The nodes of one configuration, each a `Daemon` on a separate host."""
 
     def __init__(self, switch: Switch, nodes: Mapping[int, Daemon]) -> None:
         self.nodes = nodes
@@ -34,23 +34,23 @@ class Cluster:
         return iter(self.nodes.values())
 
     def partition(self, *groups: Sequence[int]) -> None:
-        """Cut the network so that nodes reach the nodes of their own group only. Does not wait for effect."""
+        """Cut the network so that nodes reach only the nodes of their group. Does not wait for the effect."""
         assert sorted(nodeid for group in groups for nodeid in group) == sorted(self.nodes)
         self.switch.plug(groups)
         self._groups = [tuple(group) for group in groups]
 
     def isolate(self, nodeid: int) -> None:
-        """Take the link of one node down; the others stay together. Does not wait for effect."""
+        """Take the link of one node down; the others stay connected. Does not wait for the effect."""
         self.switch.plug([[other for other in self.nodes if other != nodeid]])
         self.switch.unplug(nodeid)
         self._groups = [(nodeid,), tuple(other for other in self.nodes if other != nodeid)]
 
     def heal(self) -> None:
-        """Let all nodes reach each other again. Does not wait for effect."""
+        """Let all nodes reach each other again. Does not wait for the effect."""
         self.partition(tuple(self.nodes))
 
     def start(self) -> None:
-        """Start the nodes that do not run, and block until all have `agreed`."""
+        """Start the nodes that are down, and block until all nodes have `agreed`."""
         stopped = [node for node in self if not node.alive]
         for node in stopped:
             node.start()
@@ -59,22 +59,22 @@ class Cluster:
         self.wait_agreed()
 
     def restore(self) -> None:
-        """Heal the network and bring back the nodes that have died, unless nothing of the kind is needed."""
+        """Heal the network and start the nodes that have died."""
         self.heal()
         self.start()
 
     def restart(self) -> None:
-        """Let all nodes start afresh, with the votes of the configuration and without clients."""
+        """Restart all nodes, with the configured votes and without clients."""
         self.discard()
         self.start()
 
     def discard(self) -> None:
-        """End all daemons at once."""
+        """Kill all daemons at once."""
         for node in self:
             node.discard()
 
     def agreed(self) -> bool:
-        """Whether each running node is in a membership with exactly the running nodes that it can reach."""
+        """Whether each running node's membership is exactly the running nodes that it can reach."""
         return all(self._agreed(group) for group in self._groups)
 
     def wait_agreed(self, within: float = DEADLINE) -> None:
@@ -86,18 +86,18 @@ class Cluster:
         await eventually_async(self.agreed, within=within, otherwise=self.describe)
 
     def statuses(self) -> dict[int, Status | None]:
-        """What each running node says of itself."""
+        """The status that each running node reports."""
         return {nodeid: node.status() for nodeid, node in self.nodes.items() if node.alive}
 
     def quorate(self) -> bool:
-        """Whether all nodes run and are quorate."""
+        """Whether all nodes are running and quorate."""
         statuses = self.statuses().values()
         return len(statuses) == len(self.nodes) and all(status and status.quorate for status in statuses)
 
     def describe(self) -> str:
-        """What was expected and what is, for the message of a failure."""
+        """The expected and the actual state, for an error message."""
         tails = "\n".join(f"node {nodeid}{node.log_tail(12)}" for nodeid, node in self.nodes.items())
-        return f"nodes agree on memberships {self._groups}, but they say {self.statuses()}\n{tails}"
+        return f"nodes agree on memberships {self._groups}, but they report {self.statuses()}\n{tails}"
 
     def _agreed(self, group: tuple[int, ...]) -> bool:
         running = tuple(nodeid for nodeid in sorted(group) if self.nodes[nodeid].alive)
@@ -120,9 +120,9 @@ def three_nodes() -> tuple[Node, ...]:
 def cluster(
     config: Config, directory: Path, transports: Mapping[int, Literal["shm", "socket"]] | None = None
 ) -> Iterator[Cluster]:
-    """A running cluster in which all nodes have met. The nodes' addresses are given by the switch.
+    """A running cluster in which all nodes have met. The switch gives the nodes their addresses.
 
-    `transports` names the nodes whose clients are served over another transport than the configuration's.
+    `transports` overrides the configured transport for some nodes' clients.
     """
     config = replace(
         config, nodes=tuple(replace(node, address=address(node.nodeid)) for node in config.nodes)

@@ -1,7 +1,9 @@
-"""A corosync.conf as a value: what a test cares about is a field, the rest has defaults made for tests.
+"""A corosync.conf as a value: the settings that a test cares about are fields, the rest has defaults for
+tests.
 
-The file is sections of `key: value` lines, nested with braces; corosync's parser wants each opening brace at
-a line's end and each closing one alone. So a section is a list of pairs here, and one function writes it.
+The file consists of sections of `key: value` lines, nested with braces; corosync's parser needs each opening
+brace at the end of a line and each closing brace on a separate line. So a section is a list of pairs here,
+and one function writes it.
 """
 
 from __future__ import annotations
@@ -28,15 +30,15 @@ PLAIN_TOTEM: Final[Mapping[str, str | int]] = {"crypto_cipher": "none", "crypto_
 ENCRYPTED_TOTEM: Final[Mapping[str, str | int]] = {
     "crypto_cipher": "aes256",
     "crypto_hash": "sha256",
-    # The shortest key that corosync takes has 128 bytes. These clusters guard no secret.
+    # The shortest key that corosync accepts has 128 bytes. These clusters protect no secret.
     "key": "votequorum-ipc-test-key-" * 6,
 }
 
 MANY_VOTES: Final = 100
-"""With that many on a single node, expected votes from there to almost twice that many keep quorum."""
+"""With this many votes on a single node, expected votes from this to almost twice this keep quorum."""
 
 PATIENT_TOTEM: Mapping[str, str | int] = {"token": 10_000}
-"""For clusters in which no node is to be lost: not on a machine that lets a node wait for seconds either."""
+"""For clusters that must not lose a node, even on a machine where a node may wait for seconds."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Node:
     nodeid: int
     address: str = "127.0.0.1"
     name: str | None = ""
-    """`node<id>` where empty; a node without a name where None."""
+    """`node<id>` if empty; None for a node without a name."""
     votes: int | None = None
-    """`quorum_votes`; corosync takes 1 where it is absent."""
+    """`quorum_votes`; corosync's default is 1."""
     second_link: bool = False
-    """Whether a cluster's node has an address on a second link, over the same cable."""
+    """Whether the node has an address on a second link, over the same cable. For clusters."""
 
     @property
     def second_address(self) -> str:
@@ -75,11 +77,11 @@ class Device:
     votes: int | None = 1
     model: str = "net"
     timeout: int | None = None
-    """Milliseconds between two polls before the device counts as dead; corosync takes 10,000."""
+    """Milliseconds between two polls before the device counts as dead; corosync's default is 10,000."""
     sync_timeout: int | None = None
-    """The same while the membership synchronises; corosync takes 30,000."""
+    """The same while the membership synchronises; corosync's default is 30,000."""
     options: Mapping[str, str | int] = field(default_factory=dict)
-    """What the subsection of the model has, for who reads it: votequorum does not."""
+    """The subsection of the model, for the program that reads it: votequorum does not."""
 
     def section(self) -> Section:
         pairs = {
@@ -94,7 +96,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that differs from one test's daemon to another's."""
+    """Everything that differs between the daemons of different tests."""
 
     nodes: tuple[Node, ...] = (Node(1),)
     transport: Literal["shm", "socket"] = "shm"
@@ -105,15 +107,15 @@ class Config:
     """None for a daemon without a quorum provider, and so without the votequorum service."""
     device: Device | None = None
     uids: tuple[int, ...] = ()
-    """Users who may connect, besides root."""
+    """Users who may connect, in addition to root."""
     gids: tuple[int, ...] = ()
-    """Groups whose members may connect, besides root's."""
+    """Groups whose members may connect, in addition to root's."""
     totem: Mapping[str, Value] = field(default_factory=dict)
     """Options of the totem section; they go before `FAST_TOTEM`."""
     system: Mapping[str, str | int] = field(default_factory=dict)
     """More options of the system section."""
     filesystem_sockets: bool = False
-    """Services listen at paths in the host's /run, as where /etc/libqb/force-filesystem-sockets exists."""
+    """Services listen at paths in the host's /run, as if /etc/libqb/force-filesystem-sockets existed."""
     debug: bool = False
 
     def render(self, state_dir: Path) -> str:

@@ -1,7 +1,7 @@
-"""One real corosync on a host of its own, from a configuration: start, wait until ready, hurt, stop.
+"""One real corosync on a separate host, from a configuration: start, wait until ready, damage, stop.
 
-Ready means: the services accept connections, and the node is in a membership that has it as a member. Both
-are asked of the daemon itself. Whatever fails, the message ends with the last lines of the daemon's log.
+Ready means: the services accept connections, and the node is a member of its own membership. The daemon
+itself reports both. Every failure message ends with the last lines of the daemon's log.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _QUORATE = 2  # VOTEQUORUM_INFO_QUORATE
 
 @dataclass(frozen=True)
 class Status:
-    """What a daemon says of itself, read through corosync's C libraries."""
+    """What a daemon reports about itself, read through corosync's C libraries."""
 
     members: tuple[int, ...]
     ring_id: tuple[int, int]
     quorate: bool
     info: dict[str, int | bytes]
-    """votequorum's getinfo of the node itself; empty without a provider."""
+    """votequorum's getinfo for the node itself; empty without a provider."""
 
 
 class Daemon:
-    """A corosync, from `start` to `stop`; it may be killed and started again in between."""
+    """A corosync, from `start` to `stop`; meanwhile it may be killed and started again."""
 
     def __init__(self, host: Host, config: Config, directory: Path, nodeid: int | None = None) -> None:
-        """Keep configuration, state and log in `directory`; `nodeid` says which node of the list it is."""
+        """Keep configuration, state and log in `directory`; `nodeid` selects the node of the list."""
         self.host = host
         self.config = config
         self.directory = directory
@@ -55,7 +55,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The daemon's process id, also after `kill`; none after `stop`."""
+        """The daemon's process id, even after `kill`, but not after `stop`."""
         assert self._process, "the daemon was not started, or was stopped"
         return self._process.pid
 
@@ -84,7 +84,7 @@ class Daemon:
         await eventually_async(self.ready, otherwise=lambda: f"node {self.nodeid} is ready{self.log_tail()}")
 
     def stop(self) -> None:
-        """End the daemon the polite way, or else the other, and remove what it leaves."""
+        """Stop the daemon with SIGTERM, or kill it if it does not exit in time; remove what it leaves."""
         if self._process and self.alive:
             self._process.signal(signal.SIGCONT)
             self._process.signal(signal.SIGTERM)
@@ -106,20 +106,22 @@ class Daemon:
         self._process.signal(number)
 
     def discard(self) -> None:
-        """End the daemon at once and remove what it leaves; a polite end takes corosync a second."""
+        """Kill the daemon at once and remove what it leaves; a clean stop takes corosync a second."""
         if self._process:
             self.kill()
         self._forget()
 
     def restart(self) -> None:
-        """Kill, start and wait: back to the configured votes, without clients."""
+        """Kill, start and wait: this restores the configured votes and disconnects all clients."""
         self.discard()
         self.start()
         self.wait_ready()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """SIGSTOP the process for the duration of the block: clients wait, and peers miss its token."""
+        """Stop the process with SIGSTOP for the duration of the block: clients wait, and peers miss its
+        token.
+        """
         assert self._process
         process = self._process
         process.signal(signal.SIGSTOP)
@@ -129,30 +131,30 @@ class Daemon:
             process.signal(signal.SIGCONT)
 
     def connections(self) -> list[Path]:
-        """The /dev/shm directories of the connections there are, or that a killed daemon left."""
+        """The /dev/shm directories of the existing connections, or of those that a killed daemon left."""
         return leftovers.connections(self.pid)
 
     def log_tail(self, lines: int = _LOG_LINES) -> str:
-        """The log's last lines, to end a message with."""
+        """The log's last lines, for the end of a message."""
         text = self.log.read_text(errors="replace") if self.log.exists() else "(empty)"
         state = "alive" if self.alive else "dead"
         return f"; the daemon is {state}, {self.log} ends:\n" + "\n".join(text.splitlines()[-lines:])
 
     def ready(self) -> bool:
-        """Whether the daemon is ready; AssertionError if it has died."""
+        """Whether the daemon is ready. Raises AssertionError if it has died."""
         assert self.alive, f"corosync of node {self.nodeid} has died{self.log_tail()}"
         if self.config.filesystem_sockets:
-            return self.answers()  # the C library in this process looks for abstract addresses
+            return self.answers()  # the C library in this process only knows abstract addresses
         status = self.status() if self.answers() else None
         return status is not None and self.nodeid in status.members
 
     def answers(self) -> bool:
-        """Whether the quorum services accept a connection. Asked without the C library, which may block."""
+        """Whether the quorum services accept a connection. Does not use the C library, which may block."""
         services = ["quorum", "votequorum"] if self.config.provider else ["quorum"]
         return all(self.handshake(service) == 0 for service in services)
 
     def handshake(self, service: str) -> int | None:
-        """The error in a service's answer to a connection request, a negative errno; None without answer."""
+        """The error in a service's answer to a connection request, a negative errno; None if none comes."""
         try:
             with self.connect(service, timeout=1) as connection:
                 connection.sendall(_HANDSHAKE.pack(-1, _HANDSHAKE.size, 8192))
@@ -162,7 +164,7 @@ class Daemon:
         return int(_ANSWER.unpack_from(answer)[2]) if len(answer) >= _ANSWER.size else None
 
     def status(self) -> Status | None:
-        """What the daemon says of itself; None where it does not answer, as during synchronisation."""
+        """What the daemon reports about itself; None if it does not answer, as during synchronisation."""
         with self.namespace(), contextlib.ExitStack() as handles:
             quorum = CQuorum()
             if quorum.error != CS_OK:
@@ -174,13 +176,13 @@ class Daemon:
             return None
         (_, nodelist_ring_id, members, _, _), (_, ring_id, quorate, _) = events
         if self.config.provider and ring_id != nodelist_ring_id:
-            return None  # synchronising: these are members of the ring to come, and the quorum of the last
+            return None  # synchronising: the members are the next ring's, and the quorum is the last one's
         return Status(tuple(sorted(members)), ring_id, bool(quorate), info)
 
-    # What tests use most, without a detour over the host.
+    # Shortcuts for what tests use most.
 
     def socket_path(self, service: str) -> Path:
-        """Where a service listens in the file system, as seen from outside the host: an `address`."""
+        """The path where a service listens, seen from outside the host: an `address`."""
         for directory in ("/run", "/tmp"):
             path = self.host.path(f"{directory}/{service}")
             if path.is_socket():
@@ -188,7 +190,7 @@ class Daemon:
         raise FileNotFoundError(f"no socket of the service {service} on the host")
 
     def connect(self, service: str, timeout: float | None = None) -> socket.socket:
-        """A stream socket connected to a service: the address that a client may be given."""
+        """A stream socket connected to a service; clients accept such a socket as an address."""
         if self.config.filesystem_sockets:
             return self.host.connect_address(str(self.socket_path(service)), timeout)
         return self.host.connect(service, timeout)
@@ -219,7 +221,7 @@ class Daemon:
 
 
 def _current(quorum: CQuorum) -> list[tuple[Any, ...]]:
-    """The two events that tracking the current state brings at once."""
+    """The two events that trackstart sends at once for the current state."""
     if quorum.trackstart(1) != CS_OK:
         return []
     return quorum.take()
@@ -227,7 +229,7 @@ def _current(quorum: CQuorum) -> list[tuple[Any, ...]]:
 
 @contextlib.contextmanager
 def one_node(config: Config, directory: Path) -> Iterator[Daemon]:
-    """A ready one-node daemon on a host of its own."""
+    """A ready one-node daemon on a separate host."""
     with contextlib.ExitStack() as stack:
         host = Host(directory)
         stack.callback(host.close)

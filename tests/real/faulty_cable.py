@@ -1,11 +1,11 @@
 """A cable with faults: delays, losses and cuts on one link of two nodes, without the kernel's netem.
 
-Strategy: the cables of both nodes end on the switch's host. There they leave the bridge, and a thread of this
-process carries every frame from one to the other. A frame whose IPv4 addresses are in a link's network has
-that link's faults. All other frames, such as those of ARP, pass at once.
+Strategy: the cables of both nodes end on the switch's host. There they are taken out of the bridge, and a
+thread of this process carries every frame from one to the other. A link's faults apply to frames whose IPv4
+addresses are in that link's network. All other frames, such as ARP, pass at once.
 
-The sockets have PACKET_VNET_HDR. Without it, frames whose checksums were left to the network card would
-arrive damaged. Source: packet(7), linux/virtio_net.h.
+The sockets use PACKET_VNET_HDR. Without it, frames whose checksums were left to the network card would arrive
+damaged. Source: packet(7), linux/virtio_net.h.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _LARGEST: Final = 1 << 17
 
 @dataclass(frozen=True)
 class Faults:
-    """What happens to the frames of a link, in both directions."""
+    """The faults of a link's frames, in both directions."""
 
     delay: float = 0.0
-    """Seconds that each frame takes."""
+    """Delay of each frame in seconds."""
     loss: float = 0.0
     """The share of frames that are lost."""
 
@@ -51,7 +51,7 @@ CUT: Final = Faults(loss=1.0)
 
 
 class FaultyCable:
-    """The cable between two nodes of a switch; a context manager. Ended, it lets nothing through."""
+    """The cable between two nodes of a switch; a context manager. After its end, nothing passes."""
 
     def __init__(self, switch: Switch, one: int, other: int, *, seed: int = 0) -> None:
         """`seed` decides which frames a lossy link loses."""
@@ -66,7 +66,7 @@ class FaultyCable:
         self._thread = threading.Thread(target=self._carry, name="faulty cable")
 
     def set(self, link: int, faults: Faults) -> None:
-        """Let frames of a link have these faults from now on."""
+        """Apply these faults to the frames of a link from now on."""
         self._faults[link] = faults
 
     def __enter__(self) -> Self:
@@ -96,7 +96,7 @@ class FaultyCable:
                 _send(end, frame)
 
     def _milliseconds(self) -> float | None:
-        """Until the next late frame is due."""
+        """The time until the next delayed frame is due."""
         return max(self._late[0][0] - time.monotonic(), 0) * 1000 if self._late else None
 
     def _take(self, source: socket.socket, target: socket.socket) -> None:
@@ -114,7 +114,7 @@ class FaultyCable:
 
 
 def _packet_socket(port: str) -> socket.socket:
-    # Without a protocol it hears nothing before it is bound.
+    # Without a protocol, the socket receives nothing before it is bound.
     end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     end.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     end.bind((port, _ETH_P_ALL))
@@ -122,6 +122,6 @@ def _packet_socket(port: str) -> socket.socket:
 
 
 def _send(end: socket.socket, frame: bytes) -> None:
-    # What cannot be sent is lost, as on any cable.
+    # A frame that cannot be sent is lost, as on any cable.
     with contextlib.suppress(OSError):
         end.send(frame)

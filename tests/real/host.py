@@ -1,8 +1,8 @@
-"""A host as the tests see it: a network and a mount namespace, what runs in them, and sockets opened from
+"""A host as the tests see it: a network and a mount namespace, the processes in them, and sockets opened
 there.
 
-Behind it stands a keeper process (see `keeper`) in a session of its own, so that a signal for the test run's
-group does not reach it: it ends by its standard input's end, whichever way the test run ends.
+A keeper process (see `keeper`) holds the namespaces. It has a separate session, so that a signal for the test
+run's group does not reach it. It exits when its standard input ends, however the test run ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SUN_PATH = 108  # sys/un.h
 
 
 class Process:
-    """A process that a keeper has started. It is the keeper's child, so all is done through a pidfd."""
+    """A process started by a keeper. It is the keeper's child, so everything goes through a pidfd."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -46,7 +46,7 @@ class Process:
         return not poll.poll(0)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that is dead already is no error."""
+        """Send a signal; that the process is already dead is not an error."""
         if self._fd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, number)
@@ -64,10 +64,10 @@ class Process:
 
 
 class Host:
-    """A network namespace with nothing but loopback, and a mount namespace with a private /run."""
+    """A network namespace with only a loopback interface, and a mount namespace with a private /run."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the namespaces; the keeper's complaints go to a file in `directory`."""
+        """Make the namespaces; the keeper's stderr goes to a file in `directory`."""
         self.directory = directory
         self._complaints = directory / "keeper.log"
         with self._complaints.open("ab") as complaints:
@@ -88,16 +88,16 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """The keeper: /proc/<pid>/ns and /proc/<pid>/root are the host's namespaces and files."""
+        """The keeper's process id: /proc/<pid>/ns and /proc/<pid>/root belong to the host."""
         return self._keeper.pid
 
     def close(self) -> None:
-        """End everything that was started on the host, and the host."""
+        """Kill everything that was started on the host, and the keeper."""
         self.network.close()
         self._dismiss()
 
     def start(self, argv: Sequence[str], log: Path) -> Process:
-        """Start a daemon that lives no longer than the host; what it prints is appended to `log`."""
+        """Start a daemon that ends with the host at the latest; its output is appended to `log`."""
         assert self._keeper.stdin
         order = json.dumps({"argv": list(argv), "log": str(log)})
         self._keeper.stdin.write(order.encode() + b"\n")
@@ -107,18 +107,18 @@ class Host:
     def run(
         self, argv: Sequence[str], *, uid: int = 0, gid: int = 0, check: bool = False, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end in the host's namespaces, as another user if need be; see `command`."""
+        """Run a command to completion in the host's namespaces, optionally as another user; see `command`."""
         options = {"capture_output": True, "text": True, "timeout": DEADLINE} | options
         return subprocess.run(self.command(argv, uid=uid, gid=gid), check=check, **options)
 
     def command(self, argv: Sequence[str], *, uid: int = 0, gid: int = 0) -> list[str]:
-        """`argv` so wrapped that it runs on the host, for `run` and for any other way to start it."""
+        """`argv` wrapped so that it runs on the host, for `run` and other ways to start it."""
         enter = ["nsenter", f"--target={self.pid}", "--net", "--mount", f"--wd={Path.cwd()}", "--"]
         user = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"] if uid or gid else []
         return [*enter, *user, *argv]
 
     def path(self, path: str) -> Path:
-        """How to reach a file of the host, such as one in its private /run, from outside."""
+        """The path, from outside, of a file of the host, such as one in its private /run."""
         return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
 
     @contextlib.contextmanager
@@ -130,8 +130,8 @@ class Host:
     def force_filesystem_sockets(self) -> None:
         """Let libqb on this host use paths instead of abstract addresses.
 
-        The paths are in /run or, as Debian builds libqb, in /tmp; so this gives the host a /tmp of its own as
-        well, in which there is only the host's own directory.
+        The paths are in /run or, as Debian builds libqb, in /tmp. So the host also gets a private /tmp, which
+        contains only the host's own directory.
         """
         flag = "/run/etc/libqb/force-filesystem-sockets"
         own = shlex.quote(str(self.directory))
@@ -151,7 +151,7 @@ class Host:
         return self.connect_address(abstract_address(service), timeout)
 
     def connect_address(self, address: bytes | str, timeout: float | None = None) -> socket.socket:
-        """A stream socket that was made on the host and is connected to an address of any kind."""
+        """A stream socket created on the host and connected to an address of any kind."""
         with self.namespace():
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -170,9 +170,9 @@ class Host:
         return int(json.loads(line)[key])
 
     def _dismiss(self) -> None:
-        """Let the keeper clean up and end."""
+        """Let the keeper clean up and exit."""
         try:
-            # Closes standard input, which is the order to end.
+            # This closes standard input, which tells the keeper to exit.
             self._keeper.communicate(timeout=DEADLINE)
         except subprocess.TimeoutExpired:
             self._keeper.kill()
@@ -181,5 +181,5 @@ class Host:
 
 
 def abstract_address(name: str) -> bytes:
-    """The address that libqb makes of a name: abstract, and padded to the end, where the padding counts."""
+    """libqb's address for a name: abstract, and padded to full length, where the padding counts."""
     return b"\0" + name.encode().ljust(_SUN_PATH - 1, b"\0")

@@ -1,10 +1,10 @@
-"""Which corosync the tests talk to: the one on PATH, unless the environment names another.
+"""The corosync that the tests run: the one on PATH, unless the environment names another.
 
-    COROSYNC_PREFIX=/opt/corosync   an installation of its own: sbin, bin and lib below that directory
-    COROSYNC=/path/to/program       that program instead of `corosync`, for example a wrapper
+  COROSYNC_PREFIX=/opt/corosync   another installation: sbin, bin and lib below that directory
+  COROSYNC=/path/to/program       this program instead of `corosync`, for example a wrapper
 
-Strategy: what differs between versions is asked of the daemon, never assumed. `corosync -v` lists how it was
-built, and a build that refuses unencrypted totem says so there.
+Strategy: ask the daemon for differences between versions, never assume them. `corosync -v` lists the build
+options; a build that refuses unencrypted totem says so there.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def prefix() -> Path | None:
 
 
 def program() -> str:
-    """What to run as corosync."""
+    """The program to run as corosync."""
     return os.environ.get("COROSYNC") or "corosync"
 
 
 def put_on_path() -> None:
-    """Let child processes find the programs and libraries of the chosen installation first.
+    """Put the programs and libraries of the chosen installation first on the paths of child processes.
 
-    Some root users have no sbin on their PATH, where Debian installs corosync and ip: it is added as well.
+    Some root users have no sbin on their PATH, where Debian installs corosync and ip: it is added too.
     """
     path = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
     chosen = prefix()
@@ -61,8 +61,8 @@ def load_library(name: str) -> ctypes.CDLL:
 
 @functools.cache
 def _load_libqb(directory: Path) -> None:
-    # LD_LIBRARY_PATH is read when a process starts, too early for this one; a library that is loaded already
-    # is not looked for.
+    # LD_LIBRARY_PATH is read when a process starts, too late to change for this one; a library that is
+    # already loaded is not looked up again.
     for library in sorted(directory.glob("lib*.so.*")):
         if library.name.startswith(("libqb.so.", "libcorosync_common.so.")):
             with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ def _load_libqb(directory: Path) -> None:
 
 @functools.cache
 def description() -> str:
-    """What `corosync -v` prints. Raises `OSError` where the program cannot be started."""
+    """The output of `corosync -v`. Raises `OSError` if the program cannot be started."""
     return subprocess.run([program(), "-v"], capture_output=True, text=True, check=False).stdout
 
 
@@ -82,11 +82,11 @@ def version() -> tuple[int, ...]:
 
 
 def version_text() -> str:
-    """The version as the program gives it, such as "3.1.7"; empty where it gives none."""
+    """The version as the program prints it, such as "3.1.7"; empty if it prints none."""
     found = _VERSION.search(description())
     return found["version"] if found else ""
 
 
 def demands_encryption() -> bool:
-    """Whether this corosync refuses unencrypted totem, which corosync main does unless built otherwise."""
+    """Whether this corosync refuses unencrypted totem, as corosync main does unless built otherwise."""
     return _REFUSES_PLAIN_TOTEM in description().split()

@@ -1,10 +1,10 @@
-"""A host: the process whose namespaces a daemon lives in, and whose end is the end of all that is in it.
+"""A host: the process that holds the namespaces of a daemon. When it ends, everything on the host ends.
 
 Started as `unshare --net --mount python -m tests.real.keeper`, so both namespaces are anonymous: they vanish
-with their last process. Orders are lines of JSON on standard input, each answered by a line on standard
-output. Whoever gives the orders holds the other end of that pipe, so however it ends, SIGKILL included, the
-keeper reads an end of file, kills what it has started and removes what that left. Should the keeper be killed
-itself, the kernel kills its daemons (PR_SET_PDEATHSIG), and their records in /dev/shm let the next run clean
+with their last process. Commands are lines of JSON on standard input; the answer to each is a line on
+standard output. The parent holds the other end of that pipe. However the parent ends, even by SIGKILL, the
+keeper then reads end of file, kills what it has started and removes what that left. If the keeper itself is
+killed, the kernel kills its daemons (PR_SET_PDEATHSIG), and their records in /dev/shm let the next run clean
 up.
 """
 
@@ -28,9 +28,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Serve orders until the process that gives them is gone."""
+    """Serve commands until the process that sends them is gone."""
     _furnish()
-    # The kernel shall reap: to libqb, which asks with kill(pid, 0), a zombie is a daemon that still lives.
+    # The kernel must reap: libqb checks with kill(pid, 0), and takes a zombie for a living daemon.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     started: dict[int, int] = {}
     try:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _furnish() -> None:
-    """Give the host a loopback interface and a /run of its own, where corosync keeps its lock file."""
+    """Give the host a loopback interface and a private /run, where corosync keeps its lock file."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"], check=True)
 
@@ -68,7 +68,7 @@ def _become(argv: list[str], log: str, keeper: int) -> NoReturn:
     """Turn this fresh child into the daemon."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != keeper:
-        os._exit(127)  # the keeper died before it could be this process's fate
+        os._exit(127)  # the keeper died before prctl took effect
     leftovers.record()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -88,7 +88,7 @@ def _end(started: dict[int, int]) -> None:
     for pidfd in started.values():
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    # Without zombies to collect this waits for the last child, and then says that there is none.
+    # As there are no zombies, this waits for the last child and then fails with ECHILD.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(-1, 0)
     for pid in started:

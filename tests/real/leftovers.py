@@ -1,9 +1,9 @@
-"""What a corosync that was killed leaves in /dev/shm, and who may remove it.
+"""What a killed corosync leaves in /dev/shm, and which of it may be removed.
 
-libqb names everything after the daemon's process id, which proves nothing about who started it. So each
-daemon of ours first puts down a record: an empty file whose name has our marker, its process id and start
-time, and those of its keeper. A record outlives every process; once its daemon is dead, the files of that
-process id are ours to remove.
+libqb names everything after the daemon's process id, which does not prove who started the daemon. So each of
+our daemons first makes a record: an empty file whose name has our marker, its process id and start time, and
+those of its keeper. A record outlives every process; once its daemon is dead, we may remove the files of that
+process id.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ MARKER = "votequorum-ipc-test-daemon"
 
 
 def record() -> None:
-    """Put down the record of the calling process, a child of its keeper that is about to become a daemon."""
+    """Make the record of the calling process, a child of its keeper that is about to become a daemon."""
     numbers = [str(number) for pid in (os.getpid(), os.getppid()) for number in (pid, _start_time(pid))]
     (SHARED_MEMORY / ".".join([MARKER, *numbers])).touch()
 
 
 def connections(pid: int) -> list[Path]:
-    """The directories of the connections that daemon `pid` holds, or has left behind."""
+    """The directories of the connections that daemon `pid` has, or has left behind."""
     return sorted(SHARED_MEMORY.glob(f"qb-{pid}-*"))
 
 
 def remove(pid: int) -> None:
-    """Remove everything of daemon `pid`, if it is one of ours and dead; otherwise nothing."""
+    """Remove everything of daemon `pid`, if it is one of ours and dead."""
     for found in SHARED_MEMORY.glob(f"{MARKER}.{pid}.*"):
         _settle(found)
 
 
 def reap() -> None:
-    """Remove what daemons have left whose keepers are dead too, so that nobody else is going to."""
+    """Remove the leftovers of daemons whose keepers are dead too, as no other process will."""
     for found in SHARED_MEMORY.glob(f"{MARKER}.*"):
         *_, keeper, start_time = _numbers(found)
         if _start_time(keeper) != start_time:
@@ -54,7 +54,7 @@ def _settle(found: Path) -> None:
         return
     if now is None:
         _remove_files(pid)
-    # Else the process id has a new owner: what is there under that number now is not for us to judge.
+    # Otherwise the process id has a new owner, and the files of that number may be the new owner's.
     found.unlink(missing_ok=True)
 
 
@@ -67,9 +67,9 @@ def _remove_files(pid: int) -> None:
 
 
 def _start_time(pid: int) -> int | None:
-    """When process `pid` started, in clock ticks since boot; None if there is none, or a zombie."""
+    """Start time of process `pid`, in clock ticks since boot; None if it is gone or a zombie."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        # The command, in brackets, may hold blanks and brackets itself: count fields after the last one.
+        # The command, in brackets, may contain spaces and brackets: count fields after the last bracket.
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])
     return None

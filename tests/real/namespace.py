@@ -1,15 +1,16 @@
 """Visiting another network namespace with the calling thread.
 
-A socket belongs for ever to the network namespace that its maker was in, and any thread may use it from then
-on. So a process that talks to a daemon in another namespace needs to be there only while sockets are created:
+A socket always belongs to the network namespace in which it was created, and any thread may use it
+afterwards. So a process that talks to a daemon in another namespace needs to be there only while it creates
+sockets:
 
-    with namespace.visit():
-        connection = await connect(...)
+  with namespace.visit():
+      connection = await connect(...)
 
-Only the calling thread moves. Under trio all tasks share it, so within the block nothing else should create
-sockets; two tasks whose visits overlap without nesting are found out and reported. A thread that is started
-during a visit stays there for ever; so `trio.to_thread` and trio's subprocesses, which keep threads for
-later, are given new ones at each border. For processes on a host there is `Host.command`.
+Only the calling thread moves. Under trio all tasks share that thread, so within the block no other task
+should create sockets; overlapping visits that are not nested are detected and reported. A thread started
+during a visit stays there. `trio.to_thread` and trio's subprocesses keep threads for later, so they get new
+ones at the start and end of each visit. For processes on a host there is `Host.command`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Visits(threading.local):
-    """The visits that a thread is on, outermost first: the place each started from."""
+    """The visits of a thread, outermost first: the namespace from which each started."""
 
     def __init__(self) -> None:
         self.homes: list[int] = []
@@ -77,8 +78,8 @@ def _leave(home: int) -> None:
     if homes and homes[-1] == home:
         _enter(homes.pop())
         return
-    # A visit that ends out of turn would strand the thread in another visit's namespace: go all the way home,
-    # once, and let the visits that are still open complain as well.
+    # A visit that ends out of turn would leave the thread in another visit's namespace. So return to the
+    # outermost one, once, and let the remaining visits raise this error too.
     if homes:
         _enter(homes[0])
         homes.clear()
@@ -93,7 +94,7 @@ def _enter(fd: int) -> None:
         raise OSError(error, f"setns to a network namespace: {os.strerror(error)}")
     if current() != _identity(fd):
         raise RuntimeError("the thread is not in the network namespace that it entered")
-    # Nothing public does this. The threads kept until now end by themselves when they have been idle.
+    # There is no public function for this. The old threads end by themselves after being idle.
     _thread_cache.THREAD_CACHE = _thread_cache.ThreadCache()
 
 

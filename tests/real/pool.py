@@ -1,7 +1,7 @@
-"""Daemons that tests share: started at the first demand, and given out only in the state they started in.
+"""Daemons that tests share: started when first needed, and handed out only in their initial state.
 
-Whether a test has left a daemon changed is asked of the daemon, not of the test. Changed expected votes are
-set back. Anything else is undone by a restart, which takes half a second.
+The daemon itself shows whether a test has changed it. Changed expected votes are set back. Any other change
+is undone by a restart, which takes half a second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .waiting import DeadlineError, eventually
 
 @dataclass(frozen=True)
 class _Shared:
-    """Daemons that belong together, and what each said of itself when all was new."""
+    """Daemons that belong together, and the initial status of each."""
 
     daemons: Collection[Daemon]
     first: list[dict[str, Any] | None]
@@ -30,7 +30,7 @@ class _Shared:
         return _accounts(self.daemons) == self.first and _unused(self.daemons)
 
     def set_expected_votes_back(self) -> bool:
-        """Whether that was all that a daemon's test had changed."""
+        """Set the expected votes back; returns whether a test had changed nothing else."""
         for daemon, first in zip(self.daemons, self.first, strict=True):
             if first is None or not daemon.alive or not daemon.answers():
                 return False
@@ -47,14 +47,14 @@ class DaemonPool:
     """The shared one-node daemons, by transport and votes, and the shared cluster."""
 
     def __init__(self, make_directory: Callable[[str], Path]) -> None:
-        """`make_directory` gives a new directory for a name."""
+        """`make_directory` makes a new directory for a name."""
         self._make_directory = make_directory
         self._stack = contextlib.ExitStack()
         self._daemons: dict[tuple[str, int | None], tuple[Daemon, _Shared]] = {}
         self._cluster: tuple[Cluster, _Shared] | None = None
 
     def one_node(self, transport: Literal["shm", "socket"], votes: int | None = None) -> Daemon:
-        """The one-node daemon of a transport, in the state that its configuration says."""
+        """The one-node daemon of a transport, in its configured state."""
         key = transport, votes
         if key not in self._daemons:
             config = Config(nodes=(Node(1, votes=votes),), transport=transport)
@@ -92,7 +92,7 @@ def _shared(daemons: Collection[Daemon]) -> _Shared:
 
 
 def _accounts(daemons: Collection[Daemon]) -> list[dict[str, Any] | None]:
-    """What each daemon says of itself, but for the ring id, which any membership change moves on."""
+    """Each daemon's status without the ring id, which changes with every membership."""
     statuses = (daemon.status() if daemon.alive and daemon.answers() else None for daemon in daemons)
     return [
         None if status is None else {**status.info, "members": status.members, "quorate": status.quorate}
@@ -102,7 +102,7 @@ def _accounts(daemons: Collection[Daemon]) -> list[dict[str, Any] | None]:
 
 def _unused(daemons: Collection[Daemon]) -> bool:
     """Whether no client is connected."""
-    # corosync notices the end of a connection, our own included, a moment after it has happened.
+    # corosync notices the end of a connection, including our own, a moment later.
     try:
         return eventually(lambda: not any(daemon.connections() for daemon in daemons), within=1)
     except DeadlineError:

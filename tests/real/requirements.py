@@ -1,7 +1,7 @@
-"""What the real daemons need of the machine, and the exact reason where it is not there.
+"""The requirements of real daemons on the machine, and the exact reason why one is not met.
 
-The last check is the thing itself: a host is made. Containers differ too much in what they forbid for
-anything less to be an answer.
+The last check makes a real host. Containers differ so much in what they forbid that no lesser check is
+reliable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PROGRAMS = {
 
 
 def missing() -> str | None:
-    """Why no real corosync can be started here; None where it can."""
+    """Why no real corosync can be started here; None if it can."""
     if os.geteuid() != 0:
         return (
             "real corosync daemons need root, for namespaces and for the daemon itself; this is uid "
@@ -55,7 +55,7 @@ def _library() -> str | None:
 
 def _shared_memory() -> str | None:
     if SHARED_MEMORY.resolve().is_relative_to("/run"):
-        return f"{SHARED_MEMORY} is inside /run, which each daemon has for itself, so it could not be shared"
+        return f"{SHARED_MEMORY} is inside /run, which is private to each daemon, so it cannot be shared"
     return None
 
 

@@ -1,7 +1,7 @@
-"""The network between hosts: bridges on a host of their own, and a cable to each node that can be moved.
+"""The network between hosts: bridges on a separate host, and a cable to each node that can be moved.
 
-Every part of a partition is a bridge. To cut the cluster is to plug cables into different bridges, which
-nodes notice by silence alone; to isolate a node is to take its link down, which its own kernel sees as well.
+Every part of a partition is a bridge. Cutting the cluster plugs cables into different bridges, which nodes
+notice only by silence. Isolating a node takes its link down, which its own kernel notices too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .host import Host
 
-SUBNET = "192.0.2"  # TEST-NET-1 of RFC 5737: whatever escaped would have nowhere to go
+SUBNET = "192.0.2"  # TEST-NET-1 of RFC 5737: packets that escape have nowhere to go
 
 
 class SwitchError(RuntimeError):
@@ -24,7 +24,7 @@ def address(nodeid: int) -> str:
 
 
 class Switch:
-    """As many bridges as there are nodes, the first of which has all cables plugged in."""
+    """One bridge per node. At first all cables are plugged into the first bridge."""
 
     def __init__(self, directory: Path, nodes: dict[int, Host]) -> None:
         self.host = Host(directory)
@@ -41,7 +41,7 @@ class Switch:
         self.host.close()
 
     def plug(self, groups: Iterable[Sequence[int]]) -> None:
-        """Give each group of nodes a bridge of its own, with all links up."""
+        """Give each group of nodes a separate bridge, with all links up."""
         lines = []
         for bridge, group in enumerate(groups):
             for nodeid in group:
@@ -50,7 +50,7 @@ class Switch:
         self._ip(self.host, lines)
 
     def add_address(self, host: Host, another: str) -> None:
-        """Give a node another address on its cable."""
+        """Give a node a second address on its cable."""
         self._ip(host, [f"address add {another}/24 dev eth0"])
 
     def unbridge(self, *nodeids: int) -> None:
@@ -59,7 +59,7 @@ class Switch:
 
     @staticmethod
     def port(nodeid: int) -> str:
-        """What the end of a node's cable is called on the switch's host."""
+        """The name of a node's cable on the switch's host."""
         return f"port{nodeid}"
 
     def unplug(self, nodeid: int) -> None:
@@ -67,7 +67,7 @@ class Switch:
         self._ip(self.host, [f"link set port{nodeid} down"])
 
     def deafen(self, nodeid: int) -> None:
-        """Keep everything from a node; what it sends still arrives. `plug` ends that."""
+        """Let a node receive nothing; what it sends still arrives. `plug` undoes this."""
         self._ip(
             self.host, [_forwarding(nodeid, "off"), f"link set port{nodeid} type bridge_slave fdb_flush"]
         )
@@ -84,13 +84,13 @@ def _bridge(number: int) -> list[str]:
 
 
 def _forwarding(nodeid: int, state: str) -> str:
-    """Whether a bridge learns where the node is, and sends it what may be for anybody."""
+    """Turn on or off whether a bridge learns a node's address and floods frames to it."""
     options = " ".join(f"{option} {state}" for option in ("learning", "flood", "mcast_flood", "bcast_flood"))
     return f"link set port{nodeid} type bridge_slave {options}"
 
 
 def _cable(nodeid: int, host: int) -> list[str]:
-    """A cable from the switch to the host with that keeper."""
+    """A cable from the switch to the host of this keeper."""
     return [
         f"link add port{nodeid} type veth peer name eth0 netns {host}",
         f"link set port{nodeid} master bridge0 up",

@@ -1,4 +1,4 @@
-"""The machinery that starts real daemons does what tests take for granted."""
+"""The machinery that starts real daemons works as the tests assume."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_both_models_of_the_c_quorum_library_report_the_membership(shm_daemon: D
         assert model1.take() == [("nodelist", ring, (1,), (), ()), ("quorum", ring, 1, (1,))]
 
 
-def test_the_c_votequorum_library_reports_what_its_callbacks_get(shm_daemon: Daemon) -> None:
+def test_the_c_votequorum_library_reports_what_its_callbacks_receive(shm_daemon: Daemon) -> None:
     ring = (1, ring_seq(shm_daemon))
     with CVotequorum() as votequorum:
         assert votequorum.trackstart(context=7) == CS_OK
@@ -66,21 +66,21 @@ def test_the_c_map_library_lists_names_and_reads_values(shm_daemon: Daemon) -> N
 
 
 def test_the_c_map_library_sets_what_it_then_reads(start_daemon: StartDaemon) -> None:
-    # A daemon of its own: what is in the map is not among the things that a shared one is checked for.
+    # A separate daemon: a shared one is not checked for changes to its map.
     with start_daemon(Config()).namespace(), CMap() as cmap:
         assert cmap.set("test.word", "set") == CS_OK
         assert cmap.get("test.word") == (CS_OK, "set")
 
 
 def ring_seq(daemon: Daemon) -> int:
-    """The sequence number of the daemon's present ring."""
+    """The sequence number of the daemon's current ring."""
     status = daemon.status()
     assert status
     return status.ring_id[1]
 
 
 @pytest.mark.parametrize("change", ["votes", "death", "client"])
-def test_a_shared_daemon_is_given_out_as_configured_whatever_the_test_before_did(
+def test_a_shared_daemon_is_handed_out_as_configured_whatever_the_test_before_did(
     change: str, request: pytest.FixtureRequest
 ) -> None:
     pool = request.getfixturevalue("daemon_pool")
@@ -98,7 +98,7 @@ def test_a_shared_daemon_is_given_out_as_configured_whatever_the_test_before_did
     assert again
     assert again.quorate
     assert again.info["node_votes"] == 1
-    eventually(lambda: not daemon.connections(), otherwise="the client of the test before is gone")
+    eventually(lambda: not daemon.connections(), otherwise="the previous test's client is gone")
     if change == "client":
         client.finalize()
 
@@ -149,15 +149,13 @@ def test_a_configured_device_may_vote(start_daemon: StartDaemon) -> None:
         eventually(lambda: device.getinfo()[1]["total_votes"] == 2, otherwise="the device's vote counts")
         assert device.qdevice_master_wins(b"test", 1) == CS_OK
         assert device.qdevice_update(b"test", b"other") == CS_OK
-        # corosync answers before its own message about the new name has gone round.
-        eventually(
-            lambda: device.getinfo()[1]["qdevice_name"] == b"other", otherwise="it goes by its new name"
-        )
+        # corosync answers before its message about the new name has been delivered.
+        eventually(lambda: device.getinfo()[1]["qdevice_name"] == b"other", otherwise="it has its new name")
         assert device.qdevice_unregister(b"other") == CS_OK
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_user_needs_to_be_listed(start_daemon: StartDaemon, transport: Literal["shm", "socket"]) -> None:
+def test_a_user_must_be_listed(start_daemon: StartDaemon, transport: Literal["shm", "socket"]) -> None:
     show = ["corosync-quorumtool", "-s"]
     closed = start_daemon(Config(transport=transport))
     listed = start_daemon(Config(transport=transport, uids=(NOBODY,)))
@@ -172,7 +170,7 @@ def test_services_may_listen_in_the_file_system(start_daemon: StartDaemon) -> No
     daemon.run(["corosync-quorumtool", "-s"], check=True)
 
 
-def test_a_polite_stop_removes_everything(start_daemon: StartDaemon) -> None:
+def test_a_clean_stop_removes_everything(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config())
     pid = daemon.pid
     daemon.stop()
@@ -201,7 +199,7 @@ def test_a_visit_ends_where_it_began(real_corosync: None, start_daemon: StartDae
     assert namespace.current() == home
 
 
-def test_visits_that_overlap_without_nesting_are_found_out(start_daemon: StartDaemon) -> None:
+def test_overlapping_visits_that_are_not_nested_are_detected(start_daemon: StartDaemon) -> None:
     home = namespace.current()
     one, two = (start_daemon(Config()).host.network.visit() for _ in range(2))
     one.__enter__()
@@ -250,7 +248,7 @@ def test_a_killed_run_leaves_nothing(real_corosync: None, tmp_path: Path, victim
 
 
 def network_of(pid: int) -> str | None:
-    """The network namespace of a living process; of those that may be looked at, ours among them."""
+    """The network namespace of a living process; None if it may not be read. Ours can be."""
     try:
         return str(Path(f"/proc/{pid}/ns/net").readlink())
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -258,7 +256,7 @@ def network_of(pid: int) -> str | None:
 
 
 def left_by(daemons: list[int]) -> list[Path]:
-    """What is in /dev/shm of some daemons."""
+    """The files of these daemons in /dev/shm."""
     return [path for pid in daemons for path in leftovers.SHARED_MEMORY.glob(f"*[-.]{pid}[-.]*")]
 
 
@@ -276,7 +274,7 @@ def test_leftovers_of_a_process_id_with_a_new_owner_are_not_touched() -> None:
         record.unlink(missing_ok=True)
 
 
-async def test_waiting_ends_with_the_value_or_with_what_was_expected() -> None:
+async def test_waiting_ends_with_the_value_or_with_the_expectation() -> None:
     values = iter([0, 0, 3])
     assert await eventually_async(lambda: next(values)) == 3
     with pytest.raises(DeadlineError, match="never: it stays 0"):

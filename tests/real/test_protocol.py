@@ -1,4 +1,4 @@
-"""What the specification says of the daemon's behaviour, beyond what the recorded frames show."""
+"""What the specification says about the daemon's behaviour, beyond the recorded frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DISCONNECT = -3
 
 
 def handshake(daemon: Daemon, request: bytes, service: str = "votequorum") -> tuple[socket.socket, Any]:
-    """A setup socket and the decoded response; None where the server closed it instead."""
+    """A setup socket and the decoded response; None if the server closed the socket instead."""
     connection = daemon.connect(service, timeout=10)
     connection.sendall(request)
     size = CONNECTION_RESPONSE.fixed_size or 0
@@ -50,7 +50,7 @@ def handshake(daemon: Daemon, request: bytes, service: str = "votequorum") -> tu
 
 
 class Bare:
-    """A connection over shared memory that does only what it is told to."""
+    """A connection over shared memory that does nothing by itself."""
 
     def __init__(self, daemon: Daemon, service: str = "votequorum") -> None:
         request = CONNECTION_REQUEST.encode(max_msg_size=8192)
@@ -70,7 +70,7 @@ class Bare:
         return eventually(self.response.read, otherwise="an answer came") or b""
 
     def answer_or_end(self) -> bytes | None:
-        """The answer; None where the daemon ends the connection instead."""
+        """The answer; None if the daemon ends the connection instead."""
         answer: bytes | None = None
 
         def settled() -> bool:
@@ -78,7 +78,7 @@ class Bare:
             answer = self.response.read()
             return answer is not None or self.ended()
 
-        eventually(settled, otherwise="an answer, or the end, came")
+        eventually(settled, otherwise="an answer or the end")
         return answer
 
     def ended(self) -> bool:
@@ -119,7 +119,7 @@ def test_the_daemon_grants_the_message_size_that_is_asked_for(shm_daemon: Daemon
         assert Path(f"{response.request}-data").stat().st_size == expected
 
 
-def test_the_request_s_size_is_not_looked_at(shm_daemon: Daemon) -> None:
+def test_the_size_in_the_connection_request_is_ignored(shm_daemon: Daemon) -> None:
     request = bytearray(CONNECTION_REQUEST.encode(max_msg_size=8192))
     struct.pack_into("=i", request, SIZE.size - 4, 99)
     connection, response = handshake(shm_daemon, bytes(request))
@@ -145,7 +145,7 @@ def test_files_are_for_the_client_only_and_the_directory_names_both_processes(sh
 # --- rings and their doorbell ---
 
 
-def test_a_c_client_cuts_the_header_files_that_have_no_flow_control(shm_daemon: Daemon) -> None:
+def test_a_c_client_truncates_the_header_files_without_flow_control(shm_daemon: Daemon) -> None:
     whole = int(RING_HEADER.sizeof())
     with Bare(shm_daemon) as bare:
         paths = [Path(ring.paths[0]) for ring in (bare.request, bare.response, bare.event)]
@@ -164,7 +164,7 @@ def test_a_response_comes_without_a_byte_and_an_event_with_one(shm_daemon: Daemo
         bare.answer()
         bare.send(wire.TRACKSTART.encode(context=1, track_flags=2))
         bare.answer()
-        # The daemon goes on to the next request only after it has sent what belongs to the last one.
+        # The daemon takes the next request only after it has sent everything that the last one caused.
         bare.send(GETINFO)
         bare.answer()
         assert bare.event.queued() == 2
@@ -179,14 +179,14 @@ def test_a_request_without_its_byte_stops_the_whole_daemon(start_daemon: StartDa
         bare.answer()
         bare.answer()
         other.send(GETINFO)
-        # It waits in poll for the byte, which only an otherwise idle process can be seen to do.
-        eventually(lambda: not daemon.answers(), otherwise="nobody is answered")
+        # The daemon waits in poll for the byte; this is visible only because it has nothing else to do.
+        eventually(lambda: not daemon.answers(), otherwise="the daemon answers no client")
         assert other.response.read() is None
         bare.ring_doorbell()
         assert reply_error(other.answer()) == CS_OK
 
 
-def test_a_byte_without_a_request_is_swallowed(shm_daemon: Daemon) -> None:
+def test_a_byte_without_a_request_is_ignored(shm_daemon: Daemon) -> None:
     with Bare(shm_daemon) as bare:
         bare.ring_doorbell()
         bare.send(GETINFO)
@@ -257,7 +257,7 @@ def test_the_id_for_disconnecting_ends_the_connection(shm_daemon: Daemon) -> Non
 # --- sockets ---
 
 
-def test_the_control_file_counts_what_is_under_way(socket_daemon: Daemon) -> None:
+def test_the_control_file_counts_unread_messages(socket_daemon: Daemon) -> None:
     with opened(socket_daemon) as (client, directory):
         path = directory / "qb-control-votequorum"
 
@@ -310,7 +310,7 @@ def test_synchronising_stops_other_services_at_level_2_but_not_votequorum(
         assert [event[0] for event in events] == ["nodelist"]
         assert votequorum.qdevice_poll(b"device", 1, ring) == CsErrorCode.MESSAGE_ERROR
         assert votequorum.qdevice_poll(b"device", 1, events[0][2]) == CS_OK
-        eventually(lambda: set(levels(whole[1]).values()) == {0}, otherwise="requests are taken again")
+        eventually(lambda: set(levels(whole[1]).values()) == {0}, otherwise="requests are accepted again")
         assert quorum.getquorate() == (CS_OK, 1)
         assert [event[0] for event in votequorum.take()] == ["quorum"]
 
@@ -370,7 +370,7 @@ def test_a_device_that_is_not_configured_has_no_votes(start_daemon: StartDaemon)
         assert (info["qdevice_votes"], info["total_votes"]) == (0, 1)
 
 
-def test_votes_of_node_0_are_the_device_s(start_daemon: StartDaemon) -> None:
+def test_the_votes_of_node_0_are_those_of_the_device(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(device=Device(votes=1)))
     with opened(daemon) as (client, _):
         assert client.qdevice_register(b"device") == CS_OK
@@ -383,16 +383,16 @@ def test_votes_of_node_0_are_the_device_s(start_daemon: StartDaemon) -> None:
         assert client.getinfo()[1]["node_votes"] == 1
 
 
-def test_the_votes_that_make_a_quorum_are_kept_in_8_bits(start_daemon: StartDaemon) -> None:
+def test_quorum_is_kept_in_8_bits(start_daemon: StartDaemon) -> None:
     with opened(start_daemon(Config())) as (client, _):
         assert client.setvotes(1, 600) == CS_OK
         eventually(lambda: client.getinfo()[1]["total_votes"] == 600, otherwise="the votes are 600")
-        # The votes are this node's at once, the quorum follows when the cluster was told.
+        # This node's votes change at once; its quorum changes when the cluster has been informed.
         quorum = (600 // 2 + 1) % 256
         eventually(lambda: client.getinfo()[1]["quorum"] == quorum, otherwise=f"the quorum is {quorum}")
 
 
-def test_votes_may_not_be_set_to_what_leaves_a_node_without_quorum(start_daemon: StartDaemon) -> None:
+def test_votes_that_would_leave_a_node_without_quorum_are_refused(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(quorum={"expected_votes": 3}))
     with opened(daemon) as (client, _):
         assert client.setvotes(1, 1) == CsErrorCode.INVALID_PARAM
@@ -407,7 +407,7 @@ def test_expected_votes_are_reported_even_when_they_stay_the_same(start_daemon: 
             assert eventually(client.take) == [("expectedvotes", 7, 1)]
 
 
-def test_without_a_provider_quorum_knows_members_only_from_its_node_list(start_daemon: StartDaemon) -> None:
+def test_without_a_provider_quorum_lists_members_only_in_its_node_list(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(provider=None))
     with daemon.namespace(), CQuorum(model=0) as model0, CQuorum(model=1) as model1:
         assert (model0.quorum_type, model0.getquorate()) == (0, (CS_OK, 1))
@@ -429,7 +429,7 @@ def test_keys_of_cmap_are_iterated_in_the_order_of_their_bytes(start_daemon: Sta
         assert list(found) == sorted(found, key=str.encode)
 
 
-def test_a_sem_post_on_a_count_below_0_carries_into_flow_control() -> None:
+def test_a_sem_post_on_a_negative_count_carries_into_flow_control() -> None:
     sent_and_level = ctypes.create_string_buffer(struct.pack("=ii", -1, 0), SEM_T_SIZE)
     assert ctypes.CDLL(None).sem_post(sent_and_level) == 0
     assert struct.unpack_from("=ii", sent_and_level.raw) == (0, 1)

@@ -1,4 +1,4 @@
-"""libcmap, as far as quorum tools read it (cmap.h, and the man pages cmap_*(3))."""
+"""libcmap, as far as quorum tools use it (cmap.h, and the man pages cmap_*(3))."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CMap(CHandle):
         return int(self._library.cmap_initialize(ctypes.byref(self._handle)))
 
     def get(self, key: str) -> tuple[int, Value | None]:
-        """The value as Python has it; None beside an error."""
+        """The value as a Python object; None on an error."""
         error, size, kind = self._describe(key)
         if error != CS_OK:
             return error, None
@@ -47,7 +47,7 @@ class CMap(CHandle):
         return self.call("set", key.encode(), raw, ctypes.c_size_t(len(raw)), ctypes.c_int(_STRING))
 
     def items(self, prefix: str = "") -> tuple[int, dict[str, tuple[int, int]]]:
-        """What iterating over a prefix gives: for each name the value's type and length."""
+        """The result of iterating over a prefix: each name, with the value's type and length."""
         iterator, found = ctypes.c_uint64(), {}
         error = self.call("iter_init", prefix.encode() or None, ctypes.byref(iterator))
         if error != CS_OK:

@@ -1,4 +1,4 @@
-"""What the C libraries have in common: loading, structs, and handles with events that callbacks collect."""
+"""The common part of the C libraries: loading, structs, and handles whose callbacks collect events."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ class RingId(ctypes.Structure):
 
 
 def load(name: str) -> ctypes.CDLL:
-    """The library `name`; OSError where it is not installed."""
+    """Load the library `name`. Raises OSError if it is not installed."""
     return load_library(f"lib{name}.so.{_SUFFIXES[name]}")
 
 
 async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Make a blocking call from trio. A cancelled one goes on in its thread until the daemon answers."""
+    """Make a blocking call from trio. A cancelled call continues in its thread until the daemon answers."""
     return await trio.to_thread.run_sync(lambda: call(*args, **kwargs), abandon_on_cancel=True)
 
 
 def integers(pointer: Any, entries: int) -> tuple[int, ...]:
-    """The numbers of a C array, which may be NULL where it is empty."""
+    """The numbers of a C array, which may be NULL if it is empty."""
     return tuple(pointer[i] for i in range(entries))
 
 
 class CHandle:
-    """A handle of one of the libraries. `error` is what opening it gave; the handle is of use only if CS_OK.
+    """A handle of one of the libraries. `error` is the result of opening it; the handle is usable only after
+    CS_OK.
 
-    Callbacks append to `events`, each a tuple that begins with the kind's name, during `dispatch`.
+    During `dispatch`, callbacks append to `events` a tuple that begins with the kind's name.
     """
 
     library: ClassVar[str]
@@ -62,9 +63,9 @@ class CHandle:
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        """The handle, which must have opened; it is finalized at the block's end."""
+        """The handle, which must have opened; it is finalized at the end of the block."""
         if self.error != CS_OK:
-            raise RuntimeError(f"{self.library}_initialize gave {self.error}")
+            raise RuntimeError(f"{self.library}_initialize returned {self.error}")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -78,11 +79,11 @@ class CHandle:
         return self.call("fd_get", ctypes.byref(fd)), fd.value
 
     def dispatch(self, flags: int = CS_DISPATCH_ALL) -> int:
-        """Deliver what waits to `events`. With the default it returns at once, waiting or not."""
+        """Deliver the waiting events to `events`. By default it returns at once, even without events."""
         return self.call("dispatch", ctypes.c_int(flags))
 
     def take(self) -> list[tuple[Any, ...]]:
-        """Dispatch all, then give and forget the events so far."""
+        """Dispatch all, then return the events so far and drop them."""
         self.dispatch()
         taken, self.events = self.events, []
         return taken

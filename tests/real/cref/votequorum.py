@@ -11,7 +11,7 @@ U32, U64 = ctypes.c_uint32, ctypes.c_uint64
 
 
 def knows_extra_info() -> bool:
-    """Whether this release has the calls on a device's extra info, which are newer than corosync 3.1.10."""
+    """Whether this release has the calls for a device's extra info, which are newer than corosync 3.1.10."""
     return hasattr(load("votequorum"), "votequorum_set_qdevice_extra_info")
 
 
@@ -57,7 +57,7 @@ class CVotequorum(CHandle):
     library = "votequorum"
 
     def _open(self) -> int:
-        # ctypes frees what nothing refers to, and the library keeps no more than the functions' addresses.
+        # ctypes frees callbacks without references, and the library keeps only the functions' addresses.
         self._callbacks = _Callbacks(
             _QuorumNotify(self._on_quorum),
             _ExpectedVotesNotify(self._on_expectedvotes),
