@@ -88,7 +88,7 @@ def test_a_devices_old_name_is_still_there_just_after_the_call(request_: Request
     assert info(cluster, 1).qdevice_name == after
 
 
-def test_of_two_registrations_at_once_one_is_to_try_again() -> None:
+def test_of_two_simultaneous_registrations_one_gets_try_again() -> None:
     cluster = started(DEVICE, Latency(seed=1))
     first, second = client(cluster), client(cluster)
     assert answers(cluster.request(first, QdeviceRegister("one")), first) == []

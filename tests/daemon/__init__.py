@@ -1,1 +1,3 @@
-"""Tests of the embedded daemon: with our clients, with corosync's programs and libraries, and with liars."""
+"""Tests of the embedded daemon: with our clients, with corosync's programs and libraries, and with hostile
+clients.
+"""

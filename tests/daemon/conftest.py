@@ -1,7 +1,7 @@
 """Fixtures for tests of the embedded daemon.
 
-host    a host without corosync, with the test in its network namespace: the well-known names are free there,
-        so that corosync's own programs, run on the host, find what the test serves
+host    a host without corosync; the test runs in its network namespace. The well-known names are free there,
+        so corosync's own programs, run on the host, find what the test serves
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.real.host import Host
 
 @pytest.fixture
 def host(real_corosync: None, tmp_path: Path) -> Iterator[Host]:
-    """A host of our own, and the test in its network namespace."""
+    """A separate host, with the test in its network namespace."""
     host = Host(tmp_path)
     try:
         with host.namespace():

@@ -1,7 +1,7 @@
-"""A real corosync and the embedded daemon side by side, so that one test can put both to the same.
+"""A real corosync and the embedded daemon side by side, so that one test can compare them.
 
-Each is a node on a host. `printed` gives what a program of corosync's prints there, made comparable: without
-the date and without the ring's sequence, which depends on how often a cluster has met.
+Each is a node on a host. `printed` gives the output of a corosync program there in comparable form: without
+the date and the ring's sequence, which depends on how often a cluster has met.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Argv = Sequence[str]
 
 @dataclass(frozen=True)
 class Printed:
-    """What a program printed, and how it ended."""
+    """What a program printed, and its exit code."""
 
     argv: tuple[str, ...]
     status: int
@@ -43,16 +43,16 @@ async def printed(host: Host, argv: Argv, uid: int = 0, gid: int = 0) -> Printed
 
 
 def comparable(raw: bytes) -> str:
-    """What a program printed, without what differs from one run to the next."""
+    """A program's output without what differs between runs."""
     text = re.sub(r"(?m)^(Date: +).*$", r"\1(now)", raw.decode())
     text = re.sub(r"(?m)^(Ring ID: +[0-9a-f]+)\.[0-9a-f]+$", r"\1.(some)", text)
-    # How much knet can send at once, it finds out in the course of time.
+    # knet measures over time how much it can send at once.
     text = re.sub(r"mtu: \d+", "mtu: (some)", text)
     return re.sub(r"(?m)(join_count \(u32\) = )\d+$", r"\1(some)", text)
 
 
 def as_model(config: Config) -> ClusterConfig:
-    """The configuration of a real daemon, as the model takes it."""
+    """The configuration of a real daemon, for the model."""
     options = {name: value for name, value in config.quorum.items() if name != "auto_tie_breaker_node"}
     tie_breaker = options.pop("auto_tie_breaker", 0)
     node = config.quorum.get("auto_tie_breaker_node")
@@ -106,7 +106,7 @@ async def served(
 
 
 async def client_of(subject: Daemon | None) -> Votequorum:
-    """Our own client of a real daemon, or of what is served where the test is."""
+    """Our client on a real daemon, or on the daemon served in the test's namespace."""
     if subject is None:
         return await Votequorum.initialize()
     with subject.namespace():

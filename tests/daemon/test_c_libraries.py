@@ -1,7 +1,7 @@
-"""corosync's own C libraries, unmodified, get from the embedded daemon what they get from a real corosync.
+"""corosync's own C libraries, unmodified, get the same from the embedded daemon as from a real corosync.
 
-A script makes the same calls on both and takes down each answer, error numbers and events included. A ring's
-sequence is written down as how much it has grown, since clusters differ in how often they have met.
+A script makes the same calls on both and records each answer, including error numbers and events. A ring's
+sequence is recorded as its growth, since clusters differ in how often they have met.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CURRENT, CHANGES, CHANGES_ONLY = 1, 2, 4
 TRY_AGAIN = 6
 
 VOTED = 256 | 2
-"""A device that casts its vote, and the quorum that it makes (VOTEQUORUM_INFO_*)."""
+"""A device that casts its vote, and the resulting quorum (VOTEQUORUM_INFO_*)."""
 
 DEVICE = Config(nodes=(Node(1), Node(2, address="127.0.0.2")), device=Device(votes=1))
 
 
 def in_host(host: Host, script: Script) -> Answers:
-    """Run a script in the calling thread, which goes to the host for it."""
+    """Run a script in the calling thread, inside the host's network namespace."""
     with host.namespace():
         return script()
 
@@ -42,7 +42,7 @@ def in_host(host: Host, script: Script) -> Answers:
 async def both(
     start_daemon: StartDaemon, host: Host, config: Config, transport: Transport, script: Script
 ) -> tuple[Answers, Answers]:
-    """A script's answers from the embedded daemon, and from a real one."""
+    """A script's answers from the embedded daemon and from a real one."""
     real = start_daemon(config)
     theirs = await trio.to_thread.run_sync(in_host, real.host, script)
     async with served(as_model(config), transport, up=(1,)):
@@ -51,7 +51,7 @@ async def both(
 
 
 def taken(handle: CVotequorum | CQuorum, number: int) -> list[tuple[Any, ...]]:
-    """The next events, exactly that many; those of a change arrive soon, not at once."""
+    """The next events, exactly this many; those of a change arrive soon, not at once."""
     events: list[tuple[Any, ...]] = []
 
     def enough() -> bool:
@@ -63,7 +63,7 @@ def taken(handle: CVotequorum | CQuorum, number: int) -> list[tuple[Any, ...]]:
 
 
 def until_expected(vq: CVotequorum, expected_votes: int) -> Answers:
-    """getinfo and the events, once one says so: then the change has gone round the cluster."""
+    """getinfo and the events, once an event reports these votes: then the whole cluster has the change."""
     events: list[tuple[Any, ...]] = []
 
     def said() -> bool:
@@ -83,7 +83,7 @@ def _without_sequence(event: tuple[Any, ...]) -> tuple[Any, ...]:
     elif kind == "quorum" and isinstance(values[0], tuple):
         values[0] = values[0][0]
     elif kind == "quorum" and len(values) == 3 and isinstance(values[2], tuple) and values[1] > 1:
-        # Model 0 has the sequence alone.
+        # Model 0 has only the sequence.
         values[1] = "sequence"
     return (kind, *values)
 
@@ -122,7 +122,7 @@ def a_device() -> Answers:
 
 
 def settled(vq: CVotequorum, condition: Callable[[dict[str, Any]], object]) -> object:
-    """getinfo, once what was asked for has gone round the cluster."""
+    """getinfo, once the whole cluster has the change."""
     eventually(lambda: condition(vq.getinfo()[1]), otherwise=lambda: f"settled: {vq.getinfo()}")
     return vq.getinfo()
 
@@ -179,7 +179,7 @@ async def test_the_same_calls_get_the_same_answers(
 
 
 def connected(number: int) -> Answers:
-    """So many handles on each service at once, all of which work."""
+    """Check that this many handles on each service all work at once."""
     handles = [make() for _ in range(number) for make in (CVotequorum, CQuorum, CMap)]
     answers = [handle.error for handle in handles]
     answers += [handle.getinfo()[0] for handle in handles if isinstance(handle, CVotequorum)]
@@ -218,7 +218,7 @@ async def test_c_clients_follow_a_cut_in_the_order_of_a_real_cluster(
         await trio.to_thread.run_sync(lambda: [handle.finalize() for handle in handles])
 
 
-async def test_a_c_client_learns_that_its_node_is_gone(host: Host) -> None:
+async def test_a_c_client_notices_that_its_node_is_gone(host: Host) -> None:
     def start() -> CVotequorum:
         with host.namespace():
             return CVotequorum()

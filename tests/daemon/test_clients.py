@@ -1,4 +1,4 @@
-"""Our own clients against the embedded daemon, over both transports, with no corosync anywhere."""
+"""Our own clients against the embedded daemon, over both transports, without a corosync."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def pair(transport: Transport) -> AsyncIterator[SimulatedCluster]:
 
 
 def delivered(handle: Handle[Any]) -> list[Any]:
-    """The events that are here already, decoded: nothing is waited for."""
+    """The events that have already arrived, decoded; does not wait."""
     found = []
     while (raw := handle.connection.next_event_nowait()) is not None:
         found.append(handle._decode_event(raw))
@@ -77,7 +77,7 @@ PAUSED = 2
 
 
 def flow_control(handle: Handle[Any]) -> int:
-    """What the daemon tells a client."""
+    """The flow control level that the daemon shows a client."""
     return handle.connection._transport.flow_control()
 
 
@@ -100,7 +100,7 @@ async def test_getinfo_answers_for_each_node(cluster: SimulatedCluster) -> None:
     await refused(NotExist, vq.getinfo(9))
 
 
-async def test_votes_change_everywhere_and_trackers_hear_of_it(cluster: SimulatedCluster) -> None:
+async def test_votes_change_everywhere_and_trackers_are_notified(cluster: SimulatedCluster) -> None:
     one, two = await cluster.connect(1), await cluster.connect(2)
     await two.trackstart(flags=TrackFlags.CHANGES_ONLY, context=5)
     await one.setvotes(2, 4)
@@ -159,7 +159,7 @@ async def test_a_hundred_tasks_share_a_handle(cluster: SimulatedCluster) -> None
     assert all(asked == answered for asked, answered in seen)
 
 
-async def test_cancelled_calls_leave_the_handle_good(cluster: SimulatedCluster) -> None:
+async def test_cancelled_calls_leave_the_handle_usable(cluster: SimulatedCluster) -> None:
     vq = await cluster.connect(1)
     chance = random.Random(1)
 
@@ -175,7 +175,7 @@ async def test_cancelled_calls_leave_the_handle_good(cluster: SimulatedCluster) 
         assert (await vq.getinfo(2)).node_id == 2
 
 
-async def test_what_is_newer_than_this_corosync_is_refused_like_any_unknown_message(
+async def test_a_call_newer_than_this_corosync_is_refused_like_any_unknown_message(
     cluster: SimulatedCluster,
 ) -> None:
     vq = await cluster.connect(1)
@@ -214,7 +214,7 @@ async def test_a_device_votes_until_it_is_silent_for_too_long(pair: SimulatedClu
     assert (await vq.getinfo()).qdevice_name == ""
 
 
-async def test_time_passes_by_the_clock_if_it_is_kept(
+async def test_with_keep_time_time_passes_with_the_clock(
     pair: SimulatedCluster, autojump_clock: trio.testing.MockClock
 ) -> None:
     vq = await pair.connect(1)
@@ -230,7 +230,7 @@ async def test_time_passes_by_the_clock_if_it_is_kept(
         nursery.cancel_scope.cancel()
 
 
-async def test_while_a_device_holds_a_change_up_only_votequorum_answers(pair: SimulatedCluster) -> None:
+async def test_while_a_device_delays_a_change_only_votequorum_answers(pair: SimulatedCluster) -> None:
     vq, quorum = await pair.connect(1), await pair.connect_quorum(1)
     await vq.qdevice_register("D")
     await polled(vq)
@@ -296,7 +296,7 @@ async def test_keys_can_be_read_listed_and_followed(cluster: SimulatedCluster) -
         assert delivered(cmap) == []
 
 
-async def test_a_key_is_what_it_is_now_however_often_it_was_read(cluster: SimulatedCluster) -> None:
+async def test_reading_a_key_always_gives_its_current_value(cluster: SimulatedCluster) -> None:
     async with await Cmap.initialize(address=cluster.address(1)) as cmap:
         for change, status in ((cluster.kill, "left"), (cluster.up, "joined")):
             change(3)
@@ -327,7 +327,7 @@ async def test_an_operator_can_end_the_wait_for_all(transport: Transport, value:
         assert await quorum.getquorate()
 
 
-async def test_addresses_and_the_own_id_are_reported(cluster: SimulatedCluster) -> None:
+async def test_the_addresses_and_the_own_id_are_reported(cluster: SimulatedCluster) -> None:
     async with await Cfg.initialize(address=cluster.address(2)) as cfg:
         assert await cfg.local_get() == 2
         assert await cfg.get_node_addrs(3) == [IPv4Address("127.0.0.3")]
@@ -339,7 +339,7 @@ async def test_addresses_and_the_own_id_are_reported(cluster: SimulatedCluster) 
 
 
 @pytest.mark.parametrize("end", ["kill", "leave"])
-async def test_a_node_that_goes_takes_its_clients_along(cluster: SimulatedCluster, end: str) -> None:
+async def test_a_node_that_leaves_disconnects_its_clients(cluster: SimulatedCluster, end: str) -> None:
     vq = await cluster.connect(2)
     await vq.trackstart(flags=TrackFlags.CHANGES_ONLY)
     getattr(cluster, end)(2)
@@ -380,20 +380,20 @@ async def test_ten_clusters_run_side_by_side(transport: Transport) -> None:
     assert votes == [2, 3, 4, 2, 2, 4, 2, 3, 4, 2]
 
 
-async def test_a_failure_in_the_block_is_raised_as_it_is(transport: Transport) -> None:
+async def test_an_exception_in_the_block_is_raised_unchanged(transport: Transport) -> None:
     with pytest.raises(ZeroDivisionError):
         async with simulated_cluster(2, transport=transport):
             raise ZeroDivisionError
 
 
-async def test_votes_beyond_what_the_wire_carries_wrap_as_in_c(cluster: SimulatedCluster) -> None:
+async def test_votes_too_large_for_the_protocol_wrap_as_in_c(cluster: SimulatedCluster) -> None:
     vq = await cluster.connect(1)
     for nodeid in (1, 2, 3):
         await vq.setvotes(nodeid, 0xFFFFFFFF)
     assert (await vq.getinfo()).total_votes == 3 * 0xFFFFFFFF & 0xFFFFFFFF
 
 
-async def test_a_device_may_be_named_in_any_bytes(pair: SimulatedCluster) -> None:
+async def test_a_device_name_may_have_any_bytes(pair: SimulatedCluster) -> None:
     name = b"\xff\xfe".decode("utf-8", "surrogateescape")
     vq = await pair.connect(1)
     await vq.qdevice_register(name)

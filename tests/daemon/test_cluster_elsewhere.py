@@ -1,4 +1,4 @@
-"""A simulated cluster in a thread or a process. The cluster in the test's own loop is the oracle."""
+"""A simulated cluster in a thread or a process. The oracle is the cluster in the test's own loop."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def quorate(cluster: SimulatedClusterProxy, node: int) -> bool:
 
 
 @each_place
-def test_what_is_done_to_it_has_taken_effect_when_it_returns(open_cluster: Open) -> None:
+def test_a_change_has_taken_effect_when_the_call_returns(open_cluster: Open) -> None:
     steps: list[tuple[str, tuple[Any, ...]]] = [
         ("partition", ({1}, {2, 3})),
         ("heal", ()),
@@ -74,7 +74,7 @@ def test_what_is_done_to_it_has_taken_effect_when_it_returns(open_cluster: Open)
 
 
 @each_place
-def test_events_are_here_when_the_call_that_caused_them_returns(open_cluster: Open) -> None:
+def test_events_have_arrived_when_the_call_that_caused_them_returns(open_cluster: Open) -> None:
     with open_cluster(nodes=3) as cluster, connected(cluster, 1) as votequorum:
         votequorum.trackstart(timeout=30)
         events = votequorum.events(timeout=30)
@@ -85,7 +85,7 @@ def test_events_are_here_when_the_call_that_caused_them_returns(open_cluster: Op
 
 
 @each_place
-def test_a_reload_and_the_configuration_in_force(open_cluster: Open) -> None:
+def test_a_reload_returns_and_shows_the_configuration_in_force(open_cluster: Open) -> None:
     with open_cluster(nodes=3) as cluster:
         cluster.reload(ClusterConfig.of(3, expected_votes=5))
         assert cluster.config == ClusterConfig.of(3, expected_votes=5)
@@ -94,7 +94,7 @@ def test_a_reload_and_the_configuration_in_force(open_cluster: Open) -> None:
 
 
 @each_place
-def test_an_error_of_the_cluster_is_raised_here_and_the_cluster_goes_on(open_cluster: Open) -> None:
+def test_an_error_of_the_cluster_is_raised_here_and_the_cluster_continues(open_cluster: Open) -> None:
     with open_cluster(nodes=2) as cluster:
         with pytest.raises(ValueError, match="no such node: 7"):
             cluster.up(7)
@@ -111,7 +111,7 @@ def test_a_configuration_that_corosync_would_refuse_is_refused_here(open_cluster
 
 
 @each_place
-def test_a_node_that_is_killed_is_gone_for_its_clients(open_cluster: Open) -> None:
+def test_a_killed_node_is_gone_for_its_clients(open_cluster: Open) -> None:
     with open_cluster(nodes=2) as cluster, connected(cluster, 2) as votequorum:
         cluster.kill(2)
         with pytest.raises(Library):
@@ -158,7 +158,7 @@ def test_it_may_be_used_from_several_threads(open_cluster: Open) -> None:
         assert answers == [cluster.address(1)] * 200
 
 
-def test_a_thread_is_not_left_behind() -> None:
+def test_no_thread_is_left_behind() -> None:
     before = threading.active_count()
     with simulated_cluster_in_thread(nodes=1):
         assert threading.active_count() > before
@@ -205,7 +205,7 @@ def test_a_process_that_dies_is_an_error_of_the_next_call() -> None:
 
 
 def test_the_proxy_has_every_method_that_changes_the_cluster() -> None:
-    """A method that is new on the simulation is not forgotten on the proxy."""
+    """No method of the simulation is missing from the proxy."""
     ours = {name for name in dir(SimulatedClusterProxy) if not name.startswith("_")}
     theirs = {name for name in dir(SimulatedCluster) if not name.startswith("_")}
     only_in_its_loop = {"aclose", "close", "connect", "connect_quorum", "happened", "keep_time", "settled"}

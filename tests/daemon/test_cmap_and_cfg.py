@@ -1,7 +1,7 @@
 """cmap's writes and statistics, and every call of cfg: the embedded daemon answers as corosync does.
 
-Strategy: a story is a list of calls, played to a real one-node corosync and to the embedded daemon. What each
-call gives, or which error, and every event, is compared in order.
+Strategy: a story is a list of calls. It is played to a real one-node corosync and to the embedded daemon. The
+results or errors of all calls, and all events, are compared in order.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Session:
     votequorum: Votequorum
 
     async def set_raw(self, key: str, type_: int, raw: bytes) -> int:
-        """A set request that the client would not send; the error's number."""
+        """A set request that the client would not send; returns the error's number."""
         answer = await self.cmap.connection.request(
             wire.SET.encode(key_name=key, type=type_, value=raw), response_size=64
         )
         return int(wire.SET_RESPONSE.decode(answer).error)
 
     async def seen(self) -> list[Any]:
-        """Every event since the last time, once an answer shows that nothing more is on its way."""
+        """Every event since the last call of this, once an answer shows that no more are on their way."""
         found = []
         for handle in (self.cmap, self.stats, self.cfg, self.other):
             while (raw := handle.connection.next_event_nowait()) is not None:
@@ -57,7 +57,7 @@ class Session:
         return found
 
     async def pause(self) -> None:
-        """Time for what a real daemon multicasts to itself."""
+        """Give a real daemon time to deliver multicasts to itself."""
         await trio.sleep(0.1)
 
     async def votes(self) -> tuple[int, int, int]:
@@ -133,7 +133,7 @@ WRITES: Story = [
     lambda s: s.cmap.track_delete(1),
     lambda s: s.cmap.delete("example.one"),
     lambda s: s.cmap.keys("example."),
-    # Lengths that are not the types', and types that are none.
+    # Lengths that do not fit the types, and invalid types.
     lambda s: s.set_raw("example.raw", ValueType.UINT8, b"12"),
     lambda s: s.set_raw("example.raw", ValueType.UINT64, b"1234"),
     lambda s: s.set_raw("example.raw", ValueType.STRING, b"text\0more"),
@@ -192,7 +192,7 @@ WRITABLE_NAMES = (
 
 
 WRITABLE_SINCE = {"totem.rrp_mode": (3, 1, 10)}
-"""Keys that only earlier versions of corosync refuse to change. The embedded daemon does as 3.1.7."""
+"""Keys that only older versions of corosync refuse to change. The embedded daemon does as 3.1.7."""
 
 
 def attempt(call: str, name: str) -> Callable[[Session], Awaitable[Any]]:
@@ -261,7 +261,7 @@ STATISTICS: Story = [
 
 
 async def typed_names(session: Session) -> list[tuple[str, ValueType]]:
-    """All statistics with their types; of those of connections once each, without process and pointer."""
+    """All statistics with their types; those of connections once each, without process and pointer."""
     found = set()
     for key in await session.stats.keys():
         kind = (await session.stats.get_typed(key)).type
@@ -304,13 +304,13 @@ CFG: Story = [
 
 
 async def status(session: Session, nodeid: int) -> Any:
-    """A node's status without the MTU, which a real knet finds out in the course of time."""
+    """A node's status without the MTU, which a real knet measures over time."""
     found = await session.cfg.node_status_get(nodeid)
     return found._replace(link_status=tuple(link._replace(mtu=0) for link in found.link_status))
 
 
 async def refused_shutdown(session: Session, flags: ShutdownFlags) -> Any:
-    """A shutdown that the other client refuses: what it was asked, and the requester's answer."""
+    """A shutdown that the other client refuses: the requester's answer, and the other client's events."""
     asked: list[Any] = []
 
     async def refuse() -> None:
@@ -327,7 +327,7 @@ async def refused_shutdown(session: Session, flags: ShutdownFlags) -> Any:
 
 
 async def unanswered_shutdown(session: Session) -> Any:
-    """A shutdown that the other client does not answer; meanwhile a second one is asked for."""
+    """A shutdown that the other client does not answer; meanwhile a second one is requested."""
     found: list[Any] = []
 
     async def ask(cfg: Cfg) -> None:
@@ -369,7 +369,7 @@ async def test_a_story_has_the_same_outcome_as_in_corosync(
 
 @contextlib.asynccontextmanager
 async def timekeeping(config: Config) -> AsyncIterator[None]:
-    """The embedded daemon, in which time passes as the clock does."""
+    """The embedded daemon, with time passing as the clock does."""
     async with (
         served(as_model(config), config.transport, up=[1]) as simulation,
         trio.open_nursery() as nursery,

@@ -1,4 +1,4 @@
-"""corosync's own programs, unmodified, print of the embedded daemon what they print of a real corosync."""
+"""corosync's own programs, unmodified, print the same for the embedded daemon as for a real corosync."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ READS: tuple[Argv, ...] = (
     [CMAPCTL, "-m", "stats", "stats.knet.node1.link0.connected"],
     [CMAPCTL, "-m", "stats", "-g", "stats.srp.no_such_key"],
 )
-"""All that changes nothing, the errors included."""
+"""Commands that change nothing, including errors."""
 
 WRITES: tuple[Argv, ...] = (
     [QUORUMTOOL, "-n", "1", "-v", "2"],
@@ -97,13 +97,13 @@ KEYS: tuple[Argv, ...] = (
     [CMAPCTL, "-m", "stats", "-s", "stats.clear.nothing", "u8", "1"],
     [CMAPCTL, "-m", "stats", "-d", "stats.srp.mcast_tx"],
 )
-"""Writes to cmap and a reload, with what is refused and what is left."""
+"""Writes to cmap and a reload, with refused writes and what remains."""
 
 PAIR = (Node(1), Node(2, address="127.0.0.2", name="beta", votes=2))
 
 
 async def compare(real: Daemon, ours: Host, *commands: Argv) -> None:
-    """Each command prints the same here and there."""
+    """Each command prints the same for both."""
     for argv in commands:
         async with trio.open_nursery() as nursery:
             seen: dict[Host, Printed] = {}
@@ -117,7 +117,7 @@ async def _print(host: Host, argv: Argv, seen: dict[Host, Printed]) -> None:
 
 
 async def compare_settled(real: Daemon, ours: Host, *commands: Argv) -> None:
-    """The same for commands that can be repeated, with time for what a real cluster still works on."""
+    """The same for commands that can be repeated: a real cluster gets time to finish its work."""
     deadline = trio.current_time() + DEADLINE
     while True:
         try:
@@ -145,7 +145,7 @@ async def test_one_node_looks_the_same_to_every_tool_before_and_after_changes(
 ) -> None:
     config = replace(config, transport=transport)
     real = start_daemon(config)
-    # The other node of a pair has never been there, so the model does not start it either.
+    # The other node of the pair has never been up, so the model does not start it either.
     async with served(as_model(config), transport, up=(1,)):
         await compare(real, host, *READS)
         for argv in WRITES:
@@ -154,7 +154,7 @@ async def test_one_node_looks_the_same_to_every_tool_before_and_after_changes(
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_keys_are_written_and_a_file_is_reloaded_by_corosyncs_own_programs(
+async def test_corosyncs_own_programs_write_keys_and_reload_a_file(
     start_daemon: StartDaemon, host: Host, transport: Transport
 ) -> None:
     config = Config(transport=transport)
@@ -174,7 +174,7 @@ async def test_cfgtool_shuts_a_node_down(start_daemon: StartDaemon, host: Host, 
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_a_quorum_device_looks_the_same_from_its_coming_to_its_going(
+async def test_a_quorum_device_looks_the_same_from_registration_to_unregistration(
     start_daemon: StartDaemon, host: Host, transport: Transport
 ) -> None:
     config = Config(device=Device(votes=1), transport=transport)
@@ -206,7 +206,7 @@ async def test_a_quorum_device_looks_the_same_from_its_coming_to_its_going(
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-async def test_three_nodes_look_the_same_whole_cut_and_healed(
+async def test_three_nodes_look_the_same_together_cut_and_healed(
     start_cluster: StartCluster, host: Host, transport: Transport
 ) -> None:
     real = start_cluster(Config(nodes=(Node(1), Node(2), Node(3, votes=2)), transport=transport))
@@ -225,7 +225,7 @@ async def test_three_nodes_look_the_same_whole_cut_and_healed(
 
 
 async def _monitored(real: Cluster, simulation: Simulation, host: Host) -> None:
-    """Cut both while `corosync-quorumtool -m` looks on: the first block that it prints, and the last."""
+    """Cut both while `corosync-quorumtool -m` runs; compare the first block that it prints, and the last."""
     monitors = [_Monitor(host), _Monitor(real[1].host)]
     try:
         for monitor in monitors:
@@ -248,13 +248,13 @@ class _Monitor:
 
     def __init__(self, host: Host) -> None:
         self._log = host.directory / "monitor"
-        # Not to a pipe, to which it would write only when it has much to say.
+        # The output goes to a file: into a pipe it would write only large blocks.
         command = ["stdbuf", "-oL", QUORUMTOOL, "-m"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(host.command(command), stdout=log, stdin=subprocess.DEVNULL)
 
     def blocks(self) -> list[bytes]:
-        """What it has printed whole."""
+        """The blocks that are complete."""
         heading = b"Quorum information\n"
         return [
             heading + block for block in self._log.read_bytes().split(heading)[1:] if block.endswith(b"\n\n")

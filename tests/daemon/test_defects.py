@@ -1,6 +1,6 @@
-"""What ends a real corosync, and not the embedded daemon: the reason for what `docs/embedded-daemon.md` says.
+"""Attacks that end a real corosync but not the embedded daemon: the evidence for docs/embedded-daemon.md.
 
-`test_hostile` puts the embedded daemon to the same.
+`test_hostile` makes the same attacks on the embedded daemon.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from votequorum_ipc.ipc.handshake import set_up
 
 DEADLY: dict[str, Callable[[Liar], Any]] = {
     "a truncated ring": lambda liar: os.truncate(liar.file("response"), 0),
-    "a semaphore to be woken in a way there is not": lambda liar: liar.poke(
+    "a semaphore with an impossible way to wake waiters": lambda liar: liar.poke(
         "response", "posted_sem", words(0, 1, 0x7FFFFFFF, 0x7FFFFFFF)
     ),
 }

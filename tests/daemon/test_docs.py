@@ -1,4 +1,4 @@
-"""docs/embedded-daemon.md shows programs that run as they stand. Its test is in test_pytest_plugin."""
+"""The programs in docs/embedded-daemon.md run as printed. The page's test is in test_pytest_plugin."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_quorumtool_shows_a_node_under_corosyncs_own_names(host: Host) -> None:
             program.kill()
 
 
-def test_a_service_of_ones_own_answers(host: Host) -> None:
+def test_a_service_of_the_users_own_answers(host: Host) -> None:
     before = int(time.time())
     done = program_on(host, CLOCK)
     assert done.stderr == ""

@@ -1,5 +1,5 @@
-"""Clients that lie, in every field that they can reach. It costs them their answer or their connection; the
-client beside them is served throughout, and nothing of theirs remains."""
+"""Clients that lie in every field that they can reach. Such a client loses its answer or its connection. The
+client beside it is served throughout, and nothing of the liar remains."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WORDS = ring_words(8192)
 
 
 class Liar:
-    """A client that has shaken hands honestly, and then does with its files and its socket what it likes."""
+    """A client that completes the handshake honestly, and then misuses its files and its socket."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -61,7 +61,7 @@ class Liar:
         return f"{getattr(self.response, way)}-{part}"
 
     def poke(self, way: str, field: str, value: bytes) -> Liar:
-        """Write over a field of a ring's header, without mapping it."""
+        """Overwrite a field of a ring's header, without mapping it."""
         self.write(self.file(way), offset_of(RING_HEADER, field), value)
         return self
 
@@ -73,7 +73,7 @@ class Liar:
             os.close(descriptor)
 
     def ask(self, request: bytes = GETINFO) -> Liar:
-        """Put a request into the ring, as it should be, and ring."""
+        """Put a valid request into the ring, and ring the doorbell."""
         ring = Ring.open(self.response.request, self.response.max_msg_size)
         try:
             assert ring.write(request)
@@ -86,7 +86,7 @@ class Liar:
         self.socket.send(bytes(times))
 
     async def ended(self) -> None:
-        """Wait until the server has closed the connection, and see that nothing is left of it."""
+        """Wait until the server has closed the connection, and check that nothing is left of it."""
         with trio.fail_after(DEADLINE):
             while await self._more():
                 pass
@@ -121,7 +121,7 @@ async def liar(cluster: SimulatedCluster) -> AsyncIterator[Liar]:
     yield liar
     liar.close()
     await trio.testing.wait_all_tasks_blocked(0.01)
-    # Where a liar has put something of its own, its directory stays, as with libqb.
+    # If a liar has added a file, its directory stays, as with libqb.
     shutil.rmtree(liar.directory, ignore_errors=True)
 
 
@@ -135,7 +135,7 @@ def words(*values: int) -> bytes:
 
 
 def announce(liar: Liar, size: int, magic: int = 0xA1A1A1A1) -> None:
-    """A chunk of that length and magic at the start of the ring, written by hand."""
+    """Write the header of a chunk with this length and magic at the start of the ring, by hand."""
     liar.write(liar.file("request", "data"), 0, words(size, magic))
     liar.poke("request", "write_pt", words(8))
     liar.poke("request", "posted_sem", words(1))
@@ -153,7 +153,7 @@ LIES: dict[str, Callable[[Liar], Any]] = {
     "a chunk longer than a message": lambda liar: announce(liar, 8193),
     "a chunk longer than the ring": lambda liar: announce(liar, 0xFFFFFFFF),
     "a chunk longer than what is in use": lambda liar: announce(liar, 400),
-    "a semaphore that counts what is not there": lambda liar: liar.poke("request", "posted_sem", words(9)),
+    "a semaphore that counts missing chunks": lambda liar: liar.poke("request", "posted_sem", words(9)),
     "a semaphore of noise": lambda liar: liar.poke("request", "posted_sem", b"\xfe\x7f" * 16),
     "a farewell": lambda liar: liar.ask(struct.pack("=i4xi4x", -3, 16)),
     "the request header truncated": lambda liar: os.truncate(liar.file("request"), 0),
@@ -163,11 +163,11 @@ LIES: dict[str, Callable[[Liar], Any]] = {
     "the event header truncated": lambda liar: os.truncate(liar.file("event"), 8192),
     "the event data truncated": lambda liar: os.truncate(liar.file("event", "data"), 0),
 }
-"""What ends a connection as soon as the doorbell rings."""
+"""Lies that end a connection as soon as the doorbell rings."""
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_a_ring_that_lies_ends_its_connection_alone(honest: Votequorum, liar: Liar, lie: str) -> None:
+async def test_a_lying_ring_ends_only_its_own_connection(honest: Votequorum, liar: Liar, lie: str) -> None:
     await is_served(honest)
     LIES[lie](liar)
     liar.ring()
@@ -177,7 +177,7 @@ async def test_a_ring_that_lies_ends_its_connection_alone(honest: Votequorum, li
 
 WHIMS: dict[str, Callable[[Liar], Any]] = {
     "another word size": lambda liar: liar.poke("request", "word_size", words(1)),
-    "waiters that are none, to be woken in a way there is not": lambda liar: liar.poke(
+    "false waiters, and an impossible way to wake them": lambda liar: liar.poke(
         "response", "posted_sem", words(0, 1, 0x7FFFFFFF, 0x7FFFFFFF)
     ),
     "a response semaphore at its maximum": lambda liar: liar.poke(
@@ -185,19 +185,19 @@ WHIMS: dict[str, Callable[[Liar], Any]] = {
     ),
     "a response semaphore of noise": lambda liar: liar.poke("response", "posted_sem", b"\xfe\x7f" * 16),
     "other paths": lambda liar: liar.poke("request", "data_path", b"/etc/passwd\0"),
-    "flow control of its own": lambda liar: liar.poke("request", "flow_control", words(1)),
-    "a reference count of its own": lambda liar: liar.poke("response", "ref_count", words(0xFFFFFFFF)),
-    "doorbells for nothing": lambda liar: liar.ring(200),
-    "files of its own": lambda liar: (liar.directory / "mine").write_bytes(b""),
+    "changed flow control": lambda liar: liar.poke("request", "flow_control", words(1)),
+    "a changed reference count": lambda liar: liar.poke("response", "ref_count", words(0xFFFFFFFF)),
+    "doorbells without requests": lambda liar: liar.ring(200),
+    "extra files": lambda liar: (liar.directory / "mine").write_bytes(b""),
     "a file removed": lambda liar: Path(liar.file("event")).unlink(),
-    "a file exchanged": lambda liar: Path(liar.file("event")).rename(liar.file("request")),
+    "a file replaced": lambda liar: Path(liar.file("event")).rename(liar.file("request")),
     "a longer file": lambda liar: os.truncate(liar.file("request", "data"), 1 << 20),
 }
-"""What a client may do without harm, even to itself."""
+"""Changes by a client that do no harm, not even to itself."""
 
 
 @pytest.mark.parametrize("whim", WHIMS)
-async def test_what_does_not_matter_costs_nothing(honest: Votequorum, liar: Liar, whim: str) -> None:
+async def test_a_harmless_change_has_no_effect(honest: Votequorum, liar: Liar, whim: str) -> None:
     ring = Ring.open(liar.response.request, 8192)
     responses = Ring.open(liar.response.response, 8192)
     try:
@@ -234,7 +234,7 @@ async def test_requests_without_a_doorbell_are_answered_at_the_next_one(
 
 
 async def test_responses_that_are_not_taken_are_given_later(liar: Liar, honest: Votequorum) -> None:
-    """Nothing tells of room in the response ring, so it is looked for now and then."""
+    """There is no signal for room in the response ring, so the server checks from time to time."""
     ring = Ring.open(liar.response.request, 8192)
     responses = Ring.open(liar.response.response, 8192)
     asked = answered = 0
@@ -255,7 +255,7 @@ async def test_responses_that_are_not_taken_are_given_later(liar: Liar, honest: 
         responses.close()
 
 
-async def test_events_into_a_truncated_ring_end_its_connection_alone(
+async def test_events_into_a_truncated_ring_end_only_its_own_connection(
     cluster: SimulatedCluster, honest: Votequorum, liar: Liar
 ) -> None:
     await honest.trackstart()
@@ -295,7 +295,7 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("opening", HANDSHAKES)
-async def test_an_invalid_handshake_costs_other_clients_nothing(
+async def test_an_invalid_handshake_does_not_affect_other_clients(
     cluster: SimulatedCluster, honest: Votequorum, opening: str
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
@@ -316,7 +316,7 @@ async def test_silent_clients_keep_no_other_client_out(cluster: SimulatedCluster
         await is_served(honest)
     async with await Votequorum.initialize(address=cluster.address(1)) as another:
         await is_served(another)
-    # The first of them were dropped in favour of the later ones.
+    # The oldest of them were dropped in favour of later ones.
     assert silent[0].recv(1) == b""
     for sock in silent:
         sock.close()
@@ -332,7 +332,7 @@ async def sockets() -> AsyncIterator[SimulatedCluster]:
 
 
 def datagram(liar: Liar, way: str = "response") -> socket.socket:
-    """The client's end of a pair, as libqb makes it."""
+    """The client's socket of a pair, as libqb makes it."""
     remote = {"response": "request", "event": "event-tx"}[way]
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.bind(abstract(f"{liar.response.response}-{way}"))
@@ -355,7 +355,7 @@ CONTROLS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("lie", CONTROLS)
-async def test_lies_in_the_control_file_do_not_matter(sockets: SimulatedCluster, lie: str) -> None:
+async def test_lies_in_the_control_file_have_no_effect(sockets: SimulatedCluster, lie: str) -> None:
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     with datagram(liar) as sock:
         CONTROLS[lie](liar.response.request)
@@ -365,7 +365,7 @@ async def test_lies_in_the_control_file_do_not_matter(sockets: SimulatedCluster,
     liar.close()
 
 
-async def test_a_truncated_control_file_ends_its_connection_alone(sockets: SimulatedCluster) -> None:
+async def test_a_truncated_control_file_ends_only_its_own_connection(sockets: SimulatedCluster) -> None:
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     with datagram(liar) as sock:
         os.truncate(liar.response.request, 0)
@@ -376,7 +376,7 @@ async def test_a_truncated_control_file_ends_its_connection_alone(sockets: Simul
 
 
 @pytest.mark.parametrize("size", [0, 8193, 100_000])
-async def test_a_datagram_of_no_possible_size_ends_its_connection_alone(
+async def test_a_datagram_of_an_impossible_size_ends_only_its_own_connection(
     sockets: SimulatedCluster, size: int
 ) -> None:
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
@@ -387,11 +387,11 @@ async def test_a_datagram_of_no_possible_size_ends_its_connection_alone(
     liar.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may send in another user's name")
-async def test_what_another_user_sends_is_thrown_away_and_keeps_nothing_from_the_client(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may send with another user's credentials")
+async def test_datagrams_of_another_user_are_dropped_and_do_not_delay_the_client(
     sockets: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Fewer than the kernel queues, so that strangers can fill more than a batch.
+    # Fewer than the kernel queues, so that strangers can fill more than one batch.
     monkeypatch.setattr("votequorum_ipc.daemon.datagram.MAX_BATCH", 2)
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     stranger = UCRED.build({"pid": os.getpid(), "uid": 65534, "gid": 65534})
@@ -406,7 +406,7 @@ async def test_what_another_user_sends_is_thrown_away_and_keeps_nothing_from_the
     liar.close()
 
 
-async def test_bytes_on_the_setup_socket_are_thrown_away(sockets: SimulatedCluster) -> None:
+async def test_bytes_on_the_setup_socket_are_dropped(sockets: SimulatedCluster) -> None:
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     liar.ring(1000)
     await is_served(honest)
@@ -418,7 +418,7 @@ async def test_bytes_on_the_setup_socket_are_thrown_away(sockets: SimulatedClust
 
 
 async def test_a_client_without_its_sockets_ends_alone(sockets: SimulatedCluster) -> None:
-    """It asks for events and never makes the socket for them."""
+    """It asks for events but never makes the socket for them."""
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     with datagram(liar) as sock:
         sock.send(wire.TRACKSTART.encode(context=0, track_flags=2))
@@ -430,7 +430,7 @@ async def test_a_client_without_its_sockets_ends_alone(sockets: SimulatedCluster
 async def test_a_client_that_leaves_an_unread_event_for_another_socket_ends_at_the_next(
     sockets: SimulatedCluster,
 ) -> None:
-    """The server's socket for events then has an error that it has no reason to take off."""
+    """The server's socket for events then has an error that the server has no reason to read."""
     honest, liar = await sockets.connect(1), await Liar.of(sockets)
     elsewhere = abstract(f"{liar.response.response}-elsewhere")
     with datagram(liar) as sock, datagram(liar, "event") as events, bound(elsewhere):
@@ -438,7 +438,7 @@ async def test_a_client_that_leaves_an_unread_event_for_another_socket_ends_at_t
         await trio.lowlevel.wait_readable(events)
         events.connect(elsewhere)
         with trio.fail_after(DEADLINE):
-            # The server waits, and does not look at the error again and again.
+            # The server waits; it does not spin on the error.
             await trio.testing.wait_all_tasks_blocked()
         await is_served(honest)
         sockets.partition({1}, {2, 3})
@@ -451,7 +451,7 @@ async def test_a_client_that_leaves_an_unread_event_for_another_socket_ends_at_t
 
 
 def requests(service: str) -> st.SearchStrategy[bytes]:
-    """Bytes that look like a service's requests, more or less."""
+    """Bytes that more or less look like a service's requests."""
     sizes = [layout.fixed_size or 40 for layout in SERVICES[service] if layout.kind is Kind.REQUEST]
     header = st.builds(
         struct.Struct("=i4xi4x").pack,
@@ -492,10 +492,10 @@ async def _send_all(service: str, transport: Transport, sent: list[bytes]) -> No
                         answer = await connection.request(request)
                     assert struct.unpack_from("=8xi", answer)[0] == len(answer)
             except CsError:
-                # Only a farewell ends a connection whose requests are whole, or the end of the node.
+                # A connection whose requests are complete ends only by a farewell or the end of the node.
                 assert any(request[:4] == struct.pack("=i", -3) for request in sent) or not has_node(cluster)
         if not has_node(cluster):
-            assert service == "cfg", "no other service is asked to end a node"
+            assert service == "cfg", "only cfg can be asked to end a node"
             cluster.up(1)
             honest = await cluster.connect(1)
         cluster.partition({1}, {2, 3})
@@ -541,7 +541,7 @@ async def _scribble(header: list[tuple[int, int]], fields: dict[str, int], data:
 
 @pytest.mark.parametrize("service", ["votequorum", "quorum"])
 async def test_unknown_track_flags_take_no_memory(cluster: SimulatedCluster, service: str) -> None:
-    """An enumeration of flags keeps each unknown value that it is asked for: some 400 bytes, for ever."""
+    """An enumeration of flags keeps each unknown value it has seen, in about 400 bytes, forever."""
     rounds = 1000
 
     async def send(connection: Connection, numbers: range) -> None:
@@ -568,8 +568,8 @@ def unread(sock: socket.socket) -> int:
     return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
 
 
-async def test_doorbell_bytes_without_requests_are_thrown_away(liar: Liar) -> None:
-    """All of them: one read takes only some, and no edge tells of the rest."""
+async def test_doorbell_bytes_without_requests_are_dropped(liar: Liar) -> None:
+    """All of them: one read takes only some, and no edge signals the rest."""
     liar.ring(1000)
     await eventually_async(lambda: not unread(liar.socket))
 
@@ -591,7 +591,7 @@ async def test_the_late_doorbell_of_an_answered_request_is_taken(liar: Liar) -> 
 
 
 async def test_stray_bytes_do_not_use_up_the_doorbells_of_later_requests(liar: Liar) -> None:
-    """Each request still has its own byte read, which is what wakes a client."""
+    """The byte of each request is still read, which is what wakes a client."""
     liar.ring(3)
     await eventually_async(lambda: not unread(liar.socket))
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Nothing remains of a connection, however it ended: no descriptor, no mapping, no file."""
+"""However a connection ends, nothing remains of it: no descriptor, no mapping, no file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ ENDS: list[Callable[[SimulatedCluster], Awaitable[None]]] = [
 async def test_nothing_remains_of_connections(
     transport: Transport, end: Callable[[SimulatedCluster], Awaitable[None]]
 ) -> None:
-    # A killed process of the same number may have left files.
+    # A killed process with the same id may have left files.
     old_files = held()[2]
     async with simulated_cluster(3, transport=transport) as cluster:
         await end(cluster)
@@ -82,7 +82,7 @@ async def test_nothing_remains_of_connections(
         before = held()
         for _ in range(10):
             await end(cluster)
-            # The server's end is closed by its own task.
+            # The server's own task closes the server's end.
             await trio.testing.wait_all_tasks_blocked(0.01)
         assert held() == before
         assert before[2] == old_files
@@ -122,7 +122,7 @@ trio.run(main)
 
 
 def started(address: str) -> subprocess.Popen[bytes]:
-    """A client. Not started by trio, whose threads may be in the network namespace of an earlier test."""
+    """Start a client. Not with trio, whose threads may be in the network namespace of an earlier test."""
     command = [sys.executable, "-c", CLIENT, address]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
 

@@ -1,4 +1,4 @@
-"""Links that a test makes better or worse: what cfg and the statistics say of them, and who hears whom."""
+"""Links that a test improves or breaks: what cfg and the statistics report, and who hears whom."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ async def link(cluster: SimulatedCluster, node: int, peer: int, number: int = 0)
 
 
 async def connected(cluster: SimulatedCluster, node: int, peer: int) -> list[bool]:
-    """Which links to another node are connected, as cfg says."""
+    """Which links to another node are connected, according to cfg."""
     async with await Cfg.initialize(address=cluster.address(node)) as cfg:
         status = await cfg.node_status_get(peer)
         assert status.reachable is any(each.connected for each in status.link_status)
         return [each.connected for each in status.link_status if each.enabled]
 
 
-async def test_one_link_that_fails_is_reported_by_both_nodes_and_the_membership_stays(
+async def test_both_nodes_report_a_failed_link_and_the_membership_stays(
     cluster: SimulatedCluster,
 ) -> None:
     cluster.link(1, 2, 1, connected=False)
@@ -55,17 +55,17 @@ async def test_one_link_that_fails_is_reported_by_both_nodes_and_the_membership_
     assert (values["connected"], values["up_count"], values["down_count"]) == (1, 1, 1)
 
 
-async def test_one_way_only_one_node_sees_the_change(cluster: SimulatedCluster) -> None:
+async def test_if_a_link_fails_one_way_only_one_node_sees_the_change(cluster: SimulatedCluster) -> None:
     cluster.link(1, 2, 1, connected=False, one_way=True)
     assert await connected(cluster, 1, 2) == [True, False]
     assert await connected(cluster, 2, 1) == [True, True]
 
 
-async def test_nodes_without_any_link_do_not_hear_each_other_until_one_is_back(
+async def test_nodes_without_a_link_do_not_hear_each_other_until_one_is_back(
     cluster: SimulatedCluster,
 ) -> None:
     cluster.link(1, 3, connected=False)
-    # Node 2 hears both, but a ring is of nodes that all hear each other.
+    # Node 2 hears both, but all nodes of a ring must hear each other.
     assert cluster.model.partitions() == [(1, 2), (3,)]
     assert await connected(cluster, 1, 3) == [False, False]
     cluster.link(1, 3, 1, connected=True)
@@ -87,7 +87,7 @@ async def test_a_cut_network_takes_its_links_down_and_healing_brings_every_link_
         assert (values["connected"], values["down_count"]) == (1, 2)
 
 
-async def test_latency_loss_and_mtu_are_what_was_set(cluster: SimulatedCluster) -> None:
+async def test_latency_loss_and_mtu_are_as_set(cluster: SimulatedCluster) -> None:
     cluster.link(1, 2, 0, latency=0.2, loss=0.25, mtu=1200)
     cluster.advance(75)
     values = await link(cluster, 1, 2)
@@ -99,7 +99,7 @@ async def test_latency_loss_and_mtu_are_what_was_set(cluster: SimulatedCluster) 
     assert (other["latency_ave"], other["tx_ping_packets"], other["rx_pong_packets"]) == (200, 100, 100)
 
 
-async def test_a_node_that_starts_again_counts_from_0_and_the_others_saw_it_go(
+async def test_a_restarted_node_counts_from_0_and_the_others_saw_it_leave(
     cluster: SimulatedCluster,
 ) -> None:
     cluster.advance(60)
@@ -112,7 +112,7 @@ async def test_a_node_that_starts_again_counts_from_0_and_the_others_saw_it_go(
         assert await stats.get("stats.srp.operational_token_lost") == 1
 
 
-async def test_statistics_are_set_and_cleared(cluster: SimulatedCluster) -> None:
+async def test_statistics_can_be_set_and_cleared(cluster: SimulatedCluster) -> None:
     async with await Cmap.initialize(map="stats", address=cluster.address(1)) as stats:
         number = await stats.track_add("stats.srp.mcast_retx", TrackType.MODIFY)
         cluster.set_statistic(1, "stats.srp.mcast_retx", 7)
@@ -129,7 +129,7 @@ async def test_statistics_are_set_and_cleared(cluster: SimulatedCluster) -> None
         assert await stats.keys("stats.schedmiss.") == []
 
 
-async def test_what_makes_no_sense_is_refused(cluster: SimulatedCluster) -> None:
+async def test_an_invalid_link_change_is_refused(cluster: SimulatedCluster) -> None:
     wrongs: list[Callable[[], None]] = [
         lambda: cluster.link(1, 9, connected=False),
         lambda: cluster.link(1, 1, connected=False),
@@ -147,7 +147,7 @@ async def test_what_makes_no_sense_is_refused(cluster: SimulatedCluster) -> None
     assert cluster.model.partitions() == [(1, 2, 3)]
 
 
-# --- what clients of cfg have done ---
+# --- effects of cfg's clients ---
 
 
 async def test_a_client_reloads_the_file_that_a_test_has_written(cluster: SimulatedCluster) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin, as other people's test suites meet it."""
+"""The pytest plugin, as used by other projects' test suites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLUGIN = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-
 
 
 def run(directory: Path, test: str, *options: str) -> str:
-    """Run a test suite of one file, in which the plugin is loaded as an installed one is."""
+    """Run a test suite of one file, with the plugin loaded as if installed."""
     (directory / "test_it.py").write_text(test)
     plugins = [option for module in PLUGIN.values() for option in ("-p", module)]
     done = subprocess.run(
@@ -73,7 +73,7 @@ def anyio_backend():
 PYTEST_TRIO = ("-p", "pytest_trio.plugin", "-o", "trio_mode=true")
 PYTEST_ASYNCIO = (
     *("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto"),
-    *("-o", "asyncio_default_fixture_loop_scope=function"),  # older versions warn where it is not set
+    *("-o", "asyncio_default_fixture_loop_scope=function"),  # older versions warn if it is not set
 )
 PYTEST_ANYIO = ("-p", "anyio.pytest_plugin")
 
@@ -96,7 +96,7 @@ def test_the_fixtures_work_under_each_plugin_and_without_one(
     assert "1 passed" in run(tmp_path, test, *options)
 
 
-def test_under_asyncio_the_cluster_for_trio_says_what_to_write_instead(tmp_path: Path) -> None:
+def test_under_asyncio_the_fixture_for_trio_says_what_to_write_instead(tmp_path: Path) -> None:
     output = run(tmp_path, OWN_LOOP, *PYTEST_ASYNCIO)
     assert "1 failed" in output
     assert "`with simulated_cluster_in_thread(...) as cluster`" in output
@@ -115,7 +115,7 @@ def test_the_documented_examples_are_tests_that_pass(
     assert "1 passed" in run(tmp_path, example, *options)
 
 
-def test_a_suite_that_does_not_use_it_imports_nothing_of_ours(tmp_path: Path) -> None:
+def test_a_suite_that_does_not_use_the_plugin_imports_nothing_of_ours(tmp_path: Path) -> None:
     test = """
 import sys
 

@@ -1,7 +1,8 @@
 """The same random calls get the same answers and events from a real corosync and from the embedded daemon.
 
-What a call changes comes round the cluster a moment after its answer. So after each call the test waits until
-the real nodes say of themselves what ours say, and have sent the same events; a difference that stays fails.
+The effect of a call reaches the whole cluster a moment after its answer. So after each call the test waits
+until the real nodes report the same state as ours and have sent the same events. A lasting difference fails
+the test.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ Call = Callable[["Subject"], Awaitable[Any]]
 
 CALLS = 40
 TIRELESS = Device(votes=1, timeout=600_000, sync_timeout=600_000)
-"""A device that stays alive for as long as a test may take: no virtual time passes here."""
+"""A device that stays alive for the whole test: no virtual time passes here."""
 
 
 @dataclass
 class Subject:
-    """A node's two handles, and what they were told."""
+    """A node's two handles, and their events."""
 
     vq: Votequorum
     quorum: Quorum
     ring_id: RingId
-    """It does not change: nodes neither come nor go."""
+    """It stays the same: nodes neither join nor leave."""
     events: list[Any] = field(default_factory=list)
 
     @classmethod
@@ -51,7 +52,7 @@ class Subject:
         return cls(vq, await Quorum.initialize(address=address), event.ring_id)
 
     def take(self) -> None:
-        """Take in the events that are here; without rings' sequences, for clusters differ there."""
+        """Take the events that have arrived, without ring sequences, which differ between clusters."""
         for handle in (self.vq, self.quorum):
             while (raw := handle.connection.next_event_nowait()) is not None:
                 self.events.append((type(handle).__name__, _without_sequence(handle._decode_event(raw))))
@@ -64,7 +65,7 @@ def _without_sequence(event: Any) -> Any:
 
 
 async def outcome(call: Awaitable[Any]) -> Any:
-    """What a call returns, or the code of what it raises."""
+    """The result of a call, or the code of its error."""
     try:
         return await call
     except CsError as error:
@@ -145,7 +146,7 @@ DEVICE = [*VOTES, register, register, unregister, update, poll, poll, poll, mast
 
 
 async def state(subjects: list[Subject]) -> Any:
-    """What all nodes say of all nodes, and how much they have told."""
+    """The state that each node reports of every node, and the number of events sent."""
     for subject in subjects:
         subject.take()
     seen = [await outcome(subject.vq.getinfo(nodeid)) for subject in subjects for nodeid in (1, 2, 3)]
@@ -188,7 +189,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_one_node_answers_alike(start_daemon: StartDaemon, host: Host, seed: int) -> None:
+async def test_one_node_answers_like_corosync(start_daemon: StartDaemon, host: Host, seed: int) -> None:
     config, kinds = CONFIGS[seed % len(CONFIGS)]
     transport: Transport = "shm" if seed % 2 else "socket"
     daemon = start_daemon(config)
@@ -204,7 +205,7 @@ async def subject_of(daemon: Daemon) -> Subject:
 
 
 @pytest.mark.parametrize("device", [None, TIRELESS], ids=["votes", "device"])
-async def test_three_nodes_answer_alike(
+async def test_three_nodes_answer_like_corosync(
     start_cluster: StartCluster, host: Host, device: Device | None
 ) -> None:
     nodes = (Node(1), Node(2), Node(3, votes=2))

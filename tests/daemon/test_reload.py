@@ -21,13 +21,13 @@ PLAIN = Config(nodes=PAIR)
 WITH_DEVICE = Config(nodes=PAIR, device=Device(votes=1))
 
 SEQUENCES: dict[str, list[Config]] = {
-    "a device comes and goes": [PLAIN, WITH_DEVICE, PLAIN],
+    "a device is added and removed": [PLAIN, WITH_DEVICE, PLAIN],
     "a device's votes change": [WITH_DEVICE, Config(nodes=PAIR, device=Device(votes=3)), WITH_DEVICE],
-    "a device's votes are worked out": [PLAIN, Config(nodes=PAIR, device=Device(votes=None)), PLAIN],
+    "a device's votes are computed": [PLAIN, Config(nodes=PAIR, device=Device(votes=None)), PLAIN],
     "votes change": [PLAIN, Config(nodes=(Node(1, votes=3), PAIR[1])), PLAIN],
     "expected votes change": [PLAIN, Config(nodes=PAIR, quorum={"expected_votes": 7}), PLAIN],
     "a node is added": [PLAIN, Config(nodes=(*PAIR, Node(3, address="127.0.0.3"))), PLAIN],
-    "two_node comes and goes": [PLAIN, Config(nodes=PAIR, quorum={"two_node": 1}), PLAIN],
+    "two_node is set and removed": [PLAIN, Config(nodes=PAIR, quorum={"two_node": 1}), PLAIN],
     "two_node beside a device": [
         WITH_DEVICE,
         Config(nodes=PAIR, quorum={"two_node": 1}, device=Device(votes=1)),
@@ -43,7 +43,7 @@ SEQUENCES: dict[str, list[Config]] = {
         Config(nodes=PAIR, quorum={"expected_votes": 2}, device=Device(votes=None)),
         WITH_DEVICE,
     ],
-    "options that stay as they were": [
+    "options that a reload does not change": [
         PLAIN,
         Config(nodes=PAIR, quorum={"wait_for_all": 1, "auto_tie_breaker": 1, "allow_downscale": 1}),
         PLAIN,
@@ -56,7 +56,7 @@ SEQUENCES: dict[str, list[Config]] = {
 
 
 async def look(device: bool) -> dict[str, Any]:
-    """What a node says of its votes, and what a device's calls get."""
+    """What a node reports about its votes, and the results of a device's calls."""
     async with await Votequorum.initialize() as handle, await Cmap.initialize() as cmap:
         found: dict[str, Any] = {"info": await handle.getinfo()}
         if device:
@@ -75,7 +75,7 @@ async def outcome(call: Any) -> str:
 
 
 async def until_seen(expected: dict[str, Any], device: bool) -> dict[str, Any]:
-    """What a real daemon says, once a reload has gone round; at the end whatever it says."""
+    """A real daemon's report once the cluster has the reload; after the deadline, its last report."""
     with trio.move_on_after(DEADLINE / 5):
         while (found := await look(device)) != expected:
             await trio.sleep(0.05)
@@ -89,7 +89,7 @@ def load(daemon: Daemon, config: Config) -> None:
 
 @pytest.mark.parametrize("device", [False, True], ids=["", "with a device"])
 @pytest.mark.parametrize("sequence", SEQUENCES)
-async def test_a_reload_does_what_it_does_in_corosync(
+async def test_a_reload_has_the_same_effect_as_in_corosync(
     start_daemon: StartDaemon, host: Host, sequence: str, device: bool
 ) -> None:
     configs = SEQUENCES[sequence]
@@ -107,7 +107,7 @@ async def test_a_reload_does_what_it_does_in_corosync(
             assert await until_seen(expected[number], device) == expected[number], f"after {number} reloads"
 
 
-async def test_without_a_provider_quorum_is_free_and_votequorum_is_not_there(
+async def test_without_a_provider_quorum_is_free_and_there_is_no_votequorum(
     start_daemon: StartDaemon, host: Host
 ) -> None:
     config = Config(nodes=PAIR, provider=None)
@@ -132,5 +132,5 @@ async def test_without_a_provider_quorum_is_free_and_votequorum_is_not_there(
 
 
 def without_sequence(event: Any) -> str:
-    """An event without what depends on how often a cluster has met."""
+    """An event without the sequence, which depends on how often a cluster has met."""
     return re.sub(r"(seq=)[1-9]\d*", r"\1some", repr(event))

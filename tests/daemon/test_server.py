@@ -1,4 +1,4 @@
-"""libqb's server half by itself, with a service that sends back what it gets."""
+"""libqb's server half alone, with a service that echoes every request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Echo(Service):
 
 
 def message(size: int, fill: int = 0) -> bytes:
-    """A well-formed message of a size."""
+    """A well-formed message of this size."""
     header = struct.pack("=i4xi4xi4x", 3, size, 1)
     return header + bytes([fill]) * (size - len(header))
 
@@ -122,8 +122,8 @@ async def test_events_wait_for_a_client_that_does_not_read_and_keep_their_order(
 
 
 async def test_the_doorbells_of_events_come_when_the_client_takes_them_one_by_one() -> None:
-    """As C clients do: a byte, then an event, and never a look into the ring without a byte. The socket holds
-    the bytes of some 300 events, the ring many more."""
+    """As C clients do: a byte, then an event, and never a read of the ring without a byte. The socket holds
+    the bytes of about 300 events, the ring many more."""
     number = 400
     async with open_server(transport="shm") as server:
         service = Echo()
@@ -144,7 +144,7 @@ async def test_the_doorbells_of_events_come_when_the_client_takes_them_one_by_on
             setup.socket.close()
 
 
-async def test_a_client_that_lets_too_much_gather_is_dropped_and_no_other(echo: Echo) -> None:
+async def test_only_a_client_with_too_many_unread_events_is_dropped(echo: Echo) -> None:
     async with (
         await connect("echo", address=ADDRESS) as lazy,
         await connect("echo", address=ADDRESS) as other,
@@ -158,7 +158,7 @@ async def test_a_client_that_lets_too_much_gather_is_dropped_and_no_other(echo: 
         assert await other.request(message(24)) == message(24)
 
 
-async def test_a_flood_of_one_client_lets_another_through(echo: Echo) -> None:
+async def test_a_flood_from_one_client_lets_another_through(echo: Echo) -> None:
     async with (
         await connect("echo", address=ADDRESS) as busy,
         await connect("echo", address=ADDRESS) as other,
@@ -194,7 +194,7 @@ async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
 
         def process(self, client: ServerConnection, request: bytes) -> None:
             client.respond(message(8000, 1))
-            # Not asked for: no client accounts for the room that these take.
+            # The client did not expect these, so it keeps no room for them.
             for _ in range(100):
                 client.notify(message(8000, 2))
 
@@ -207,7 +207,7 @@ async def test_a_response_waits_until_there_is_room_for_it(echo: Echo) -> None:
                     assert [await connection.next_event() for _ in range(100)] == [message(8000, 2)] * 100
 
 
-# --- who is let in ---
+# --- access ---
 
 
 async def test_while_the_server_starts_clients_are_told_to_try_again(server: Server, echo: Echo) -> None:
@@ -219,7 +219,7 @@ async def test_while_the_server_starts_clients_are_told_to_try_again(server: Ser
         pass
 
 
-async def test_beyond_the_limit_clients_are_turned_away(server: Server, echo: Echo) -> None:
+async def test_beyond_the_limit_clients_are_refused(server: Server, echo: Echo) -> None:
     server.admission.connections = limits.MAX_CONNECTIONS
     with pytest.raises(Library, match="descriptors"):
         await connect("echo", address=ADDRESS)
@@ -239,14 +239,16 @@ async def test_beyond_the_limit_clients_are_turned_away(server: Server, echo: Ec
         (Credentials(1, 8, 7), False),
     ],
 )
-def test_the_rule_is_corosyncs(credentials: Credentials, allowed: bool) -> None:
+def test_the_access_rule_is_corosyncs(credentials: Credentials, allowed: bool) -> None:
     assert AccessRule(frozenset([7]), frozenset([8])).allows(credentials) is allowed
 
 
 # --- addresses ---
 
 
-async def test_a_path_serves_as_well_and_is_removed_at_the_end(transport: Transport, tmp_path: Path) -> None:
+async def test_a_service_at_a_path_works_and_the_socket_is_removed_at_the_end(
+    transport: Transport, tmp_path: Path
+) -> None:
     address = f"{tmp_path}/{{service}}"
     async with open_server(transport=transport) as server:
         server.listen(Echo(), address)
@@ -255,7 +257,7 @@ async def test_a_path_serves_as_well_and_is_removed_at_the_end(transport: Transp
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_socket_of_a_server_that_died_is_replaced(server: Server, tmp_path: Path) -> None:
+async def test_the_socket_of_a_dead_server_is_replaced(server: Server, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "echo"))
     server.listen(Echo(), tmp_path / "echo")
@@ -296,12 +298,12 @@ async def test_a_withdrawn_service_is_gone_at_once(server: Server) -> None:
         await connect("echo", address=ADDRESS)
 
 
-# --- copies of its sockets ---
+# --- copies of the server's sockets ---
 
 
 @contextlib.contextmanager
 def forked(end: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """A forked child that does something and then lives as long as the block."""
+    """A forked child that calls `end` and then lives as long as the block."""
     done, child_done = os.pipe()
     parent_lives, parent = os.pipe()
     pid = os.fork()
@@ -339,7 +341,7 @@ async def test_a_forked_child_keeps_neither_the_clients_nor_the_address(server: 
                     assert await again.request(message(24)) == message(24)
 
 
-async def test_what_ends_in_a_forked_child_goes_on_in_the_parent(server: Server, tmp_path: Path) -> None:
+async def test_closing_in_a_forked_child_does_not_affect_the_parent(server: Server, tmp_path: Path) -> None:
     server.listen(Echo(), tmp_path / "echo")
     async with await connect("echo", address=tmp_path / "echo") as connection:
         before = connections_files()
@@ -354,8 +356,8 @@ def connections_files() -> set[Path]:
     return set(Path("/dev/shm").glob(f"qb-{os.getpid()}-*/*"))
 
 
-async def test_a_client_learns_of_the_end_though_there_is_a_copy_of_its_socket(echo: Echo) -> None:
-    """As in a child that C code forked."""
+async def test_a_client_notices_the_end_even_if_a_copy_of_its_socket_exists(echo: Echo) -> None:
+    """A child that C code forked would hold such a copy."""
     async with await connect("echo", address=ADDRESS) as connection:
         with echo.clients[0]._setup.dup(), trio.fail_after(DEADLINE):
             echo.clients[0].close()
@@ -366,7 +368,7 @@ async def test_a_client_learns_of_the_end_though_there_is_a_copy_of_its_socket(e
 # --- what a C client would see ---
 
 
-def test_the_refusal_of_a_connection_is_zero_but_for_its_header() -> None:
+def test_the_refusal_of_a_connection_is_zero_after_its_header() -> None:
     from votequorum_ipc.daemon.handshake import refused
 
     raw = refused(13)
@@ -375,8 +377,8 @@ def test_the_refusal_of_a_connection_is_zero_but_for_its_header() -> None:
     assert not any(raw[20:])
 
 
-async def test_what_a_client_gets_lies_where_libqb_puts_it(echo: Echo, transport: Transport) -> None:
-    """Names, modes and sizes of all that a connection has in /dev/shm."""
+async def test_the_files_of_a_connection_are_where_libqb_puts_them(echo: Echo, transport: Transport) -> None:
+    """Names, modes and sizes of all files of a connection in /dev/shm."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.connect(abstract(ADDRESS[1:].format(service="echo")))
         sock.sendall(CONNECTION_REQUEST.encode(max_msg_size=8192))
@@ -407,7 +409,7 @@ class Greeter(Service):
 
 
 async def test_an_event_sent_when_a_client_connects_reaches_it(server: Server) -> None:
-    """libqb calls connection_created after the setup response has gone out."""
+    """libqb calls connection_created after sending the setup response."""
     server.listen(Greeter(), ADDRESS)
     async with await connect("greeter", address=ADDRESS) as connection:
         with trio.fail_after(DEADLINE):
@@ -416,7 +418,7 @@ async def test_an_event_sent_when_a_client_connects_reaches_it(server: Server) -
 
 
 class Register(Service):
-    """Writes down what it hears of its clients."""
+    """Records what it is told about its clients."""
 
     name = "register"
 
@@ -431,7 +433,7 @@ class Register(Service):
 
 
 async def test_a_client_that_goes_away_during_the_setup_is_never_connected(server: Server) -> None:
-    """A service hears of clients that have their setup response, and of the end of those alone."""
+    """A service is told only about clients that got their setup response, and about their end."""
     service = Register()
     server.listen(service, ADDRESS)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

@@ -1,4 +1,4 @@
-"""What takes time in corosync takes time in the embedded daemon with a latency: both are put to the same."""
+"""What takes time in corosync takes time in the embedded daemon with a latency: the same tests on both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = Config(nodes=(Node(1), Node(2, address="127.0.0.2")), device=Device(vot
 async def daemon(
     request: pytest.FixtureRequest, start_daemon: StartDaemon, host: object
 ) -> AsyncIterator[Daemon | None]:
-    """A daemon of each kind, at the well-known names; None is the embedded one."""
+    """Each kind of daemon, at the well-known names; None is the embedded one."""
     if request.param == "corosync":
         real = start_daemon(CONFIG)
         with real.namespace():
@@ -46,7 +46,7 @@ def name_in(answer: bytes | CsError) -> str:
 
 
 async def together(*requests: bytes) -> list[bytes]:
-    """Requests that the daemon finds in its ring at once: it answers them before anything comes round."""
+    """Requests that the daemon finds in its ring together: it answers them before it delivers a multicast."""
     async with await connect("votequorum") as connection:
         answers = await connection.request_all(requests, response_size=_ANSWER_SIZE)
     assert all(isinstance(answer, bytes) for answer in answers)
@@ -54,7 +54,7 @@ async def together(*requests: bytes) -> list[bytes]:
 
 
 async def until_called(handle: Votequorum, name: str) -> None:
-    """The device has this name, in the end."""
+    """Wait until the device has this name."""
     with trio.fail_after(DEADLINE):
         while (await handle.getinfo()).qdevice_name != name:
             await trio.sleep(0.001)
@@ -62,7 +62,7 @@ async def until_called(handle: Votequorum, name: str) -> None:
 
 GETINFO = wire.GETINFO.encode(nodeid=0)
 _ANSWER_SIZE = 512
-"""Bytes: more than any answer here has."""
+"""Bytes: larger than any answer here."""
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ async def test_a_devices_old_name_is_still_there_just_after_the_call(
         await until_called(handle, after)
 
 
-async def test_of_two_registrations_at_once_one_is_to_try_again(daemon: Daemon | None) -> None:
-    """The one that has to wait for the cluster is answered last."""
+async def test_of_two_simultaneous_registrations_one_gets_try_again(daemon: Daemon | None) -> None:
+    """The one that must wait for the cluster is answered last."""
     answers = await together(*(wire.QDEVICE_REGISTER.encode(name=name) for name in ("one", "two")))
     errors = [wire.STATUS_RESPONSE.decode(answer).error for answer in answers]
     assert errors == [CsErrorCode.TRY_AGAIN, CsErrorCode.OK]

@@ -1,4 +1,4 @@
-"""A service for tests of the client, served in a thread of its own, so that any loop can use it."""
+"""A service for tests of the client, in a separate thread, so that any loop can use it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ AT_ONCE, LATER, EVENT, SILENT = 1, 2, 3, 4
 
 
 def request(id_: int, number: int = 0) -> bytes:
-    """A request that carries a number."""
+    """A request that contains a number."""
     return struct.pack("=i4xi4xi4x", id_, 24, number)
 
 
 def response(id_: int, number: int = 0) -> bytes:
-    """A response, or an event, that carries a number; its error is OK."""
+    """A response or event that contains a number; its error is OK."""
     return struct.pack("=i4xi4xi4xi4x", id_, 32, 1, number)
 
 
 def number_in(message: bytes) -> int:
-    """The number that a request, a response or an event carries."""
+    """The number in a request, a response or an event."""
     return int(struct.unpack("=i4x", message[-8:])[0])
 
 
 class Held(Service):
-    """Answers `AT_ONCE` at once, `LATER` when it is told to, and `SILENT` never; all with their numbers."""
+    """Answers `AT_ONCE` at once, `LATER` on command, and `SILENT` never; every answer has the request's
+    number.
+    """
 
     name = "held"
 
@@ -44,11 +46,11 @@ class Held(Service):
         self.came: list[tuple[int, int]] = []
 
     def connected(self, client: ServerConnection) -> None:
-        """Note who is there."""
+        """Record a new client."""
         self.clients.append(client)
 
     def disconnected(self, client: ServerConnection) -> None:
-        """Note who left."""
+        """Forget a client."""
         self.clients.remove(client)
 
     def process(self, client: ServerConnection, message: bytes) -> None:
@@ -61,19 +63,19 @@ class Held(Service):
             client.respond(response(AT_ONCE, number))
 
     def answer(self) -> None:
-        """Answer the `LATER` that waits longest."""
+        """Answer the oldest waiting `LATER`."""
         client, number = self.held.pop(0)
         client.respond(response(LATER, number))
 
     def announce(self, count: int = 1) -> None:
-        """Send that many events to everybody, numbered from 0."""
+        """Send this many events to every client, numbered from 0."""
         for number in range(count):
             for client in self.clients:
                 client.notify(response(EVENT, number))
 
 
 class Elsewhere:
-    """The service, its address, and a way to have things done in its thread."""
+    """The service, its address, and a way to call functions in its thread."""
 
     def __init__(self, service: Held, address: str, token: trio.lowlevel.TrioToken) -> None:
         self.service = service
@@ -81,13 +83,13 @@ class Elsewhere:
         self._token = token
 
     def do(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Have a function called in the service's thread, and return what it returns."""
+        """Call a function in the service's thread, and return its result."""
         results: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._token.run_sync_soon(lambda: results.put(function(*args)))
         return results.get()
 
     def soon(self, function: Callable[[], Any]) -> None:
-        """Have a function called in the service's thread, and do not wait."""
+        """Call a function in the service's thread without waiting."""
         self._token.run_sync_soon(function)
 
 
@@ -95,7 +97,7 @@ class Elsewhere:
 def serving_in_thread(
     service: Service, address: str, transport: TransportName = "shm"
 ) -> Iterator[trio.lowlevel.TrioToken]:
-    """A service in another thread; gives the token with which functions are called there."""
+    """A service in another thread; yields the token for calling functions there."""
     box: dict[str, Any] = {}
     ready = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What each way to wait gives the layers above: deadlines, shields, threads, and waiting for several."""
+"""What each way to wait provides: deadlines, shields, threads, and waiting for several connections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_a_scope_ends_its_block_and_no_other() -> None:
     with move_on_after(FOREVER) as outer, move_on_after(0.01) as inner:
         await sleep(FOREVER)
     assert (outer.cancelled_caught, inner.cancelled_caught) == (False, True)
-    # Not at once. A loop's clock may be coarse, uvloop's by a millisecond.
+    # The time is not 0: a loop's clock may be coarse, uvloop's by a millisecond.
     assert current_time() - start > 0.005
     with move_on_after(0.01) as outer:
         with move_on_after(FOREVER) as inner:
@@ -52,7 +52,7 @@ async def test_scopes_that_expire_together_both_end() -> None:
 
 
 @every_way(uvloop=True)
-async def test_a_time_of_nothing_ends_the_block_at_its_first_wait() -> None:
+async def test_a_timeout_of_zero_ends_the_block_at_its_first_wait() -> None:
     reached = []
     with move_on_after(0) as scope:
         reached.append("the block")
@@ -62,7 +62,7 @@ async def test_a_time_of_nothing_ends_the_block_at_its_first_wait() -> None:
 
 
 @every_way(uvloop=True)
-async def test_a_shield_holds_an_outer_deadline_back_but_not_its_own() -> None:
+async def test_a_shield_delays_an_outer_deadline_but_not_its_own() -> None:
     done = []
     with move_on_after(0.01) as outer:
         with move_on_after(FOREVER, shield=True):
@@ -83,7 +83,7 @@ async def test_a_shield_holds_an_outer_deadline_back_but_not_its_own() -> None:
 
 
 @pytest.mark.parametrize("way", ["asyncio", "uvloop"])
-def test_a_foreign_cancellation_is_never_swallowed(way: str) -> None:
+def test_a_cancellation_from_outside_is_never_swallowed(way: str) -> None:
     passed = []
 
     async def wait(shield: bool, seconds: float) -> None:
@@ -110,7 +110,7 @@ def test_a_foreign_cancellation_is_never_swallowed(way: str) -> None:
         # Cancelled and expired in the same turn of the loop.
         task = asyncio.create_task(wait(False, 0.1))
         await settled()
-        time.sleep(0.12)  # noqa: ASYNC251 - the loop is to find both
+        time.sleep(0.12)  # noqa: ASYNC251 - the loop must find both
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -122,7 +122,7 @@ def test_a_foreign_cancellation_is_never_swallowed(way: str) -> None:
 
 
 @every_way(uvloop=True)
-async def test_a_function_that_blocks_runs_in_a_thread_unless_there_is_no_loop() -> None:
+async def test_a_blocking_function_runs_in_a_thread_unless_there_is_no_loop() -> None:
     thread = await in_thread(threading.get_ident)
     assert (thread == threading.get_ident()) == (backend.current().name == "blocking")
     with pytest.raises(ZeroDivisionError):
@@ -137,7 +137,7 @@ def elsewhere(request: pytest.FixtureRequest) -> Any:
 
 
 @every_way(uvloop=True)
-async def test_waiting_for_any_of_several_connections_takes_nothing(elsewhere: Elsewhere) -> None:
+async def test_waiting_for_any_of_several_connections_takes_no_event(elsewhere: Elsewhere) -> None:
     connections = [await connect("held", address=elsewhere.address) for _ in range(3)]
     first, second, third = connections
     assert not await wait_for_any(connections, 0.01)
@@ -189,7 +189,7 @@ async def test_waiting_for_any_disturbs_no_call_and_no_other_waiter(elsewhere: E
 
 
 @every_way(without={"blocking": TASKS}, uvloop=True)
-async def test_waiting_for_any_is_cancelled_and_leaves_nothing_behind(elsewhere: Elsewhere) -> None:
+async def test_waiting_for_any_can_be_cancelled_and_leaves_nothing_behind(elsewhere: Elsewhere) -> None:
     async with (
         await connect("held", address=elsewhere.address) as first,
         await connect("held", address=elsewhere.address) as second,
@@ -205,18 +205,18 @@ async def test_waiting_for_any_is_cancelled_and_leaves_nothing_behind(elsewhere:
         assert await wait_for_any([second], DEADLINE)
 
 
-# --- in the wrong place ---
+# --- wrong use ---
 
 
 def by_hand(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Run a coroutine as far as it goes without any loop."""
+    """Run a coroutine as far as possible without any loop."""
     try:
         coroutine.send(None)
     finally:
         coroutine.close()
 
 
-def test_without_a_loop_the_error_names_the_three_ways() -> None:
+def test_without_a_loop_the_error_names_the_three_ways_to_wait() -> None:
     with pytest.raises(RuntimeError, match=r"trio\.run or asyncio\.run.*votequorum_ipc\.blocking"):
         by_hand(Votequorum.initialize(address="@nobody"))
 
@@ -227,7 +227,7 @@ THREE = ["trio", "asyncio", "blocking"]
 @pytest.mark.parametrize(
     ("made", "used"), [(made, used) for made in THREE for used in [*THREE, "nothing"] if made != used]
 )
-def test_a_connection_used_in_another_way_than_it_was_made_says_so(
+def test_using_a_connection_in_another_way_to_wait_is_an_error(
     elsewhere: Elsewhere, made: str, used: str
 ) -> None:
     connections: list[Connection] = []
@@ -257,7 +257,7 @@ def test_a_connection_used_in_another_way_than_it_was_made_says_so(
 
 
 @pytest.mark.parametrize("way", ["trio", "asyncio", "uvloop", "blocking"])
-def test_a_connection_outlives_its_loop_and_goes_on_in_the_next(elsewhere: Elsewhere, way: str) -> None:
+def test_a_connection_outlives_its_loop_and_works_in_the_next(elsewhere: Elsewhere, way: str) -> None:
     connections: list[Connection] = []
 
     async def make() -> None:
@@ -279,7 +279,7 @@ def test_a_connection_outlives_its_loop_and_goes_on_in_the_next(elsewhere: Elsew
     RUNNERS[way](close)
 
 
-def test_trio_as_a_guest_of_asyncio_is_trio(elsewhere: Elsewhere) -> None:
+def test_trio_as_a_guest_of_asyncio_counts_as_trio(elsewhere: Elsewhere) -> None:
     names: list[str] = []
 
     async def guest() -> None:
@@ -304,7 +304,7 @@ def test_trio_as_a_guest_of_asyncio_is_trio(elsewhere: Elsewhere) -> None:
     assert names == ["trio", "asyncio"]
 
 
-def test_a_blocking_call_in_a_running_loop_is_blocking(elsewhere: Elsewhere) -> None:
+def test_a_blocking_call_in_a_running_loop_blocks(elsewhere: Elsewhere) -> None:
     async def inner() -> str:
         async with await connect("held", address=elsewhere.address) as connection:
             await connection.request(request(AT_ONCE))
@@ -317,7 +317,7 @@ def test_a_blocking_call_in_a_running_loop_is_blocking(elsewhere: Elsewhere) -> 
     asyncio.run(outer())
 
 
-def test_the_blocking_runner_refuses_what_only_a_loop_can_bring() -> None:
+def test_the_blocking_runner_refuses_what_only_a_loop_can_provide() -> None:
     async def wrong() -> None:
         await asyncio.sleep(0)
 

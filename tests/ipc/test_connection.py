@@ -1,4 +1,4 @@
-"""The libqb client half by itself, against services of a real corosync."""
+"""The libqb client half alone, against services of a real corosync."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def connection(daemon: Daemon) -> Recipe:
 
 
 def set_flow_control(daemon: Daemon, level: int) -> None:
-    """Do what the daemon does when it wants no requests: write the level where clients look for it."""
+    """Write a flow control level where clients look for it, as the daemon does when it wants no requests."""
     [directory] = daemon.connections()
     for path in directory.iterdir():
         if path.name == "qb-request-votequorum-header":
@@ -67,7 +67,7 @@ async def test_any_service_answers_raw_messages(daemon: Daemon) -> None:
 
 
 @every_way()
-async def test_larger_messages_may_be_asked_for(daemon: Daemon) -> None:
+async def test_larger_messages_may_be_requested(daemon: Daemon) -> None:
     async with await connect("quorum", max_msg_size=1 << 20) as connection:
         assert connection.max_msg_size == 1 << 20
         answer = await connection.request(quorum.GETQUORATE.encode())
@@ -89,10 +89,10 @@ async def test_a_message_over_the_size_is_too_big_and_not_sent(connection: Conne
 
 
 @every_way(without={"blocking": TASKS})
-async def test_requests_are_sent_ahead_only_as_far_as_their_answers_have_room(
+async def test_requests_are_sent_ahead_only_while_there_is_room_for_their_answers(
     connection: Connection, daemon: Daemon
 ) -> None:
-    # corosync drops an answer that finds no room, and its caller would wait for ever.
+    # corosync drops an answer that finds no room, and its caller would wait forever.
     answers: list[int] = []
 
     async def ask(response_size: int | None) -> None:
@@ -126,7 +126,7 @@ async def test_each_of_many_requests_gets_its_own_answer(connection: Connection)
 
 
 @every_way(without={"blocking": TASKS})
-async def test_an_answer_that_the_daemon_gives_later_is_not_mixed_up_with_others(
+async def test_a_late_answer_is_not_mixed_up_with_others(
     connection: Connection,
 ) -> None:
     register = votequorum.QDEVICE_REGISTER.encode(name="device")
@@ -159,7 +159,7 @@ async def test_a_cancelled_deferred_call_does_not_disturb_the_next(connection: C
 
 
 @every_way()
-async def test_flow_control_at_1_means_try_again_and_at_2_send(
+async def test_flow_control_level_1_means_try_again_and_level_2_means_send(
     connection: Connection, daemon: Daemon
 ) -> None:
     set_flow_control(daemon, 1)
@@ -172,9 +172,9 @@ async def test_flow_control_at_1_means_try_again_and_at_2_send(
 
 @pytest.mark.parametrize("noise", [1, 3, 4, 128, -1])
 @every_way()
-async def test_requests_are_sent_whatever_is_beside_their_count(socket_daemon: Daemon, noise: int) -> None:
-    # A semaphore operation on the count would take the flow control level for waiters, and the count of
-    # responses for an order to wait, or to abort.
+async def test_requests_are_sent_whatever_is_next_to_their_count(socket_daemon: Daemon, noise: int) -> None:
+    # A semaphore operation on the count would take the flow control level for waiters. It would take the
+    # count of responses for a command to wait or to abort.
     async with await connect("votequorum") as connection:
         [directory] = socket_daemon.connections()
         block = {"sent": 0, "flow_control": 2}
@@ -198,7 +198,7 @@ async def test_the_daemons_counts_stay_right_over_many_requests_and_events(
     files = {path.name: path.read_bytes() for path in directory.iterdir()}
     if daemon.config.transport == "socket":
         block = CONTROL_BLOCK.parse(files["qb-control-votequorum"])
-        # An answer may be here before the daemon has counted it.
+        # An answer may arrive before the daemon has counted it.
         assert [block.request.sent, block.request.flow_control] == [0, 0]
         assert block.response.sent in (0, 1)
         assert block.event.sent in (0, 1)
@@ -222,11 +222,11 @@ async def test_waiting_for_events_starts_no_thread_and_runs_nothing(
     async with await connect("votequorum") as busy, trio.open_nursery() as nursery:
         nursery.start_soon(connection.next_event)
         await trio.testing.wait_all_tasks_blocked()
-        # No time will come at which anything runs by itself,
+        # No deadline is set at which something would run by itself,
         assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
         instrument = Count()
         trio.lowlevel.add_instrument(instrument)
-        # and nothing runs when others are busy with the same daemon.
+        # and nothing runs while other clients use the same daemon.
         for _ in range(100):
             await busy.request(GETINFO, response_size=GETINFO_SIZE)
         trio.lowlevel.remove_instrument(instrument)
@@ -237,7 +237,7 @@ async def test_waiting_for_events_starts_no_thread_and_runs_nothing(
 
 
 @every_way()
-async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> None:
+async def test_100_connections_open_and_close_without_a_trace(daemon: Daemon) -> None:
     with nothing_left():
         for _ in range(10):
             connections = [await connect("quorum") for _ in range(10)]
@@ -249,7 +249,7 @@ async def test_100_connections_come_and_go_without_a_trace(daemon: Daemon) -> No
 
 
 @every_way()
-async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anything_is_sent(
+async def test_a_connection_that_the_daemon_has_closed_is_noticed_before_anything_is_sent(
     shm_daemon: Daemon,
 ) -> None:
     async with await connect("votequorum") as connection:
@@ -262,7 +262,7 @@ async def test_a_daemon_that_lets_go_of_the_connection_is_noticed_before_anythin
 
 
 async def test_an_event_that_comes_as_its_waiter_is_cancelled_is_not_lost() -> None:
-    """Another task takes it from the daemon in the moment between the cancellation and its effect."""
+    """Another task takes it from the daemon between the cancellation and its effect."""
     async with simulated_cluster(nodes=2) as cluster:
         handle = await cluster.connect(1)
         connection = handle.connection

@@ -1,7 +1,7 @@
-"""Counting in memory that the other end may write to: whatever it writes there, this process lives on.
+"""Counting in memory that the other end may write to: whatever it writes there, this process survives.
 
-What goes wrong with the C library's semaphores ends a process, or stops it for ever with the interpreter lock
-held. So those cases run in a process of their own.
+A failure of the C library's semaphores ends a process, or stops it forever with the interpreter lock held. So
+those cases run in separate processes.
 """
 
 from __future__ import annotations
@@ -59,14 +59,16 @@ print(semaphore.value(), semaphore.try_wait(), semaphore.value())
 
 
 @pytest.mark.parametrize("noise", [0, 1, 3, 4, 0x80, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_semaphore_counts_whatever_the_other_end_has_made_of_its_other_words(path: str, noise: int) -> None:
+def test_a_semaphore_counts_whatever_the_other_end_writes_to_its_other_words(path: str, noise: int) -> None:
     argv = [sys.executable, "-c", COUNT_IN_NOISE, path, str(noise)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert done.stdout + done.stderr == "5 True 4\n"
 
 
 def test_counting_touches_the_value_and_nothing_else(memory: GuardedMemory, path: str) -> None:
-    """glibc's own operations also write how many wait; the kernel's do not, so noise there has no effect."""
+    """glibc's own operations also write the number of waiters; the kernel's do not, so noise there has no
+    effect.
+    """
     noise = os.urandom(SIZE - 4)
     memory.write(0, struct.pack("=I", 7) + noise)
     semaphore = GuardedSemaphore(memory, 0)
@@ -93,7 +95,7 @@ def _sleeps_on_a_futex(pid: int) -> bool:
 def test_a_post_wakes_a_waiter_of_the_c_library_whatever_the_count_of_waiters_says(
     memory: GuardedMemory, path: str
 ) -> None:
-    """A C library that does not see the waiter, as musl's does not see glibc's, would wake nobody."""
+    """A C library that does not see the waiter, as musl's does not see glibc's, would not wake it."""
     with subprocess.Popen([sys.executable, "-c", WAIT, path], stdout=subprocess.PIPE, text=True) as waiter:
         try:
             assert waiter.stdout
@@ -107,7 +109,9 @@ def test_a_post_wakes_a_waiter_of_the_c_library_whatever_the_count_of_waiters_sa
 
 
 def test_a_count_of_the_control_block_is_lowered_alone_and_below_zero(memory: GuardedMemory) -> None:
-    """As on a big endian, where the two words of a pair are no semaphore: `sent` comes first everywhere."""
+    """As on a big-endian machine, where the two words of a pair are not a semaphore: `sent` comes first
+    everywhere.
+    """
     place = offset_of(CONTROL_BLOCK, "response", "sent")
     words = struct.Struct("=6i")
     memory.write(0, words.pack(1, 2, 1, 2, 1, 2))
@@ -117,7 +121,7 @@ def test_a_count_of_the_control_block_is_lowered_alone_and_below_zero(memory: Gu
     assert words.unpack(memory.read(0, words.size)) == (1, 2, -1, 2, 1, 2)
 
 
-def test_a_count_in_a_file_that_was_cut_is_an_error(memory: GuardedMemory, path: str) -> None:
+def test_a_count_in_a_truncated_file_is_an_error(memory: GuardedMemory, path: str) -> None:
     semaphore = GuardedSemaphore(memory, 0)
     os.truncate(path, 0)
     for step in (semaphore.post, semaphore.try_wait, semaphore.value, lower(memory, 0)):

@@ -1,4 +1,4 @@
-"""A failed connection names the cause that can be told, with the real corosync and real namespaces."""
+"""A failed connection names the cause if it can be known, with the real corosync and real namespaces."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Path("/proc/self/gid_map").write_text("0 {NOBODY} 1")
 
 
 def ask(daemon: Daemon, *wrapper: str, arguments: str = "", before: str = "") -> str:
-    """What a program prints that connects on the daemon's host, run by `wrapper`."""
+    """The output of a program that connects on the daemon's host, run by `wrapper`."""
     program = ASK.format(path=[ENVIRONMENT["PYTHONPATH"], *sys.path], arguments=arguments, before=before)
     argv = [*wrapper, sys.executable, "-c", program]
     done = daemon.run(argv, env=ENVIRONMENT)
@@ -70,7 +70,7 @@ async def test_a_corosync_without_a_provider_is_not_called_stopped(start_daemon:
 
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
-def test_a_devshm_that_is_not_the_daemons_is_distinguished_from_a_daemon_that_is_gone(
+def test_a_devshm_that_is_not_the_daemons_is_distinguished_from_a_dead_daemon(
     start_daemon: StartDaemon, transport: str
 ) -> None:
     daemon = start_daemon(Config(transport=transport))  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def test_a_devshm_that_is_not_the_daemons_is_distinguished_from_a_daemon_that_is
     assert "share the host's IPC namespace" in said
 
 
-def test_a_daemon_that_is_gone_is_not_called_hidden() -> None:
+def test_a_dead_daemon_is_not_called_hidden() -> None:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -119,7 +119,7 @@ def test_in_another_network_namespace_the_error_says_that_sockets_do_not_cross(r
         (False, False, "in another network namespace than the system's first one"),
     ],
 )
-async def test_what_is_not_known_of_the_network_is_not_said(
+async def test_what_is_unknown_about_the_network_is_not_claimed(
     monkeypatch: pytest.MonkeyPatch, shares: bool | None, in_a_container: bool, says: str
 ) -> None:
     monkeypatch.setattr(diagnosis, "_listening", set)

@@ -1,4 +1,4 @@
-"""The bookkeeping of calls and events by itself: what is sent when, who gets what, and what an end leaves."""
+"""The bookkeeping of calls and events alone: the order of sending, the receivers, and an end's effects."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from votequorum_ipc.ipc import EVENT_LIMIT, exchange
 from votequorum_ipc.ipc.exchange import EventWaiter, Exchange, PendingCall, Undo, Waiter
 
 OVERHEAD: Final = 48
-"""Bytes that an event takes besides its content."""
+"""Bytes that an event takes in addition to its content."""
 
 
 class Scripted:
-    """A transport that delivers what it is given, and keeps what is sent."""
+    """A transport that delivers what it is given, and records what is sent."""
 
     name: Literal["shm"] = "shm"
 
@@ -30,13 +30,13 @@ class Scripted:
         self.responses: list[bytes] = []
         self.events: list[bytes] = []
         self.failure: Exception | BaseException | None = None
-        """Raised where there is no event to deliver."""
+        """Raised when there is no event to deliver."""
         self.cut: CsError | OSError | None = None
         self.failures = self.hung_up = self.checked = self.settled = self.one_way = 0
 
     @property
     def event_socket(self) -> socket.socket:
-        raise AssertionError("nobody waits here")
+        raise AssertionError("this transport cannot wait")
 
     def check_lengths(self) -> None:
         self.checked += 1
@@ -99,30 +99,30 @@ class Subject(Exchange):
         return call
 
     def sends(self) -> list[bytes]:
-        """What is sent now."""
+        """The messages that are sent now."""
         before = len(self.wire.sent)
         self.send()
         return self.wire.sent[before:]
 
     def answers(self, *responses: bytes) -> None:
-        """Responses arrive."""
+        """Let responses arrive."""
         self.wire.responses += responses
         self.receive()
 
     def reports(self, *events: bytes) -> None:
-        """Events arrive."""
+        """Let events arrive."""
         self.wire.events += events
         self.receive()
 
     def waits(self) -> EventWaiter:
-        """Somebody waits for an event."""
+        """Add a waiter for an event."""
         waiter = EventWaiter()
         self.event_waiters.append(waiter)
         return waiter
 
 
 def subject(room: int = 100, places: int = 10) -> Subject:
-    """An exchange whose daemon has room for answers that cost `room`, and takes that many calls."""
+    """An exchange whose daemon has room for answers of `room` bytes in total, and for this many calls."""
     return Subject(Scripted(room, places))
 
 
@@ -143,9 +143,9 @@ def test_calls_are_answered_in_the_order_of_sending() -> None:
     assert it.sends() == []
 
 
-def test_calls_are_sent_as_far_as_their_answers_will_find_room() -> None:
+def test_calls_are_sent_while_there_is_room_for_their_answers() -> None:
     it = subject(room=10)
-    for _ in range(3):  # room that was used comes back
+    for _ in range(3):  # released room
         for cost in (6, 4, 1):
             it.call(b"%d" % cost, cost)
         assert it.sends() == [b"6", b"4"]
@@ -157,7 +157,7 @@ def test_calls_are_sent_as_far_as_their_answers_will_find_room() -> None:
 
 
 @pytest.mark.parametrize("others", [0, 1])
-def test_the_only_call_under_way_is_sent_whatever_its_answer_takes(others: int) -> None:
+def test_the_only_call_under_way_is_sent_however_large_its_answer(others: int) -> None:
     it = subject(room=10)
     it.call(b"large", 1000)
     for _ in range(others):
@@ -181,7 +181,7 @@ def test_no_more_calls_are_under_way_than_the_transport_allows(calls: int) -> No
     assert it.sends() == ([b"y"] if calls == 1 else [])
 
 
-def test_nothing_is_sent_behind_a_call_that_is_answered_later() -> None:
+def test_nothing_is_sent_after_a_call_that_is_answered_later() -> None:
     it = subject()
     it.call(b"before")
     it.call(b"later", deferred=True)
@@ -193,7 +193,7 @@ def test_nothing_is_sent_behind_a_call_that_is_answered_later() -> None:
     assert it.sends() == [b"behind"]
 
 
-def test_a_message_sent_one_way_is_done_when_it_is_sent_and_takes_no_answer() -> None:
+def test_a_one_way_message_is_done_when_sent_and_takes_no_answer() -> None:
     it = subject()
     one_way, call = it.call(b"one way"), it.call(b"call")
     one_way.one_way = True
@@ -203,7 +203,7 @@ def test_a_message_sent_one_way_is_done_when_it_is_sent_and_takes_no_answer() ->
     assert (one_way.response, call.response) == (b"", b"1")
 
 
-def test_what_the_transport_does_not_take_is_sent_later() -> None:
+def test_messages_that_the_transport_does_not_accept_are_sent_later() -> None:
     it = subject()
     calls = [it.call(b"a"), it.call(b"b")]
     it.wire.takes = 1
@@ -214,7 +214,7 @@ def test_what_the_transport_does_not_take_is_sent_later() -> None:
     assert [call.response for call in calls] == [b"1", b"2"]
 
 
-def test_flow_control_refuses_calls_and_keeps_those_that_no_caller_could_repeat() -> None:
+def test_flow_control_refuses_calls_but_keeps_those_that_no_caller_could_repeat() -> None:
     it = subject()
     it.wire.level = 1
     posted = PendingCall(b"posted", 1)
@@ -238,7 +238,7 @@ def test_the_answer_to_a_posted_call_is_dropped() -> None:
     assert call.response == b"2"
 
 
-def test_an_answer_to_nothing_ends_the_connection() -> None:
+def test_an_unexpected_answer_ends_the_connection() -> None:
     it = subject()
     it.answers(b"1")
     assert isinstance(it.error, MessageError)
@@ -258,7 +258,7 @@ def test_a_call_cancelled_before_it_was_sent_is_never_sent() -> None:
     assert it.sends() == []
 
 
-def test_the_answer_to_a_cancelled_call_is_given_to_no_other() -> None:
+def test_the_answer_to_a_cancelled_call_goes_to_no_other_call() -> None:
     it = subject()
     cancelled, call = it.call(b"a"), it.call(b"b")
     it.send()
@@ -274,7 +274,7 @@ def undoing(answer: bytes) -> bytes:
     return b"undo " + answer
 
 
-def test_what_cancelled_calls_did_is_undone_before_anything_else_is_sent() -> None:
+def test_the_effects_of_cancelled_calls_are_undone_before_anything_else_is_sent() -> None:
     it = subject()
     calls = [it.call(b"a", undo=undoing), it.call(b"b", undo=undoing), it.call(b"c")]
     it.send()
@@ -291,14 +291,14 @@ def test_what_cancelled_calls_did_is_undone_before_anything_else_is_sent() -> No
     assert (calls[2].response, it.error) == (b"3", None)
 
 
-def test_a_call_answered_in_the_moment_of_its_cancellation_is_undone() -> None:
+def test_a_call_answered_at_the_moment_of_its_cancellation_is_undone() -> None:
     it = subject()
     call, other = it.call(b"a", undo=undoing), it.call(b"b", undo=undoing)
     it.send()
     it.answers(b"1", b"2")
     it.abandon(call)
     assert it.sends() == [b"undo 1"]
-    it.wire.level = 1  # nobody waits for an undoing call, so that it is not refused
+    it.wire.level = 1  # no caller waits for an undoing call, so it must not be refused
     it.abandon(other)
     assert it.sends() == []
     it.wire.level = 0
@@ -310,7 +310,7 @@ def failing(_: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("undo", [lambda _: None, failing, None])
-def test_an_answer_that_names_nothing_to_undo_is_dropped(undo: Undo | None) -> None:
+def test_an_answer_without_anything_to_undo_is_dropped(undo: Undo | None) -> None:
     it = subject()
     answered, under_way = it.call(b"a", undo=undo), it.call(b"b", undo=undo)
     it.send()
@@ -321,7 +321,7 @@ def test_an_answer_that_names_nothing_to_undo_is_dropped(undo: Undo | None) -> N
     assert (it.sends(), it.error) == ([], None)
 
 
-def test_a_call_that_failed_has_done_nothing() -> None:
+def test_a_failed_call_needs_no_undoing() -> None:
     it = subject()
     it.wire.level = 1
     call = it.call(b"a", undo=undoing)
@@ -341,7 +341,7 @@ def test_after_the_end_nothing_is_undone() -> None:
     assert not it._unsent
 
 
-def test_thousands_of_cancelled_calls_leave_the_queue_in_no_time_that_grows_with_it() -> None:
+def test_the_time_to_drop_a_cancelled_call_does_not_grow_with_their_number() -> None:
     looks = 0
 
     class Counted(PendingCall):
@@ -365,7 +365,7 @@ def test_thousands_of_cancelled_calls_leave_the_queue_in_no_time_that_grows_with
 # --- events ---
 
 
-def test_events_go_to_those_who_wait_in_order_and_the_rest_is_kept() -> None:
+def test_events_go_to_waiters_in_order_and_the_rest_is_kept() -> None:
     it = subject()
     waiters = [it.waits(), it.waits()]
     news = Waiter()
@@ -388,11 +388,11 @@ def test_a_waiter_that_is_gone_takes_no_event() -> None:
     assert (gone.event, waiter.event) == (None, b"1")
 
 
-def test_a_waiter_that_is_cancelled_gives_its_event_to_the_next_or_back() -> None:
+def test_a_cancelled_waiter_gives_its_event_to_the_next_or_back() -> None:
     it = subject()
     first, second, third = it.waits(), it.waits(), it.waits()
     it.stop_waiting(second)
-    it.stop_waiting(EventWaiter())  # one that a signal handler kept from waiting
+    it.stop_waiting(EventWaiter())  # a signal handler kept this one from waiting
     it.reports(b"1")
     assert (first.event, second.event, third.event) == (b"1", None, None)
     it.stop_waiting(first)
@@ -402,7 +402,7 @@ def test_a_waiter_that_is_cancelled_gives_its_event_to_the_next_or_back() -> Non
     assert [*it.events] == [b"1", b"2"]
 
 
-def test_a_waiter_that_was_woken_by_the_end_has_no_event_to_give_back() -> None:
+def test_a_waiter_woken_by_the_end_has_no_event_to_give_back() -> None:
     it = subject()
     waiter = it.waits()
     it.fail(Library("gone"))
@@ -414,7 +414,7 @@ def test_the_limit_is_8_mib() -> None:
     assert EVENT_LIMIT == 8 * 1024 * 1024
 
 
-def test_events_are_kept_up_to_the_limit_and_those_before_it_outlive_the_end(
+def test_events_are_kept_up_to_the_limit_and_outlive_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exchange, "EVENT_LIMIT", 2 * (10 + OVERHEAD))
@@ -438,7 +438,7 @@ def test_events_are_kept_up_to_the_limit_and_those_before_it_outlive_the_end(
 
 
 @pytest.mark.parametrize("failure", [Library("gone"), MessageError("wrong")])
-def test_a_second_failure_while_a_connection_is_broken_off_hides_neither_the_first_nor_what_came(
+def test_a_second_failure_while_a_connection_closes_hides_neither_the_first_nor_what_arrived(
     failure: CsError,
 ) -> None:
     it = subject()
@@ -460,7 +460,7 @@ def test_a_second_failure_while_a_connection_is_broken_off_hides_neither_the_fir
     assert it.wire.failures == 2
 
 
-def test_every_waiter_for_an_event_learns_of_the_end() -> None:
+def test_every_waiter_for_an_event_gets_the_end() -> None:
     it = subject()
     waiters, news = [it.waits(), it.waits()], Waiter()
     it.news_waiters[news] = None
@@ -470,7 +470,7 @@ def test_every_waiter_for_an_event_learns_of_the_end() -> None:
     assert not it.event_waiters
 
 
-def test_a_system_call_that_fails_is_the_end_with_its_reason() -> None:
+def test_a_failed_system_call_is_the_end_with_its_reason() -> None:
     it = subject()
     call = it.call(b"a")
     it.send()
@@ -480,7 +480,7 @@ def test_a_system_call_that_fails_is_the_end_with_its_reason() -> None:
     assert "Input/output error; connect again" in str(call.error)
 
 
-def test_an_exception_out_of_a_signal_handler_ends_the_connection_and_goes_on() -> None:
+def test_an_exception_from_a_signal_handler_ends_the_connection_and_propagates() -> None:
     it = subject()
     call = it.call(b"a")
     it.send()
@@ -496,7 +496,7 @@ def test_an_exception_out_of_a_signal_handler_ends_the_connection_and_goes_on() 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets the time; it is half a second past its beginning at first."""
+    """Sets the time; it starts half a second after the clock's start."""
     now = 0.5
     monkeypatch.setattr(time, "perf_counter", lambda: now)
 
@@ -526,7 +526,7 @@ def test_lengths_are_checked_at_the_first_touch_and_then_every_200_microseconds(
 
 
 @pytest.mark.parametrize("cut", [MessageError("cut", field="header"), OSError(9, "Bad file descriptor")])
-def test_a_file_that_was_cut_ends_the_connection_and_nothing_is_touched(cut: CsError | OSError) -> None:
+def test_a_truncated_file_ends_the_connection_and_is_not_touched(cut: CsError | OSError) -> None:
     it = subject()
     call = it.call(b"a")
     it.wire.cut = cut

@@ -1,6 +1,6 @@
-"""Which server a client believes: the kernel decides, not the name that the server listens on.
+"""Which server a client trusts: the kernel decides, not the name that the server listens on.
 
-The impostors here are processes of another user, on corosync's own names, in a network of the test's own.
+The impostors here are processes of another user, on corosync's own names, in a separate network namespace.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WHERE = "the abstract socket 'votequorum'"
 
 @pytest.fixture
 def host(real_corosync: None, tmp_path: Path) -> Iterator[Host]:
-    """A network of its own, where corosync's names are free."""
+    """A separate network, where corosync's names are free."""
     host = Host(tmp_path)
     yield host
     host.close()
@@ -56,7 +56,7 @@ def impostor(request: pytest.FixtureRequest, host: Host, tmp_path: Path) -> Iter
     [Votequorum.initialize, Quorum.initialize, Cmap.initialize, Cfg.initialize, cluster_status],
     ids=lambda ask: getattr(ask, "__qualname__", ""),
 )
-async def test_another_users_server_on_corosyncs_name_is_not_believed(
+async def test_another_users_server_on_corosyncs_name_is_not_trusted(
     impostor: Served, ask: Callable[[], Awaitable[Any]]
 ) -> None:
     with nothing_left(), pytest.raises(Security) as caught:
@@ -67,7 +67,7 @@ async def test_another_users_server_on_corosyncs_name_is_not_believed(
     assert "server_uids={65534}" in str(caught.value)
 
 
-async def test_another_users_server_is_believed_where_the_caller_allows_it(impostor: Served) -> None:
+async def test_another_users_server_is_trusted_if_the_caller_allows_it(impostor: Served) -> None:
     async with await Votequorum.initialize(server_uids={NOBODY}) as handle:
         assert handle.connection.server_uid == NOBODY
         assert (await handle.getinfo()).node_id == 1
@@ -81,7 +81,7 @@ async def test_a_server_at_an_address_that_the_caller_gives_is_the_callers_choic
         assert (await handle.getinfo()).node_id == 1
 
 
-async def test_server_uids_are_all_that_are_believed_at_any_address() -> None:
+async def test_only_server_uids_are_trusted_at_any_address() -> None:
     async with simulated_cluster(1) as cluster:
         with pytest.raises(Security, match=r"server_uids: 1, 2$"):
             await Votequorum.initialize(address=cluster.address(1), server_uids={1, 2})
@@ -91,7 +91,7 @@ async def test_server_uids_are_all_that_are_believed_at_any_address() -> None:
             assert (handle.connection.server_uid, handle.connection.server_pid) == (os.getuid(), os.getpid())
 
 
-def test_a_user_without_privileges_believes_its_own_server(host: Host, tmp_path: Path) -> None:
+def test_a_user_without_privileges_trusts_its_own_server(host: Host, tmp_path: Path) -> None:
     with Served(host.command([*AS_NOBODY, "serve"]), tmp_path):
         done = host.run([*AS_NOBODY, "status"], env=ENVIRONMENT)
         assert (done.returncode, done.stderr) == (0, "")
@@ -111,7 +111,7 @@ async def eager() -> AsyncIterator[tuple[socket.socket, Callable[[], Awaitable[C
         yield theirs, lambda: connect("votequorum", address=ours, server_uids={os.getuid()})
 
 
-async def test_a_server_that_answers_before_the_kernel_was_asked_for_credentials_is_unknown(
+async def test_a_server_that_answers_before_credentials_are_enabled_is_unknown(
     eager: tuple[socket.socket, Callable[[], Awaitable[Connection]]],
 ) -> None:
     theirs, connect_to_it = eager
@@ -124,7 +124,7 @@ async def test_a_server_that_answers_before_the_kernel_was_asked_for_credentials
         await connect_to_it()
 
 
-async def test_credentials_are_asked_for_before_the_server_can_send(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_are_enabled_before_the_server_can_send(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Watched(socket.socket):
@@ -140,7 +140,9 @@ async def test_credentials_are_asked_for_before_the_server_can_send(monkeypatch:
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Another user makes the block's sockets, or listens on them. Root sends on them later."""
+    """The sockets made in this block, and the sockets that listen, belong to another user. Root sends on them
+    later.
+    """
     os.seteuid(NOBODY)
     try:
         yield
@@ -158,10 +160,10 @@ REFUSAL = CONNECTION_RESPONSE.encode(
     [{}, {"server_uids": {0}}, {"address": "@votequorum", "server_uids": {0}}],
     ids=["default", "server_uids", "address"],
 )
-async def test_a_program_of_roots_that_answers_for_another_users_listener_is_not_believed(
+async def test_a_root_program_that_answers_for_another_users_listener_is_not_trusted(
     host: Host, arguments: dict[str, Any]
 ) -> None:
-    """Such as a setuid program that another user has started with the accepted socket as its output."""
+    """For example a setuid program that another user has started with the accepted socket as its output."""
     with host.namespace(), trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         await listener.bind(abstract("votequorum"))
         with as_nobody():
@@ -180,7 +182,7 @@ async def test_a_program_of_roots_that_answers_for_another_users_listener_is_not
 
 
 @pytest.mark.usefixtures("real_corosync")
-async def test_who_made_the_socket_that_the_caller_gives_does_not_matter() -> None:
+async def test_the_creator_of_a_socket_that_the_caller_gives_does_not_matter() -> None:
     with as_nobody():
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
@@ -190,7 +192,7 @@ async def test_who_made_the_socket_that_the_caller_gives_does_not_matter() -> No
             await connect("votequorum", address=ours, server_uids={0})
 
 
-def test_root_may_listen_for_a_server_of_a_user_that_is_believed() -> None:
+def test_root_may_listen_for_a_server_of_a_trusted_user() -> None:
     check_listener(ServerProcess(7, 0), WHERE, {1000}, is_default_address=True)
     with pytest.raises(Security):
         check_listener(ServerProcess(7, 1001), WHERE, {1000}, is_default_address=True)
@@ -211,7 +213,9 @@ for arguments in ({}, {"server_uids": {65534}}):
 
 @pytest.mark.parametrize("caller", [0, NOBODY])
 def test_a_user_that_is_not_mapped_in_a_user_namespace_is_not_identified(caller: int) -> None:
-    """65534 there is the host's root, or any other user. Being 65534 oneself does not make them the same."""
+    """There, 65534 is the host's root, or any other user. That the caller is also 65534 does not make them
+    the same.
+    """
     identity = "--map-root-user" if caller == 0 else "--user"
     done = subprocess.run(
         ["unshare", "--user", identity, sys.executable, "-c", IN_A_USER_NAMESPACE],
@@ -226,7 +230,7 @@ def test_a_user_that_is_not_mapped_in_a_user_namespace_is_not_identified(caller:
     assert allowed == "believed"
 
 
-def test_a_program_with_more_rights_than_its_user_does_not_believe_that_user(
+def test_a_program_with_more_rights_than_its_user_does_not_trust_that_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 1000)

@@ -1,4 +1,4 @@
-"""Where nothing can work, both ends say so at once, and advise nothing that does not help."""
+"""On a platform that cannot work, both ends say so at once, and give no advice that does not help."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ async def test_a_server_of_32_bits_refuses_before_it_listens(in_32_bits: None) -
     for transport in ("shm", "socket"):
         with pytest.raises(NotSupported, match="this Python has 32 bits"):
             async with simulated_cluster(1, transport=transport):
-                pytest.fail("it announced itself")
+                pytest.fail("the server announced itself")
 
 
-def test_a_machine_whose_system_calls_are_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_with_unknown_system_calls_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     set_pointer_size(monkeypatch, 8)
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="sparc64"))
     with pytest.raises(NotSupported, match="sparc64 is unknown here; known are x86_64, aarch64"):

@@ -1,4 +1,4 @@
-"""Requests beyond one and its answer: several at once, those without an answer, and those to be undone."""
+"""Other kinds of requests: several at once, those without an answer, and those that must be undone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def number_of(message: bytes) -> int:
 
 
 class Notes(Service):
-    """Answers all but `SILENT`, and notes what came. `MAKE` is answered when `answer` is called."""
+    """Answers all requests but `SILENT`, and records them. `MAKE` is answered when `answer` is called."""
 
     name = "notes"
 
@@ -49,7 +49,7 @@ class Notes(Service):
             client.respond(numbered(id_, number))
 
     def answer(self) -> None:
-        """Answer the `MAKE` that waits longest."""
+        """Answer the oldest waiting `MAKE`."""
         client, number = self.held.pop(0)
         client.respond(numbered(MAKE, number))
 
@@ -74,7 +74,7 @@ async def test_requests_sent_together_are_answered_in_their_order(daemon: Daemon
         assert await connection.request_all([]) == []
 
 
-async def test_requests_that_are_held_up_come_back_as_errors_in_their_places(daemon: Daemon) -> None:
+async def test_delayed_requests_come_back_as_errors_in_their_places(daemon: Daemon) -> None:
     async with await connect("votequorum") as connection:
         set_flow_control(daemon, 1)
         answers = await connection.request_all([GETINFO] * 3)
@@ -107,7 +107,7 @@ async def test_requests_that_the_end_leaves_unanswered_come_back_as_errors(
         await connection.request_all([numbered(ECHO)])
 
 
-async def test_requests_sent_together_and_cancelled_leave_the_connection_good(daemon: Daemon) -> None:
+async def test_requests_sent_together_and_cancelled_leave_the_connection_usable(daemon: Daemon) -> None:
     async with await connect("votequorum") as connection:
         for _ in range(20):
             with daemon.frozen(), trio.move_on_after(0.001) as scope:
@@ -116,7 +116,7 @@ async def test_requests_sent_together_and_cancelled_leave_the_connection_good(da
             assert reply_error(await connection.request(GETINFO)) == CsErrorCode.OK
 
 
-async def test_messages_sent_one_way_arrive_in_order_and_disturb_no_answer(
+async def test_one_way_messages_arrive_in_order_and_disturb_no_answer(
     served: tuple[Notes, Connection],
 ) -> None:
     service, connection = served
@@ -134,7 +134,7 @@ async def test_messages_sent_one_way_arrive_in_order_and_disturb_no_answer(
     ]
 
 
-async def test_messages_sent_one_way_by_many_tasks_arrive(served: tuple[Notes, Connection]) -> None:
+async def test_one_way_messages_from_many_tasks_arrive(served: tuple[Notes, Connection]) -> None:
     service, connection = served
 
     async def send(first: int) -> None:
@@ -152,8 +152,8 @@ async def test_messages_sent_one_way_by_many_tasks_arrive(served: tuple[Notes, C
 CPG_JOIN, CPG_MCAST, CPG_LOCAL_GET, CPG_DELIVER = 0, 2, 4, 5
 
 
-async def test_corosyncs_cpg_delivers_each_message_sent_one_way(daemon: Daemon) -> None:
-    """cpg_mcast is the one request of corosync that is not answered (corosync's ipc_cpg.h)."""
+async def test_corosyncs_cpg_delivers_each_one_way_message(daemon: Daemon) -> None:
+    """cpg_mcast is corosync's only request without an answer (corosync's ipc_cpg.h)."""
     group = struct.pack("=I4x128s", 4, b"test")
     async with await connect("cpg", max_msg_size=1 << 20) as connection:
         body = group + struct.pack("=I4xI4x", 1, 0)
@@ -173,10 +173,10 @@ async def test_corosyncs_cpg_delivers_each_message_sent_one_way(daemon: Daemon) 
         assert reply_error(answer) == CsErrorCode.OK
 
 
-async def test_messages_sent_one_way_to_a_corosync_that_does_not_read_do_not_block_it_for_good(
+async def test_one_way_messages_to_a_corosync_that_does_not_read_do_not_block_it_forever(
     shm_daemon: Daemon,
 ) -> None:
-    """corosync waits, for ever, for the byte of each request that it has: none may be held back."""
+    """corosync waits forever for the byte of each request that it has: no byte may be held back."""
     group = struct.pack("=I4x128s", 4, b"test")
     async with await connect("cpg", max_msg_size=1 << 20) as connection, await connect("votequorum") as other:
         body = group + struct.pack("=I4xI4x", 1, 0)
@@ -191,14 +191,14 @@ async def test_messages_sent_one_way_to_a_corosync_that_does_not_read_do_not_blo
             with shm_daemon.frozen():
                 nursery.start_soon(send)
                 await trio.testing.wait_all_tasks_blocked()
-            # Nobody looks after the connection any more.
+            # No task uses the connection any more.
             nursery.cancel_scope.cancel()
         with trio.fail_after(DEADLINE):
             await other.request(GETINFO)
 
 
 @pytest.mark.parametrize("cancel_first", [False, True])
-async def test_what_a_cancelled_request_made_is_undone_before_anything_else_is_sent(
+async def test_the_effect_of_a_cancelled_request_is_undone_before_anything_else_is_sent(
     served: tuple[Notes, Connection], cancel_first: bool
 ) -> None:
     service, connection = served
@@ -225,7 +225,7 @@ async def test_what_a_cancelled_request_made_is_undone_before_anything_else_is_s
     assert service.came == [(MAKE, 7), (TAKE_BACK, 7), (ECHO, 8)]
 
 
-async def test_a_request_whose_answer_is_not_wanted_is_sent_before_later_ones(
+async def test_a_request_whose_answer_is_not_needed_is_sent_before_later_ones(
     served: tuple[Notes, Connection],
 ) -> None:
     service, connection = served

@@ -1,4 +1,4 @@
-"""A ring keeps order and content through any wrap-around, and says what is wrong with a broken one."""
+"""A ring keeps order and content through any wrap-around, and names what is wrong with a broken one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MESSAGE_SIZE = 8192
 
 @pytest.fixture
 def stem() -> Iterator[str]:
-    """Where a test may make a ring."""
+    """A path where a test may make a ring."""
     directory = tempfile.mkdtemp(prefix="qb-test-", dir="/dev/shm")
     yield f"{directory}/ring"
     shutil.rmtree(directory)
@@ -32,7 +32,7 @@ def stem() -> Iterator[str]:
 
 @pytest.fixture(params=[False, True], ids=["guarded", "trusted"])
 def ends(request: pytest.FixtureRequest, stem: str) -> Iterator[tuple[Ring, Ring]]:
-    """Both ends of a ring: the maker writes, the other reads, through system calls or through a mapping."""
+    """Both ends of a ring: the creator writes, the other reads, through system calls or through a mapping."""
     writer = Ring.create(stem, MESSAGE_SIZE)
     reader = Ring.open(stem, MESSAGE_SIZE, trusted=request.param)
     yield writer, reader
@@ -66,7 +66,7 @@ def test_messages_of_all_sizes_keep_order_and_content_through_many_wraps(ends: t
     assert reader.read() is None
 
 
-def test_a_ring_takes_messages_until_one_does_not_fit_and_again_when_one_was_read(
+def test_a_full_ring_takes_a_message_again_after_one_was_read(
     ends: tuple[Ring, Ring],
 ) -> None:
     writer, reader = ends
@@ -74,7 +74,7 @@ def test_a_ring_takes_messages_until_one_does_not_fit_and_again_when_one_was_rea
     count = 0
     while writer.write(message):
         count += 1
-    # libqb keeps a word between the pointers free, and wants a word more than the chunk takes.
+    # libqb keeps one word free between the pointers, and needs one word more than the chunk takes.
     assert count == (writer.words - 2) // chunk_words(len(message))
     assert reader.read() == message
     assert writer.write(message)
@@ -130,7 +130,7 @@ def test_a_chunk_that_was_announced_but_not_written_is_named(ends: tuple[Ring, R
 
 
 @pytest.mark.parametrize("size", [8, MESSAGE_SIZE + 1, 0xFFFFFFFF])
-def test_a_chunk_longer_than_what_is_in_the_ring_is_named(
+def test_a_chunk_longer_than_the_rings_content_is_named(
     ends: tuple[Ring, Ring], stem: str, size: int
 ) -> None:
     writer, reader = ends
@@ -141,7 +141,7 @@ def test_a_chunk_longer_than_what_is_in_the_ring_is_named(
         reader.read()
 
 
-def test_a_semaphore_raised_without_a_chunk_ends_in_an_error_and_not_in_an_old_message(
+def test_a_semaphore_raised_without_a_chunk_is_an_error_and_gives_no_old_message(
     ends: tuple[Ring, Ring],
 ) -> None:
     writer, reader = ends
@@ -153,7 +153,7 @@ def test_a_semaphore_raised_without_a_chunk_ends_in_an_error_and_not_in_an_old_m
 
 
 def test_a_reader_stores_nothing_into_the_chunks_that_it_reads(ends: tuple[Ring, Ring], stem: str) -> None:
-    """Nobody looks for libqb's "reclaimed" mark, and on aarch64 it could land in the writer's next chunk."""
+    """Nothing reads libqb's "reclaimed" mark, and on aarch64 it could overwrite the writer's next chunk."""
     writer, reader = ends
     for size in (0, 5, 4000, 4000):
         assert writer.write(b"m" * size)
@@ -163,8 +163,8 @@ def test_a_reader_stores_nothing_into_the_chunks_that_it_reads(ends: tuple[Ring,
     assert Path(stem + "-data").read_bytes() == before
 
 
-def test_a_chunk_is_given_back_only_after_it_was_copied(ends: tuple[Ring, Ring], stem: str) -> None:
-    """No x86 shows the other order, so this looks at where the barrier stands."""
+def test_a_chunk_is_released_only_after_it_was_copied(ends: tuple[Ring, Ring], stem: str) -> None:
+    """No x86 shows the other order, so this checks the place of the barrier."""
     writer, reader = ends
     assert writer.write(b"message")
     given_back = []
@@ -212,7 +212,7 @@ ring.close()
         ("data", ["read", "write"]),
     ],
 )
-def test_cutting_a_file_under_an_end_without_trust_is_an_error_and_no_sigbus(
+def test_truncating_a_file_under_an_untrusting_end_is_an_error_and_no_sigbus(
     stem: str, part: str, steps: list[str]
 ) -> None:
     for step in steps:
@@ -249,13 +249,13 @@ def test_a_missing_file_a_link_and_a_directory_are_refused(stem: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/etc/ring", "ring", "/dev/shm/../etc/ring", "/dev/shm//ring", ""])
-def test_a_ring_outside_of_shared_memory_is_not_opened(path: str) -> None:
+def test_a_ring_outside_shared_memory_is_not_opened(path: str) -> None:
     with pytest.raises(MessageError, match="is not below /dev/shm"):
         Ring.open(path, MESSAGE_SIZE)
 
 
 def test_a_data_file_in_another_directory_than_the_header_is_not_opened(stem: str) -> None:
-    """It would be another connection's, to write requests into and to remove."""
+    """It would be another connection's; requests would be written to it, and it would be removed."""
     ring = Ring.create(stem, MESSAGE_SIZE)
     with tempfile.TemporaryDirectory(prefix="qb-test-", dir="/dev/shm") as elsewhere:
         foreign = shutil.copy(stem + "-data", elsewhere)
@@ -268,7 +268,7 @@ def test_a_data_file_in_another_directory_than_the_header_is_not_opened(stem: st
 
 
 @pytest.mark.parametrize("data_path", [b"/etc/passwd\0", b"\0", b"x" * 4096])
-def test_a_data_file_outside_of_shared_memory_is_not_opened(stem: str, data_path: bytes) -> None:
+def test_a_data_file_outside_shared_memory_is_not_opened(stem: str, data_path: bytes) -> None:
     ring = Ring.create(stem, MESSAGE_SIZE)
     with Path(stem + "-header").open("r+b") as header:
         header.seek(offset_of(RING_HEADER, "data_path"))

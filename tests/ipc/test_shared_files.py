@@ -1,4 +1,4 @@
-"""Files that the other side names: none elsewhere is touched, none makes us wait, none need be removable."""
+"""Files named by the other side: none elsewhere is touched, none makes us wait, none must be removable."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ sys.stdin.read()
 
 
 def test_a_file_under_a_lease_is_not_waited_for(directory: Path) -> None:
-    """Opening it otherwise takes /proc/sys/fs/lease-break-time, 45 seconds, and then succeeds."""
+    """Without O_NONBLOCK, opening it takes /proc/sys/fs/lease-break-time, 45 seconds, and then succeeds."""
     path = directory / "file"
     path.write_bytes(bytes(4096))
     with subprocess.Popen(
@@ -89,7 +89,7 @@ async def test_rings_in_several_directories_are_refused(monkeypatch: pytest.Monk
         await first.finalize()
 
 
-def test_a_file_that_is_cut_while_it_is_mapped_is_an_error_of_ours(
+def test_a_file_truncated_while_it_is_mapped_is_a_cs_error(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = directory / "file"
@@ -104,7 +104,7 @@ def test_a_file_that_is_cut_while_it_is_mapped_is_an_error_of_ours(
             map_shared(descriptor, 4096)
 
 
-def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(directory: Path) -> None:
+def test_a_file_that_cannot_be_removed_does_not_keep_others_from_being_removed(directory: Path) -> None:
     ring = Ring.create(f"{directory}/qb-request-x", MAX_MSG_SIZE)
     header, data = map(Path, ring.paths)
     header.unlink()
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(directory: Path) -
 def test_a_directory_that_has_become_a_link_is_not_removed_at_the_end(
     directory: Path, tmp_path: Path, transport: str
 ) -> None:
-    """A hostile server puts a link above the directory that it named, and dies."""
+    """A hostile server replaces a parent of its directory by a link, and dies."""
     (directory / "way" / "qb").mkdir(parents=True)
     (tmp_path / "qb").mkdir()
     ring = Ring.create(f"{directory}/way/qb/qb-request-x", MAX_MSG_SIZE)

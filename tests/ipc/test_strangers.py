@@ -1,4 +1,4 @@
-"""Who can send to a client's datagram sockets, whose names everybody in the network namespace can see."""
+"""Who can send to a client's datagram sockets, whose names every process in the network namespace can see."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from votequorum_ipc import Votequorum
 from votequorum_ipc.testing import simulated_cluster
 
 ENDS = (b"-response", b"-event")
-"""What the names of a client's sockets end with."""
+"""The ends of the names of a client's sockets."""
 
 
 def refusal(address: bytes) -> type[OSError] | None:
-    """What a stranger is told who sends to an address; None if it is sent."""
+    """The error that a stranger gets who sends to an address; None if the kernel accepts the datagram."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         try:
             stranger.sendto(b"from a stranger", address)
@@ -24,14 +24,14 @@ def refusal(address: bytes) -> type[OSError] | None:
     return None
 
 
-async def test_a_strangers_datagram_is_refused_from_the_moment_a_socket_has_a_name(
+async def test_a_strangers_datagram_is_refused_as_soon_as_a_socket_has_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = []
     bind = socket.socket.bind
 
     class Besieged(socket.socket):
-        """A stranger sends to it as soon as it can be found."""
+        """A stranger sends to it as soon as it has a name."""
 
         def bind(self, address: Any) -> None:
             bind(self, address)

@@ -1,4 +1,4 @@
-"""Every waiting task is served, whether it drives, is parked, or another task looks in between."""
+"""Every waiting task is served, whether it drives or is parked, and even if another task reads meanwhile."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def response(id_: int) -> bytes:
 
 
 class Held(Service):
-    """Answers `AT_ONCE` at once, and `LATER` when it is told to."""
+    """Answers `AT_ONCE` at once, and `LATER` on command."""
 
     name = "held"
 
@@ -54,11 +54,11 @@ class Held(Service):
             client.respond(response(AT_ONCE))
 
     def answer(self) -> None:
-        """Answer the request that waits longest."""
+        """Answer the oldest waiting request."""
         self.held.pop(0).respond(response(LATER))
 
     def announce(self) -> None:
-        """Send an event to everybody."""
+        """Send an event to every client."""
         for client in self.clients:
             client.notify(response(EVENT))
 
@@ -75,7 +75,7 @@ async def test_a_task_chosen_to_drive_that_is_served_before_it_runs_wakes_the_ne
 
             async def driving() -> None:
                 await connection.request(request(LATER), response_size=24)
-                # The next one is chosen by now, and has not run.
+                # The next driver has been chosen, but has not run.
                 service.answer()
                 connection.queued_events()
                 done.append("first")
@@ -116,7 +116,7 @@ async def test_a_late_answer_whose_edge_another_task_took_is_still_found(
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(late)
             await trio.testing.wait_all_tasks_blocked()
-            # This loop stands still while the server takes the request's byte, so that its edge is ours.
+            # This loop blocks while the server takes the request's byte, so that its edge reaches this task.
             eventually(connection._transport.answered_later)
             look(connection)
             await trio.testing.wait_all_tasks_blocked()
@@ -126,7 +126,7 @@ async def test_a_late_answer_whose_edge_another_task_took_is_still_found(
             nursery.cancel_scope.cancel()
 
 
-async def test_a_waiter_that_is_cancelled_as_the_connection_ends_touches_no_closed_descriptor() -> None:
+async def test_a_waiter_cancelled_as_the_connection_ends_touches_no_closed_descriptor() -> None:
     service, address = Held(), f"@held-{secrets.token_hex(8)}"
     async with open_server(transport="shm") as server:
         server.listen(service, address)
@@ -136,7 +136,7 @@ async def test_a_waiter_that_is_cancelled_as_the_connection_ends_touches_no_clos
             nursery.start_soon(connection.next_event)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-            # It is handed an event in the moment in which it is cancelled, and gives it back after the end.
+            # It receives an event at the moment of its cancellation, and gives it back after the end.
             service.announce()
             connection.queued_events()
             await connection.aclose()
@@ -158,7 +158,7 @@ async def test_a_given_socket_is_closed_when_connecting_is_cancelled_or_fails(cl
 
 @pytest.mark.parametrize("transport", ["shm", "socket"])
 @every_way(without={"blocking": TASKS}, uvloop=True)
-async def test_a_driver_that_is_cancelled_hands_on_to_a_task_that_only_waits_for_an_event(
+async def test_a_cancelled_driver_hands_over_to_a_task_that_only_waits_for_an_event(
     transport: Transport,
 ) -> None:
     with elsewhere.served_elsewhere(transport) as there:
@@ -180,7 +180,7 @@ async def test_a_driver_that_is_cancelled_hands_on_to_a_task_that_only_waits_for
             there.do(there.service.announce)
 
 
-def test_another_thread_is_given_no_event_though_one_is_queued() -> None:
+def test_another_thread_gets_no_event_even_if_one_is_queued() -> None:
     errors: list[BadHandle] = []
 
     async def main() -> None:
@@ -205,7 +205,7 @@ def test_another_thread_is_given_no_event_though_one_is_queued() -> None:
     assert ["belongs to another thread" in str(error) for error in errors] == [True] * 3
 
 
-def test_ctrl_c_ends_a_wait_for_several_connections_without_a_group() -> None:
+def test_ctrl_c_ends_a_wait_for_several_connections_without_an_exception_group() -> None:
     async def press_when_all_wait() -> None:
         await trio.testing.wait_all_tasks_blocked()
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Errors: one class a `cs_error_t`, and errno turned into them as corosync's C library turns it."""
+"""Errors: one class per `cs_error_t`, and errno converted as corosync's C library converts it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def corotypes(real_corosync: None) -> str:
 
 @pytest.fixture(scope="module")
 def common(real_corosync: None) -> ctypes.CDLL:
-    """The C library that has the conversions."""
+    """The C library with the conversions."""
     library = ctypes.CDLL(COMMON)
     library.cs_strerror.restype = ctypes.c_char_p
     return library
@@ -46,7 +46,7 @@ def test_the_codes_are_those_of_the_c_header(corotypes: str) -> None:
 
 
 @pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.name)
-def test_each_code_has_one_class_that_is_named_like_it(code: CsErrorCode) -> None:
+def test_each_code_has_one_class_with_the_same_name(code: CsErrorCode) -> None:
     classes = [cls for cls in CsError.__subclasses__() if cls.code is code]
     assert classes == [ERROR_CLASSES[code]]
     assert classes[0].__name__.lower() == code.name.replace("_", "").lower()
@@ -69,7 +69,7 @@ def test_a_number_that_reports_no_failure_is_a_message_error(number: int) -> Non
     assert str(number) in str(error)
 
 
-def test_a_message_error_tells_the_field_from_the_message() -> None:
+def test_a_message_error_separates_the_field_from_the_message() -> None:
     error = MessageError("too long", field="getinfo response.size")
     assert (error.field, str(error)) == ("getinfo response.size", "getinfo response.size: too long")
     assert MessageError("as the daemon says").field is None
@@ -80,7 +80,7 @@ def test_errno_is_converted_as_the_c_library_does(common: ctypes.CDLL, number: i
     assert error_from_errno(number).code == common.qb_to_cs_error(-number), errno.errorcode.get(number)
 
 
-def test_the_c_library_knows_no_code_that_is_missing_here(common: ctypes.CDLL) -> None:
+def test_every_code_of_the_c_library_is_known_here(common: ctypes.CDLL) -> None:
     unknown = common.cs_strerror(-1)
     named = {number for number in range(1, 200) if common.cs_strerror(number) != unknown}
     assert named <= {int(code) for code in CsErrorCode}

@@ -1,4 +1,4 @@
-"""Every message there is: what was encoded decodes, lies are named, and both implementations agree."""
+"""Every message: encoded messages decode, lies are named, and both implementations agree."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ LINK_SIZE = cfg.LINK_STATUS.sizeof()
 
 
 def counts_of(layout: Layout) -> list[str]:
-    """The fields of a layout that count others."""
+    """The count fields of a layout."""
     subcons = layout.construct.subcons
     return [f.name for f in subcons if isinstance(f, c.Renamed) and isinstance(f.subcon, CountOf)]
 
 
 def plain(value: Any) -> Any:
-    """A value without the types that construct has for structures and lists."""
+    """A value without construct's types for structures and lists."""
     return tuple(value) if isinstance(value, list) and not hasattr(value, "_fields") else value
 
 
-# --- what fits ---
+# --- valid values ---
 
 
 @every_layout
 @given(data=st.data())
 @few
-def test_what_was_encoded_decodes(layout: Layout, data: st.DataObject) -> None:
+def test_an_encoded_message_decodes(layout: Layout, data: st.DataObject) -> None:
     fields = data.draw(fields_of(layout))
     message = layout.encode(**fields)
     assert layout.decode(message)._asdict() == fields
@@ -81,10 +81,10 @@ def test_a_struct_of_another_size_is_refused(size: int) -> None:
 @every_layout
 @given(data=st.data())
 @few
-def test_numbers_are_plain_whatever_the_values_layer_makes_of_them(
+def test_numbers_are_plain_whatever_the_values_layer_turns_them_into(
     layout: Layout, data: st.DataObject
 ) -> None:
-    # An enumeration would keep each number that it has no name for, for ever.
+    # An enumeration would keep each number without a name forever.
     decoded = layout.decode(layout.encode(**data.draw(fields_of(layout))))
     assert {type(number) for number in numbers_in(decoded)} <= {int}
 
@@ -124,7 +124,7 @@ def test_construct_reads_the_same_values_whatever_the_padding_holds(
 
 
 @every_layout
-def test_a_response_that_does_not_say_otherwise_reports_success(layout: Layout) -> None:
+def test_a_response_reports_success_by_default(layout: Layout) -> None:
     if layout.kind is Kind.REQUEST:
         assert "error" not in layout.record._fields
         return
@@ -145,7 +145,7 @@ def empty_value(bare: c.Construct) -> Any:
     return b""
 
 
-# --- what lies ---
+# --- lies ---
 
 
 @given(st.sampled_from(LAYOUTS), st.binary(max_size=400))
@@ -166,7 +166,7 @@ def test_a_message_with_changed_bytes_decodes_or_is_a_message_error(
 
 
 def outcome(read: Callable[[bytes], Any], data: bytes) -> Any:
-    """What reading gives: a value, or the `MessageError`."""
+    """The result of reading: a value, or the `MessageError`."""
     try:
         return read(data)
     except MessageError as error:
@@ -174,7 +174,7 @@ def outcome(read: Callable[[bytes], Any], data: bytes) -> Any:
 
 
 def decode_or_complain(layout: Layout, data: bytes) -> None:
-    """Decode; what decodes must mean the same to construct, and what does not must name a field."""
+    """Decode; if that works, construct must read the same, and if not, the error must name a field."""
     decoded = outcome(layout.decode, data)
     if isinstance(decoded, MessageError):
         assert decoded.field, decoded
@@ -187,7 +187,7 @@ def decode_or_complain(layout: Layout, data: bytes) -> None:
 @every_layout
 @given(data=st.data(), said=st.integers(*RANGES["l"]))
 @few
-def test_a_size_that_is_not_so_is_named(layout: Layout, data: st.DataObject, said: int) -> None:
+def test_a_wrong_size_is_named(layout: Layout, data: st.DataObject, said: int) -> None:
     message = bytearray(layout.encode(**data.draw(fields_of(layout))))
     if said == len(message):
         said += 1
@@ -200,7 +200,7 @@ def test_a_size_that_is_not_so_is_named(layout: Layout, data: st.DataObject, sai
 @every_layout
 @given(data=st.data())
 @few
-def test_a_message_that_is_cut_short_is_named(layout: Layout, data: st.DataObject) -> None:
+def test_a_truncated_message_is_named(layout: Layout, data: st.DataObject) -> None:
     message = layout.encode(**data.draw(fields_of(layout)))
     for truthful in (False, True):
         cut = bytearray(message[: data.draw(st.integers(0, len(message) - 1))])
@@ -215,7 +215,7 @@ def test_a_message_that_is_cut_short_is_named(layout: Layout, data: st.DataObjec
 
 
 def still_fits(layout: Layout, size: int) -> bool:
-    """Whether a layout whose last field is as long as the message may be this long."""
+    """Whether a layout with a last field of variable length may have this size."""
     if layout.fixed_size is not None or counts_of(layout):
         return False
     return size >= len(layout.encode(**{n: empty_value(b) for n, b in named_fields(layout).items()}))
@@ -224,7 +224,7 @@ def still_fits(layout: Layout, size: int) -> bool:
 @every_layout
 @given(data=st.data())
 @few
-def test_another_id_is_named(layout: Layout, data: st.DataObject) -> None:
+def test_a_wrong_id_is_named(layout: Layout, data: st.DataObject) -> None:
     message = bytearray(layout.encode(**data.draw(fields_of(layout))))
     other = data.draw(st.integers(*RANGES["l"]).filter(lambda number: number != layout.id))
     SIZE.pack_into(message, 0, other)
@@ -236,7 +236,7 @@ def test_another_id_is_named(layout: Layout, data: st.DataObject) -> None:
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if counts_of(layout)], ids=str)
 @given(data=st.data())
 @few
-def test_a_count_that_is_not_so_is_named(layout: Layout, data: st.DataObject) -> None:
+def test_a_wrong_count_is_named(layout: Layout, data: st.DataObject) -> None:
     message = bytearray(layout.encode(**data.draw(fields_of(layout))))
     count = data.draw(st.sampled_from(counts_of(layout)))
     offset, integer = place_of(layout, count)
@@ -249,7 +249,7 @@ def test_a_count_that_is_not_so_is_named(layout: Layout, data: st.DataObject) ->
 
 
 def place_of(layout: Layout, name: str) -> tuple[int, struct.Struct]:
-    """Where an integer field is, and how it is packed."""
+    """The offset of an integer field, and its format."""
     offset = 0
     for field in layout.construct.subcons:
         if field.name == name:
@@ -266,7 +266,7 @@ every_counted_field = pytest.mark.parametrize(
 
 
 def of_length(layout: Layout, name: str, length: int) -> dict[str, Any]:
-    """Fields of a message with as many items in one of them; the others are empty."""
+    """The fields of a message with this many items in one of them; the others are empty."""
     fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
     item = named_fields(layout)[name]
     if not isinstance(item, ListOf):
@@ -275,8 +275,8 @@ def of_length(layout: Layout, name: str, length: int) -> dict[str, Any]:
 
 
 def beyond_the_limit(layout: Layout, name: str, excess: int) -> bytes:
-    """A message with `excess` items more in a field than `encode` would write. Its size and its counts are
-    true."""
+    """A message with `excess` more items in a field than `encode` would write. Its size and counts are
+    correct."""
     field = named_fields(layout)[name]
     full = layout.encode(**of_length(layout, name, field.most))
     message = bytearray(full + bytes(excess * field.width))
@@ -306,7 +306,7 @@ def test_one_item_more_than_corosync_may_send_is_named(layout: Layout, name: str
 
 
 @every_counted_field
-def test_one_item_more_than_corosync_takes_is_not_written(layout: Layout, name: str) -> None:
+def test_one_item_more_than_corosync_accepts_is_not_written(layout: Layout, name: str) -> None:
     fields = of_length(layout, name, named_fields(layout)[name].most + 1)
     with pytest.raises(InvalidParam, match=f"{layout}.{name}: at most {named_fields(layout)[name].most}"):
         layout.encode(**fields)
@@ -315,7 +315,7 @@ def test_one_item_more_than_corosync_takes_is_not_written(layout: Layout, name: 
 @every_counted_field
 def test_an_impossible_count_costs_no_memory(layout: Layout, name: str) -> None:
     message = beyond_the_limit(layout, name, 200_000)
-    decode = layout.decode  # what is made once is made now
+    decode = layout.decode  # make now what is made only once
     tracemalloc.start()
     try:
         with pytest.raises(MessageError):
@@ -372,7 +372,7 @@ def test_a_name_longer_than_its_array_is_named(layout: Layout, name: str, length
         (b"abcde", 0, ""),
     ],
 )
-def test_a_name_ends_with_its_length_or_before_with_a_nul(
+def test_a_name_ends_at_its_length_or_at_a_nul_before(
     layout: Layout, name: str, raw: bytes, length: int, text: str
 ) -> None:
     fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
@@ -386,13 +386,13 @@ def test_a_name_ends_with_its_length_or_before_with_a_nul(
 
 @given(st.binary(max_size=60))
 @many
-def test_headers_of_any_kind_read_or_are_a_message_error(data: bytes) -> None:
+def test_any_header_can_be_read_or_is_a_message_error(data: bytes) -> None:
     for read in (message_id, reply_error):
         found = outcome(read, data)
         assert isinstance(found, int) or found.field
 
 
-# --- what does not fit ---
+# --- invalid values ---
 
 
 def misfits(bare: c.Construct) -> list[Any]:
@@ -434,7 +434,7 @@ def test_a_value_that_does_not_fit_is_an_invalid_param_that_names_its_field(
 
 
 @every_layout
-def test_a_field_that_is_missing_or_unknown_is_a_programming_error(layout: Layout) -> None:
+def test_a_missing_or_unknown_field_is_a_programming_error(layout: Layout) -> None:
     fields = {n: empty_value(bare) for n, bare in named_fields(layout).items()}
     with pytest.raises(TypeError):
         layout.encode(**fields, no_such_field=1)
@@ -459,7 +459,7 @@ def test_a_field_that_is_missing_or_unknown_is_a_programming_error(layout: Layou
 def test_extra_info_begins_before_the_structs_end_and_size_counts_its_padding(
     layout: Layout, start: int, data: bytes, size: int
 ) -> None:
-    # Sizes and offsets as corosync main of 2026-08 and its C library send them.
+    # Sizes and offsets as sent by corosync main of 2026-08 and its C library.
     header = 16 if layout.kind is Kind.REQUEST else 24
     message = bytearray(size)
     struct.pack_into("=i4xi", message, 0, layout.id, size)
@@ -472,7 +472,7 @@ def test_extra_info_begins_before_the_structs_end_and_size_counts_its_padding(
     assert layout.decode(bytes(message)).extra_info == data
 
 
-# --- what an import costs -------------------------------------------------------------------------------
+# --- cost of an import ----------------------------------------------------------------------------------
 
 
 COMPILED = """

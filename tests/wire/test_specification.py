@@ -1,4 +1,4 @@
-"""The specification says what the declarations and the recordings say."""
+"""The specification agrees with the declarations and the recordings."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_every_message_has_a_table_and_a_dump() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_between_documents_lead_somewhere(name: str) -> None:
+def test_links_between_documents_resolve(name: str) -> None:
     for document, anchor in re.findall(r"\]\(([\w-]*\.md)?#([^)]*)\)", path(name).read_text()):
         target = path(document.removesuffix(".md") if document else name).read_text()
         headings = re.findall(r"^#+ (.*)$", target, re.MULTILINE)
         assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, anchor
 
 
-def test_a_changed_table_is_noticed_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_table_is_noticed_and_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in DOCUMENTS:
         (tmp_path / f"{name}.md").write_text(path(name).read_text())
     monkeypatch.setattr(generate, "DIRECTORY", tmp_path)
@@ -79,7 +79,7 @@ def test_a_marker_that_names_nothing_is_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_rows_leave_no_gap_and_agree_with_the_library_s_own_offsets(layout: Layout) -> None:
+def test_rows_leave_no_gap_and_agree_with_the_librarys_own_offsets(layout: Layout) -> None:
     found = list(rows(layout.construct))
     ends = [str(row.offset + row.size) for row in found]
     assert ends[:-1] == [str(row.offset) for row in found[1:]]

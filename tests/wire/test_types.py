@@ -87,12 +87,12 @@ EXPECTED: dict[str, int] = {
     "offsetof(struct qb_ipc_response_header, size)": offset_of(RESPONSE, "size"),
     "offsetof(struct qb_ipc_response_header, error)": offset_of(RESPONSE, "error"),
 }
-"""C expressions, and what they must come to."""
+"""C expressions, and their expected values."""
 
 
 @pytest.fixture(scope="module")
 def c_values(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """What a C compiler makes of the expressions."""
+    """The values of the expressions, computed by a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or ""
     if not compiler:
         cannot("no C compiler is installed (Debian's package gcc)")
@@ -111,7 +111,7 @@ def test_a_value_is_that_of_the_c_headers(c_values: dict[str, int], expression: 
     assert EXPECTED[expression] == c_values[expression]
 
 
-def test_the_semaphore_of_a_ring_is_aligned_as_c_wants_it() -> None:
+def test_the_semaphore_of_a_ring_has_the_alignment_that_c_requires() -> None:
     assert offset_of(RING_HEADER, "posted_sem") % 8 == 0
 
 
@@ -121,7 +121,7 @@ def test_a_node_state_without_a_name_keeps_its_number() -> None:
     assert NodeState(7) == NodeState(7)
 
 
-def test_flags_that_are_newer_are_kept() -> None:
+def test_newer_flags_are_kept() -> None:
     assert InfoFlags(1 << 20 | 2).value == 1 << 20 | 2
 
 
@@ -134,16 +134,16 @@ UNKNOWN_FLAGS = range(1 << 20, 1 << 32, (1 << 32) // 999)
 
 
 @pytest.mark.parametrize("flags", [InfoFlags, TrackFlags, TrackType])
-def test_flags_without_a_name_are_kept_in_a_value_and_nowhere_else(flags: type[OpenFlag]) -> None:
+def test_flags_without_a_name_are_kept_in_the_value_and_nowhere_else(flags: type[OpenFlag]) -> None:
     remembered = len(flags._value2member_map_)
     for number in UNKNOWN_FLAGS:
         assert flags(number) == number
         assert flags(number) | flags(1) == number | 1
-    # Combinations of known bits may have come to be remembered: a bounded number.
+    # Combinations of known bits may be remembered: their number is limited.
     assert len(flags._value2member_map_) - remembered <= len(flags)
 
 
-async def test_a_client_that_sends_ever_other_track_flags_costs_the_embedded_daemon_no_memory() -> None:
+async def test_a_client_that_sends_ever_new_track_flags_costs_the_embedded_daemon_no_memory() -> None:
     async with simulated_cluster(1) as cluster, await Votequorum.initialize(address=cluster.address(1)) as vq:
         await vq.trackstart(flags=TrackFlags.CURRENT)
         remembered = len(TrackFlags._value2member_map_)
@@ -156,8 +156,8 @@ async def test_a_client_that_sends_ever_other_track_flags_costs_the_embedded_dae
 @pytest.mark.parametrize(
     "value", [NodeState(0), NodeState(99), NodeState.MEMBER, InfoFlags(2 | 1 << 20), TrackFlags(9)], ids=repr
 )
-def test_values_without_a_name_are_copied_and_pickled_as_others_are(value: NodeState | OpenFlag) -> None:
-    """Python 3.11.2 looks a member up by its name when it is unpickled."""
+def test_values_without_a_name_are_copied_and_pickled_like_others(value: NodeState | OpenFlag) -> None:
+    """On unpickling, Python 3.11.2 looks a member up by its name."""
     copies = [copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))]
     assert [(type(twin), twin) for twin in copies] == [(type(value), value)] * 3
 

@@ -1,4 +1,4 @@
-"""Frames recorded between corosync 3.1.7 and its C clients mean to us what they meant to them."""
+"""We read the frames recorded between corosync 3.1.7 and its C clients as those programs did."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parametrize(frames: list[tuple[str, Frame]]) -> pytest.MarkDecorator:
 
 
 def is_failure(service: str, frame: Frame) -> bool:
-    """Whether only the header of a response means something."""
+    """Whether only the header of a response has a meaning."""
     layout = layout_of(service, frame)
     if layout is None or layout.kind is Kind.REQUEST:
         return False
@@ -60,7 +60,7 @@ def named(service: str, frame: Frame) -> Layout:
 
 
 def same_but_for_padding(layout: Layout, recorded: bytes, ours: bytes) -> None:
-    """Each byte that means something is the same, and each other byte of ours is zero."""
+    """Each byte with a meaning is the same, and each other byte of ours is zero."""
     assert len(ours) == len(recorded)
     noise = padding(layout.construct, recorded)
     assert bytes(0 if i in noise else byte for i, byte in enumerate(recorded)) == ours
@@ -73,7 +73,7 @@ def test_a_recorded_message_is_written_as_it_was_read(service: str, frame: Frame
 
 
 @parametrize(WHOLE)
-def test_construct_itself_reads_and_writes_it_likewise(service: str, frame: Frame) -> None:
+def test_construct_itself_reads_and_writes_it_the_same_way(service: str, frame: Frame) -> None:
     layout = named(service, frame)
     parsed = layout.construct.parse(frame.data)
     assert (parsed.id, parsed.size) == (layout.id, len(frame.data))
@@ -86,7 +86,7 @@ def tupled(value: Any) -> Any:
 
 
 @parametrize(FAILURES)
-def test_a_recorded_failure_has_a_header_that_is_good(service: str, frame: Frame) -> None:
+def test_a_recorded_failure_has_a_valid_header(service: str, frame: Frame) -> None:
     layout = named(service, frame)
     assert message_id(frame.data) == layout.id
     assert len(frame.data) >= (layout.fixed_size or 0)
@@ -104,7 +104,7 @@ def test_a_refusal_is_a_bare_header_with_id_0(service: str, frame: Frame) -> Non
 
 
 @parametrize([(service, frame) for service, frame in FRAMES if frame.message in STRUCTURES])
-def test_what_lies_in_shared_memory_is_as_long_as_its_declaration(service: str, frame: Frame) -> None:
+def test_structures_in_shared_memory_are_as_long_as_their_declaration(service: str, frame: Frame) -> None:
     declaration = STRUCTURES[frame.message]
     assert len(frame.data) == declaration.sizeof()
     assert declaration.build(declaration.parse(frame.data)) == frame.data
@@ -122,7 +122,7 @@ def test_every_message_that_corosync_3_1_7_has_is_recorded() -> None:
     assert {("votequorum", REFUSAL), ("setup", "ring header"), ("setup", "control block")} <= recorded
 
 
-def test_every_vector_names_what_it_is_and_where_it_came_from() -> None:
+def test_every_vector_names_its_content_and_its_origin() -> None:
     for service, frame in FRAMES:
         assert layout_of(service, frame) or frame.message in {REFUSAL, *STRUCTURES}, frame
         assert frame.context, frame
@@ -134,11 +134,11 @@ def test_every_vector_names_what_it_is_and_where_it_came_from() -> None:
 
 
 @parametrize(FRAMES)
-def test_a_dump_without_its_lines_of_zeros_reads_back(service: str, frame: Frame) -> None:
+def test_a_dump_without_its_lines_of_zeros_can_be_read_back(service: str, frame: Frame) -> None:
     assert from_hex_lines(len(frame.data), hex_lines(frame.data)) == frame.data
 
 
-# --- what was recorded, word for word, so that a decoder that agrees with itself is not enough ---
+# --- some recordings word by word: it is not enough that a decoder agrees with itself ---
 
 
 def decoded(service: str, message: str, case: str) -> Any:
@@ -185,7 +185,7 @@ def test_a_trackstop_of_quorum_is_answered_ok_when_nothing_was_tracked() -> None
     assert decoded("quorum", "trackstop response", "model 0, too early").error == CsErrorCode.OK
 
 
-def test_a_get_of_cmap_is_as_long_as_the_room_that_was_offered() -> None:
+def test_a_get_of_cmap_is_as_long_as_the_buffer_that_was_offered() -> None:
     answer = decoded("cmap", "get response", "with room")
     assert (answer.value_len, len(answer.value)) == (6, 64)
     assert answer.value.rstrip(b"\0") == b"node1"
