@@ -51,6 +51,15 @@ class Replay:
     """What the session knows of this case, such as "known: fewer doorbells than chunks"."""
 
 
+@contextlib.contextmanager
+def opened(target: Target, directory: Path) -> Iterator[Session]:
+    """A session of a target, with what earlier runs in this directory have learnt."""
+    with target.session() as session:
+        if keep_in := getattr(session, "keep_in", None):
+            keep_in(directory / target.name)
+        yield session
+
+
 def fails(session: Session, case: Any, deadline: Deadline) -> Exception | None:
     """What a case fails with, if it does. Call it inside of `deadline.enforced`."""
     try:
@@ -106,7 +115,7 @@ def replay(target: Target, name: str, directory: Path, times: int = TIMES) -> Re
     label = ""
     deadline = Deadline()
     for _ in range(times):
-        with deadline.enforced(), target.session() as session:
+        with deadline.enforced(), opened(target, directory) as session:
             label = getattr(session, "label", lambda case: "")(case)
             errors.append(fails(session, case, deadline))
     failed = [error for error in errors if error is not None]

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from .clock import HANGING, Deadline
 from .edges import Guide
-from .failures import Repetition, case_file, left_behind, repeat, store, under_way, words_of
+from .failures import Repetition, case_file, left_behind, opened, repeat, store, under_way, words_of
 from .target import Session, Target
 
 ROUND: Final = 100
@@ -252,7 +252,7 @@ def fuzz(
     run.report.failures += left_behind(target, directory)
     with deadline.enforced():
         try:
-            with target.session() as session:
+            with opened(target, directory) as session:
                 run.go(session, random.Random(first_seed))
         except KeyboardInterrupt:
             run.report.interrupted = True

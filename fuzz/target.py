@@ -63,6 +63,9 @@ class LearningSession(Session, Protocol):
     What it has learnt changes what a run tries, and never what `check` does with a case.
     """
 
+    def keep_in(self, directory: Path) -> None:
+        """Go on with what earlier runs learnt, and keep what this one learns, in this directory."""
+
     def unknown_part(self, case: Any) -> Any:
         """The case without what is known to fail. A run checks this; a replay checks the whole case."""
 

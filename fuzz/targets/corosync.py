@@ -54,6 +54,10 @@ NOTHING: Final = "nothing, this time and under strace"
 
 CASES_A_DAEMON: Final = 500
 
+KNOWN: Final = "known.json"
+UNREPEATED: Final = "unrepeated.txt"
+"""Names of files; see `Corosync.keep_in`."""
+
 _SANITIZER: Final = re.compile(r"^.*(ERROR: \w+Sanitizer|runtime error): ", re.MULTILINE)
 _OBEYED: Final = re.compile(r"was shut down by sysadmin|Killed by node")
 
@@ -77,28 +81,31 @@ class Refused(CorosyncFailed):
 class Corosync:
     """A session: one real daemon after the other."""
 
-    def __init__(self, daemon: Daemon, directory: Path, edges: Edges | None = None) -> None:
-        """`directory` keeps what is known from one run to the next. `edges` are those of the daemons."""
+    def __init__(self, daemon: Daemon, edges: Edges | None = None) -> None:
+        """`edges` are those of the daemons."""
         self.daemon = daemon
         self.edges = edges
-        self._known_file = directory / "known.json"
-        self.known = self._read_known()
+        self.known: set[frozenset[str]] = set()
         """Combinations of features that make it fail."""
         self.journal: list[tuple[Step, ...]] = []
         """What this daemon has seen."""
-        self.unrepeated = directory / "unrepeated.txt"
+        self._directory: Path | None = None
         self._explained: set[frozenset[str]] = set()
         """What mattered in the last sequences of the histories that were shortened."""
 
-    def _read_known(self) -> set[frozenset[str]]:
-        if not self._known_file.exists():
-            return set()
-        return {frozenset(combination) for combination in json.loads(self._known_file.read_text())}
+    def keep_in(self, directory: Path) -> None:
+        """Read what earlier runs learnt from known.json. Keep it there, and histories in unrepeated.txt."""
+        self._directory = directory
+        file = directory / KNOWN
+        if file.exists():
+            self.known = {frozenset(combination) for combination in json.loads(file.read_text())}
 
     def _write_known(self) -> None:
-        self._known_file.parent.mkdir(parents=True, exist_ok=True)
+        if self._directory is None:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
         known = sorted(sorted(combination) for combination in self.known)
-        self._known_file.write_text(json.dumps(known, indent=1) + "\n")
+        (self._directory / KNOWN).write_text(json.dumps(known, indent=1) + "\n")
 
     def check(self, case: tuple[Step, ...]) -> None:
         """Perform exactly these steps. Raises `CorosyncFailed` for what a fresh daemon fails of as well."""
@@ -161,8 +168,10 @@ class Corosync:
         self.journal = []
 
     def _write_down(self, failure: CorosyncFailed, history: list[tuple[Step, ...]]) -> None:
-        self.unrepeated.parent.mkdir(parents=True, exist_ok=True)
-        with self.unrepeated.open("a") as file:
+        if self._directory is None:
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / UNREPEATED).open("a") as file:
             print(f"# {type(failure).__name__}: {failure}".replace("\n", "\n# "), file=file)
             print(f"# The last sequence alone failed 0 of {TRIALS} times on fresh daemons.", file=file)
             print(self._words_on(history), file=file)
@@ -251,7 +260,7 @@ class Corosync:
                 strace.send_signal(signal.SIGINT)
         signals = [line for line in trace.read_text().splitlines() if "SIG" in line]
         kind = type(failure).__name__ if failure else NOTHING
-        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], _end_of_log(self.daemon)])
+        return "\n".join([f"outcome: {kind}", *signals[:8], *signals[-2:], end_of_log(self.daemon)])
 
 
 def one_after_another(history: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
@@ -294,10 +303,10 @@ def _verdict(daemon: Daemon, otherwise: type[CorosyncFailed], error: Exception) 
     while daemon.alive and time.monotonic() < until:
         time.sleep(0.01)
     kind = otherwise if daemon.alive else Died
-    return kind(f"{error!r}{_end_of_log(daemon)}")
+    return kind(f"{error!r}{end_of_log(daemon)}")
 
 
-def _end_of_log(daemon: Daemon, lines: int = 15) -> str:
+def end_of_log(daemon: Daemon, lines: int = 15) -> str:
     """The end of the daemon's log, or the beginning of what a sanitizer reports there."""
     text = daemon.log.read_text(errors="replace") if daemon.log.exists() else ""
     found = _SANITIZER.search(text)
@@ -323,7 +332,7 @@ def _session(transport: Literal["shm", "socket"]) -> Iterator[Corosync]:
         stack.callback(host.close)
         daemon = Daemon(host, Config(transport=transport, device=Device()), Path(directory))
         stack.callback(daemon.discard)
-        corosync = Corosync(daemon, Path.cwd() / ".fuzz" / f"corosync-{transport}", edges)
+        corosync = Corosync(daemon, edges)
         corosync.restart()
         yield corosync
 

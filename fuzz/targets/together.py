@@ -1,14 +1,16 @@
 """Two clients at once, while nodes come and go: corosync lives, and serves another client within 5 s.
 
-A case is what two clients send at the same time to one node of three, and what happens to the cluster in
-the meantime: another node dies or comes back, the network is cut or heals, or the node itself is restarted.
-Every request is valid and announced correctly, and connections may be closed at any step: what is left to go
-wrong is the order of things. What the findings need (damage, lengths and names that are false) is left out.
+A case is what two clients send at the same time to one node of three, and what happens to the cluster
+meanwhile: another node dies or comes back, the network is cut or heals, or the node itself is killed or shut
+down and started again. Every request is valid and announced correctly, and a client may close a connection
+at any step. The clients repeat their steps until the node is up again. So only the order of things can go
+wrong. Damage, false lengths and false names, which the known findings need, are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +21,9 @@ from typing import Final
 from hypothesis import strategies as st
 
 from fuzz.attacker import Attacker
+from fuzz.edges import Edges, edges_of_daemons
 from fuzz.target import Target
-from fuzz.targets.corosync import CorosyncFailed, Died, failure_of, limit_memory
+from fuzz.targets.corosync import Died, end_of_log, failure_of, limit_memory
 from tests.real import leftovers
 from tests.real.cluster import Cluster, cluster, three_nodes
 from tests.real.config import Config, Device
@@ -32,6 +35,9 @@ from votequorum_ipc.wire import Kind
 
 ATTACKED: Final = 1
 """The node that the clients talk to."""
+
+PAUSE: Final = 0.005
+"""Seconds before a client repeats its steps: while the node is down it can only try to connect."""
 
 _LONGEST_VALUE: Final = 4096
 _LONGEST_NAME: Final = 254
@@ -61,10 +67,20 @@ def _start_another(nodes: Cluster) -> None:
         nodes[3].start()
 
 
-def _restart(nodes: Cluster) -> None:
+def _kill_and_start(nodes: Cluster) -> None:
     nodes[ATTACKED].discard()
+    _start(nodes)
+
+
+def _shut_down_and_start(nodes: Cluster) -> None:
+    nodes[ATTACKED].stop()
+    _start(nodes)
+
+
+def _start(nodes: Cluster) -> None:
     nodes[ATTACKED].start()
-    limit_memory(nodes[ATTACKED].pid)
+    nodes[ATTACKED].wait_ready()
+    limit_memory(nodes[ATTACKED].pid)  # earlier, the program that execs corosync would get the limit
 
 
 HAPPENINGS: Final[dict[str, Callable[[Cluster], None]]] = {
@@ -73,39 +89,65 @@ HAPPENINGS: Final[dict[str, Callable[[Cluster], None]]] = {
     "another node comes back": _start_another,
     "the network is cut": lambda nodes: nodes.isolate(2),
     "the network heals": lambda nodes: nodes.heal(),
-    "the node is restarted": _restart,
+    "the node is killed and started": _kill_and_start,
+    "the node is shut down and started": _shut_down_and_start,
 }
 
 
 class TwoClients:
     """A session: one real cluster."""
 
-    def __init__(self, nodes: Cluster) -> None:
+    def __init__(self, nodes: Cluster, edges: Edges | None = None) -> None:
+        """`edges` are those of the daemons."""
         self._nodes = nodes
+        self.edges = edges
 
     def check(self, case: Together) -> None:
         """Let everything happen at once, and see what is left. Raises `CorosyncFailed`."""
-        threads = [threading.Thread(target=self._attack, args=[steps]) for steps in (case.first, case.second)]
-        for thread in threads:
-            thread.start()
         try:
-            HAPPENINGS[case.meanwhile](self._nodes)
-        finally:
-            for thread in threads:
-                thread.join()
-        try:
+            self._let_happen(case)
             self._all_live(case.meanwhile)
             self._probe()
-        except CorosyncFailed:
+        except Exception:
             self._nodes.restart()
             limit_memory(self._nodes[ATTACKED].pid)
             raise
 
-    def _attack(self, steps: Sequence[Step]) -> None:
+    def _let_happen(self, case: Together) -> None:
+        over = threading.Event()
+        clients = [
+            threading.Thread(target=self._attack, args=[steps, over]) for steps in (case.first, case.second)
+        ]
+        for client in clients:
+            client.start()
+        try:
+            HAPPENINGS[case.meanwhile](self._nodes)
+        finally:
+            over.set()
+            for client in clients:
+                client.join()
+
+    def summary(self) -> str:
+        """How much of the daemons was reached, where they count that."""
+        if self.edges:
+            self.edges.take()
+        if not (self.edges and self.edges.reached):
+            return ""
+        # A daemon writes down its counters when it ends politely, which takes a second.
+        for node in self._nodes:
+            if node.alive:
+                node.signal(signal.SIGTERM)
+        for node in self._nodes:
+            node.stop()
+        return f"{self.edges.reached:,} edges"
+
+    def _attack(self, steps: Sequence[Step], over: threading.Event) -> None:
         attacker = Attacker()
         with self._nodes[ATTACKED].namespace():
             try:
                 attacker.perform(steps)
+                while not over.wait(PAUSE):
+                    attacker.perform(steps)
             finally:
                 attacker.close()
 
@@ -113,7 +155,7 @@ class TwoClients:
         # Node 3 is killed by us alone, and lives again only after it was started.
         for nodeid in (ATTACKED, 2):
             if not self._nodes[nodeid].alive:
-                raise Died(f"node {nodeid}, while {meanwhile}{self._nodes[nodeid].log_tail(15)}")
+                raise Died(f"node {nodeid}, while {meanwhile}{end_of_log(self._nodes[nodeid])}")
 
     def _probe(self) -> None:
         daemon = self._nodes[ATTACKED]
@@ -151,11 +193,12 @@ def _session() -> Iterator[TwoClients]:
     leftovers.reap()
     config = Config(nodes=three_nodes(), device=Device())
     with (
+        edges_of_daemons() as edges,
         tempfile.TemporaryDirectory(prefix="fuzz-together-") as directory,
         cluster(config, Path(directory)) as nodes,
     ):
         limit_memory(nodes[ATTACKED].pid)
-        yield TwoClients(nodes)
+        yield TwoClients(nodes, edges)
 
 
 TARGETS = [

@@ -59,7 +59,7 @@ def test_what_a_reproducer_says_happens(
     start_daemon: StartDaemon, finding: ModuleType, transport: str
 ) -> None:
     daemon = start_daemon(Config(transport="shm" if transport == "shm" else "socket"))
-    session = Corosync(daemon, daemon.directory)
+    session = Corosync(daemon)
     for _ in range(ATTEMPTS.get(finding.__name__.rpartition(".")[2], 1)):
         if failure := session.try_out(finding.STEPS):
             break
@@ -93,12 +93,15 @@ def test_a_failure_that_needs_what_came_before_is_repeated_with_it(
 ) -> None:
     monkeypatch.setattr(corosync, "TRIALS", 1)  # this one does not depend on who is faster
     daemon = start_daemon(Config())
-    session = Corosync(daemon, daemon.directory)
+    session = Corosync(daemon)
+    session.keep_in(daemon.directory)
     twice = truncated_file_twice.STEPS
     session.check(twice[: len(twice) // 2])
     session.check(twice[len(twice) // 2 :])
     enough = tuple(step for step in twice if not isinstance(step, Close))
-    assert f"These steps are enough:\nSTEPS = {enough!r}" in session.unrepeated.read_text()
+    assert (
+        f"These steps are enough:\nSTEPS = {enough!r}" in (daemon.directory / corosync.UNREPEATED).read_text()
+    )
 
 
 def test_the_table_of_versions_has_a_column_for_the_daemon_of_these_tests(real_corosync: None) -> None:

@@ -5,6 +5,7 @@ from.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from fuzz import __main__ as command
 from fuzz import failures, runner
 from fuzz.failures import replay
+from fuzz.findings.corosync_3_1_7 import missing_doorbell
 from fuzz.runner import Report, fuzz, run_examples
 from fuzz.target import Target
+from fuzz.targets.corosync import KNOWN, Corosync, what_matters
 
 MOMENT = 0.02
 """Minutes: 1.2 seconds."""
@@ -125,6 +128,41 @@ def test_a_replay_checks_exactly_what_it_is_given_also_where_it_is_known(tmp_pat
     again = replay(target(lambda: session), report.failures[0], tmp_path)
     assert str(again.now) == "5 of 5 times"
     assert again.label == "known: it is large"
+
+
+class Keeping(Learning):
+    """The same, with what earlier runs have learnt."""
+
+    def keep_in(self, directory: Path) -> None:
+        self.file = directory / "known"
+        if self.file.exists():
+            self.known.update(map(int, self.file.read_text().split()))
+
+    def learn(self, case: int, until: float) -> tuple[int, str]:
+        learnt = super().learn(case, until)
+        self.file.write_text(" ".join(map(str, self.known)))
+        return learnt
+
+
+def test_what_a_run_has_learnt_is_kept_in_its_corpus(tmp_path: Path) -> None:
+    def first_failure(corpus: str) -> str:
+        report = fuzz(target(Keeping), minutes=MOMENT, directory=tmp_path / corpus, cases=1000, first_seed=1)
+        return failures.path_of("numbers", report.failures[0], tmp_path / corpus).read_text()
+
+    assert first_failure("one").endswith("CASE = 1000\n")
+    assert not first_failure("one").endswith("CASE = 1000\n")
+    assert first_failure("another").endswith("CASE = 1000\n")
+
+
+def test_corosync_is_known_to_fail_of_what_the_corpus_names(tmp_path: Path) -> None:
+    case = missing_doorbell.STEPS
+    features = sorted(what_matters(case))
+    (tmp_path / KNOWN).write_text(json.dumps([features]))
+    no_daemon: Any = None
+    session = Corosync(no_daemon)
+    session.keep_in(tmp_path)
+    assert session.label(case) == f"known: {' and '.join(features)}"
+    assert session.unknown_part(case) != case
 
 
 class Moody:
