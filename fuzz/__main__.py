@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Final
 
 try:
@@ -84,6 +85,10 @@ def command(
         target = find_target(name)
     except NoTarget as problem:
         raise click.UsageError(str(problem)) from None
+    if target.needs_corosync and (reason := _why_no_corosync()):
+        raise click.UsageError(
+            f"{reason}\n{name} tests a real corosync: run tools/install-test-deps, as root"
+        )
     if replay is not None:
         _replay(target, replay, times, corpus)
     else:
@@ -96,6 +101,14 @@ def _list(targets: dict[str, Target]) -> None:
     for target in targets.values():
         property_ = " ".join(target.property.strip().split("\n\n")[0].split())
         click.echo(f"{target.name}\n    {property_}")
+
+
+def _why_no_corosync() -> str | None:
+    from tests.real.requirements import missing
+
+    if not which("strace"):
+        return "strace is not installed, which shows the signals that end a daemon"
+    return missing()
 
 
 def _run(target: Target, minutes: float, cases: int | None, seed: int, corpus: Path, guided: bool) -> None:
@@ -136,7 +149,8 @@ def _explained(kind: type[Exception]) -> Iterator[None]:
 
 
 def _line(report: Report) -> str:
-    failures = f", {len(report.failures)} failures" if report.failures else ""
+    number = len(report.failures)
+    failures = f", {number} failure{'s' * (number > 1)}" if number else ""
     return f"{report.target}: {report.cases} cases in {report.seconds:.0f} s, {report.rate:.0f}/s{failures}"
 
 

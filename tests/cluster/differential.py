@@ -25,7 +25,7 @@ them, in an order that is up to the scheduler. In a few scenarios with wait_for_
 that shows in the end: the node judges its own message, sent while it was quorate, as that of a quorate node.
 So where vqsim and the model part, `WithoutBarrier` runs the same nodes in vqsim's way, and the scenario
 passes if there is an order of events that explains what vqsim said at every step. Such scenarios are counted
-apart. `on_real` plays scenarios in which the two part on real clusters: those agree with the model.
+apart. `on_real` plays scenarios in which the two part on real clusters: all 28 agree with the model.
 """
 
 from __future__ import annotations

@@ -323,9 +323,11 @@ def test_a_client_that_goes_while_it_waits_is_not_answered() -> None:
     assert sent_to(client, poll(cluster, conn)) == []
 
 
-def split_and_set(votes: int, to: int) -> Cluster:
+def split_and_set(votes: int, to: int, speaks_first: int | None = None) -> Cluster:
     """Five nodes that have met again, after the majority changed the device's votes without node 1."""
     cluster = cluster_of(5, device=DeviceConfig(votes=votes))
+    if speaks_first is not None:
+        cluster.speaks_first[1, 2, 3, 4, 5] = speaks_first - 1
     cluster.partition({1}, {2, 3, 4, 5})
     assert quorate(cluster) == {2, 3, 4, 5}
     assert error(cluster, 2, SetVotes(0, to)) is CsErrorCode.OK
@@ -341,6 +343,11 @@ def test_a_node_learns_a_devices_votes_when_the_partition_heals() -> None:
     assert device_votes(split_and_set(1, to=2)) == [2, 2, 2, 2, 2]
 
 
+def test_a_device_gets_its_old_votes_back_from_a_node_that_was_away() -> None:
+    """Five corosyncs say the same. Node 3 speaks first, so node 1 is quorate when its own message arrives."""
+    assert device_votes(split_and_set(2, to=1)) == [2, 2, 2, 2, 2]
+
+
 def test_a_device_loses_votes_only_where_a_quorate_node_tells_one_that_is_not() -> None:
     """The quorate nodes hear of the old votes from node 1, and for them a device's votes only grow."""
-    assert device_votes(split_and_set(2, to=1)) == [1, 2, 2, 2, 2]
+    assert device_votes(split_and_set(2, to=1, speaks_first=1)) == [1, 2, 2, 2, 2]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -375,6 +376,13 @@ def test_wrong_usage_is_exit_code_64(only_numbers: None, arguments: tuple[str, .
     result = run(*arguments)
     assert result.exit_code == 64
     assert complaint in result.stderr
+
+
+def test_a_machine_without_corosync_is_exit_code_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = run("corosync-shm", "--cases", "1")
+    assert result.exit_code == 64
+    assert "corosync-shm tests a real corosync: run tools/install-test-deps, as root" in result.stderr
 
 
 OWN_TARGET = """

@@ -27,6 +27,11 @@ from .under_way import Delivery, Latency, UnderWay
 RING_SEQ_STEP = 4
 """How much a ring's sequence exceeds the highest one that its nodes have seen."""
 
+_SERVICES_BEFORE = 3
+"""Services that synchronise before votequorum: cmap, cpg and quorum. Members speak in the order of their ids,
+as the token goes round. With each of these services the turn to begin moves to the member before: corosyncs
+in rings of 2 to 8 begin that many places before the lowest (`tests/cluster/observed.py`)."""
+
 _LEAVING_LEGS = 10
 """How long a node takes to shut down, in legs of a multicast: the others have heard of it by then."""
 
@@ -63,8 +68,8 @@ class Cluster:
         self._nodes: dict[int, NodeModel] = {}
         self._segment = dict.fromkeys(config.nodeids, 0)
         self.speaks_first: dict[tuple[int, ...], int] = {}
-        """By the members of a ring, the place of the one that speaks first: 0, the lowest, by default.
-        The token goes round in the order of the ids; any member may begin."""
+        """By the members of a ring, the place of the one that speaks first. By default it is
+        `_SERVICES_BEFORE` places before the lowest, going round."""
         self._membership: dict[int, Membership] = {}
         self._clock = Clock()
         self._leaving: dict[int, int] = {}
@@ -393,8 +398,9 @@ class Cluster:
             self._deliver(membership)
 
     def _deliver(self, membership: Membership) -> None:
-        first = self.speaks_first.get(membership.members, 0)
-        self._collect(membership, (*membership.members[first:], *membership.members[:first]))
+        members = membership.members
+        first = self.speaks_first.get(members, -_SERVICES_BEFORE % len(members))
+        self._collect(membership, (*members[first:], *members[:first]))
         while (delivery := membership.under_way.take(self._clock.now)) is not None:
             self._hand_over(delivery)
             self._collect(membership, delivery.nodeids)

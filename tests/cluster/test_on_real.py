@@ -1,0 +1,105 @@
+"""The model against real clusters of three nodes with wait_for_all, as `on_real` recorded them.
+
+`on_real.json` has 28 scenarios in which vqsim and the model part. It was recorded on corosync 3.1.7 by
+`python -m tests.cluster.on_real --record tests/cluster/on_real.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .observed import Following, Ring, in_order, rings_in
+from .on_real import Played, Said, config_of, from_json, groups_of, move, said_by_model, take
+from .scenarios import Step, Up
+
+RECORDED = [from_json(each) for each in json.loads(Path(__file__).with_name("on_real.json").read_text())]
+
+Change = Callable[[Ring], Ring]
+
+
+def as_observed(ring: Ring) -> Ring:
+    return ring
+
+
+def unheard(ring: Ring) -> Ring:
+    """The order of a ring's members is left to the model."""
+    return ring._replace(speakers=())
+
+
+def lowest_first(ring: Ring) -> Ring:
+    return ring._replace(speakers=ring.members)
+
+
+def follow(played: Played, change: Change = as_observed, *, on_the_way: bool = True) -> list[Said]:
+    """What the model says after each step, with other orders, or without the rings on the way."""
+    model = Following(config_of(played.options))
+    where: dict[int, int] = {}
+    said = []
+    for step, rings in zip(played.steps, played.rings, strict=True):
+        move(where, step)
+        wanted = [ring for ring in rings if on_the_way or lasts(ring, where, step)]
+        take(model, step, [change(ring) for ring in wanted])
+        said.append(said_by_model(model))
+    return said
+
+
+def lasts(ring: Ring, where: dict[int, int], step: Step) -> bool:
+    """Whether a ring is one that a step ends in; a node that starts is always alone first."""
+    return ring.members in groups_of(where) or (isinstance(step, Up) and ring.members == (step.nodeid,))
+
+
+def quorate(said: list[Said]) -> list[set[int]]:
+    return [{nodeid for nodeid, words in each.items() if words[0]} for each in said]
+
+
+@pytest.mark.parametrize("played", RECORDED)
+def test_the_model_says_what_real_nodes_said(played: Played) -> None:
+    assert follow(played) == played.said
+
+
+def test_nodes_speak_in_the_models_order() -> None:
+    for played in RECORDED:
+        assert follow(played, unheard) == played.said
+
+
+def test_in_five_scenarios_it_decides_who_speaks_first() -> None:
+    other = [played for played in RECORDED if quorate(follow(played, lowest_first)) != quorate(played.said)]
+    assert len(other) == 5
+
+
+def test_in_three_scenarios_it_decides_that_a_node_is_alone_on_the_way() -> None:
+    other = [
+        played for played in RECORDED if quorate(follow(played, on_the_way=False)) != quorate(played.said)
+    ]
+    assert len(other) == 3
+
+
+LOG = """\
+notice  [QUORUM] Sync members[2]: 1 2
+notice  [QUORUM] Sync joined[1]: 1
+notice  [TOTEM ] A new membership (1.12) was formed. Members joined: 1
+debug   [VOTEQ ] got nodeinfo message from cluster node 1
+debug   [VOTEQ ] Sending nodelist callback. ring_id = 1.12
+debug   [VOTEQ ] got nodeinfo message from cluster node 2
+debug   [VOTEQ ] got nodeinfo message from cluster node 2
+debug   [VOTEQ ] got nodeinfo message from cluster node 1
+notice  [QUORUM] Members[2]: 1 2
+notice  [QUORUM] Sync members[1]: 2
+notice  [QUORUM] Sync members[3]: 1 2 3
+debug   [VOTEQ ] Sending nodelist callback. ring_id = 1.1e
+debug   [VOTEQ ] got nodeinfo message from cluster node 1
+"""
+
+
+def test_a_log_has_the_rings_that_were_completed_and_who_spoke_first() -> None:
+    (ring,) = rings_in(LOG)
+    assert ring == Ring(0x12, (1, 2), (2, 1))
+
+
+def test_rings_of_several_nodes_are_sorted_and_named_once() -> None:
+    later = LOG + "notice  [QUORUM] Members[3]: 1 2 3\n"
+    assert in_order([later, LOG]) == [Ring(0x12, (1, 2), (2, 1)), Ring(0x1E, (1, 2, 3), (1,))]
