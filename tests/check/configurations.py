@@ -15,7 +15,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def conf(nodes: int, *quorum: str) -> str:
-    """A corosync.conf with that many nodes, and with these lines in its quorum section."""
+    """A corosync.conf with this many nodes, and these lines in its quorum section."""
     listed = "".join(
         f"    node {{\n        nodeid: {at}\n        ring0_addr: 10.0.0.{at}\n    }}\n"
         for at in range(1, nodes + 1)
@@ -25,7 +25,7 @@ def conf(nodes: int, *quorum: str) -> str:
 
 
 def write(directory: Path, text: str, name: str = "corosync.conf") -> Path:
-    """The text as a file."""
+    """Write the text to a file."""
     file = directory / name
     file.write_text(text)
     return file

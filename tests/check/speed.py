@@ -1,9 +1,9 @@
-"""How long complete searches take, and how much memory: the figures of docs/checking.md.
+"""The time and memory of complete searches: the figures of docs/checking.md.
 
-    python -m tests.check.speed [--nodes 3 4] [--seconds 600] [--faults N] [--processes 1 2]
+  python -m tests.check.speed [--nodes 3 4] [--seconds 600] [--faults N] [--processes 1 2]
 
-Each configuration is searched in a new process. The time of the processor is that of all processes of a
-search together; memory is the most that one of them used.
+Each configuration is searched in a new process. The CPU time is the sum over all processes of a search;
+memory is the maximum of a single one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(job: Job) -> str:
 
 
 def _processor_seconds() -> float:
-    """What this process and those that it has waited for have taken so far."""
+    """CPU seconds of this process and of those that it has waited for."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in used)
 
@@ -84,7 +84,7 @@ def main() -> None:
     """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--nodes", type=int, nargs="+", default=[3, 4])
-    parser.add_argument("--seconds", type=float, help="of the clock; no bound by default")
+    parser.add_argument("--seconds", type=float, help="wall-clock limit; none by default")
     parser.add_argument("--faults", type=int)
     parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     parser.add_argument("--processes", type=int, nargs="+", default=[1])

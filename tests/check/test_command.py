@@ -1,4 +1,4 @@
-"""`votequorum-ipc check`: what it prints, and how it ends."""
+"""`votequorum-ipc check`: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_exit_code_says_what_is_reachable(text: str, code: int, tmp_path: Pa
     assert run("--no-remedies", write(tmp_path, text)).exit_code == code
 
 
-def test_a_file_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
+def test_a_missing_file_cannot_be_read(tmp_path: Path) -> None:
     result = run(tmp_path / "none")
     assert (result.exit_code, "none" in result.stderr) == (1, True)
 
@@ -48,7 +48,7 @@ def test_nothing_to_check_is_wrong_usage() -> None:
     assert run().exit_code == 64
 
 
-def test_a_search_that_is_not_settled_ends_with_3(tmp_path: Path) -> None:
+def test_an_inconclusive_search_exits_with_3(tmp_path: Path) -> None:
     file = write(tmp_path, conf(7, ""))
     assert run("--seconds", "0.1", "--no-remedies", file).exit_code == 3
 
@@ -58,7 +58,7 @@ def test_a_misspelt_key_is_named(tmp_path: Path) -> None:
     assert "quorum.wait_for_al is unknown to votequorum: did you mean quorum.wait_for_all?" in result.stdout
 
 
-def test_what_corosync_qdevice_reads_is_not_taken_for_misspelt(tmp_path: Path) -> None:
+def test_options_of_corosync_qdevice_are_not_taken_for_misspellings(tmp_path: Path) -> None:
     device = ("device {", "model: net", "votes: 1", "net {", "host: q", "algorithm: ffsplit", "}", "}")
     result = run("--no-remedies", "--json", write(tmp_path, conf(2, *device)))
     assert (shown(result)["warnings"], shown(result)["device"]) == ([], "ffsplit")
@@ -81,7 +81,7 @@ def test_a_remedy_is_one_that_was_checked(tmp_path: Path) -> None:
     assert outcomes["split brain"] == "CANNOT_HAPPEN"
 
 
-def test_json_has_the_same_keys_whatever_happens(tmp_path: Path) -> None:
+def test_the_json_has_the_same_keys_for_every_result(tmp_path: Path) -> None:
     good = shown(run("--json", "--no-remedies", write(tmp_path, conf(3))))
     bad = shown(run("--json", "--no-remedies", write(tmp_path, conf(2, "two_node: 1"))))
     assert good.keys() == bad.keys()
@@ -108,7 +108,7 @@ def test_configurations_are_compared_side_by_side(tmp_path: Path) -> None:
     assert result.exit_code == 2
 
 
-def test_a_property_of_the_users_own_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_property_is_searched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine_to_check.py").write_text(
         "def alone(situation):\n    '''A node works alone.'''\n"
         "    return next((str(p.quorate) for p in situation.partitions if len(p.quorate) == 1), None)\n"
@@ -156,7 +156,7 @@ def test_a_misspelt_property_is_refused_before_the_search(
     assert "'splitbrain': the properties are split brain, stuck, flapping" in result.stderr
 
 
-def test_several_processes_say_what_one_says(tmp_path: Path) -> None:
+def test_several_processes_give_the_output_of_one(tmp_path: Path) -> None:
     file = write(tmp_path, conf(3, "auto_tie_breaker: 1", "wait_for_all: 1"))
     alone, shared = (shown(run("--json", "--processes", count, file)) for count in ("1", "2"))
     for report in (alone, shared):
@@ -171,7 +171,7 @@ def test_help_lists_every_option_once() -> None:
 
 
 class Elements(HTMLParser):
-    """Checks that elements are closed in order, and collects their names and addresses."""
+    """Checks that elements are closed in order, and collects their names and links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_page_is_well_formed_and_needs_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     file = write(tmp_path, conf(2, "two_node: 1"), "<b>.conf")
     run("--no-remedies", "--html", target, "--down", "0.01", file)

@@ -1,4 +1,4 @@
-"""Every story that the check tells about these configurations is one that corosync's own code tells."""
+"""corosync's own code confirms every story that the check finds for these configurations."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ CONFIGS: dict[str, tuple[ClusterConfig, DeviceKind | None, int | None]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def vqsim_available() -> None:
-    """Skip where vqsim cannot run, or fail where it must."""
+    """Skip if vqsim cannot run, or fail if it must."""
     if reason := why_unavailable():
         cannot(f"corosync-vqsim: {reason}")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_corosyncs_own_code_tells_the_same_stories(name: str) -> None:
+def test_corosyncs_own_code_confirms_the_stories(name: str) -> None:
     config, device, faults = CONFIGS[name]
     report = check(config, device=device, bounds=Bounds(faults=faults))
     told = [(one.name, story) for one in report.bad for story in one.stories]
     assert told
     for what, story in told:
-        # in vqsim other nodes may speak first, and nodes decide before all were heard
+        # in vqsim other nodes may speak first, and nodes decide before they have heard all others
         if not depends_on_who_speaks_first(config, story):
             assert quorate_in_vqsim(config, story)[-1] == story[-1].quorate, (what, story)

@@ -1,4 +1,4 @@
-"""docs/checking.md shows what the command prints: each example is run again on the file that it shows."""
+"""docs/checking.md shows what the command prints: each example is run again on the file in the document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def without_times(text: str) -> str:
 
 
 @pytest.mark.parametrize(("command", "output", "code"), EXAMPLES, ids=[example[0] for example in EXAMPLES])
-def test_the_documented_output_is_what_is_printed(
+def test_the_output_is_the_documented_one(
     command: str, output: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, text in FILES.items():
@@ -40,7 +40,7 @@ def test_the_page_has_examples() -> None:
 
 
 def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> Result:
-    """A command, where `corosync.conf` is the file of the two nodes."""
+    """Run a command in a directory where `corosync.conf` is the two-node file."""
     (tmp_path / "corosync.conf").write_text(FILES["two.conf"])
     monkeypatch.chdir(tmp_path)
     return CliRunner().invoke(app, shlex.split(command), prog_name="votequorum-ipc")
@@ -53,7 +53,7 @@ def test_the_command_of_the_ci_recipe_runs(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / page).read_text().startswith("<!DOCTYPE html>")
 
 
-def test_the_property_of_the_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_property_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (source,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     (tmp_path / "mine.py").write_text(source)
     result = in_directory(tmp_path, monkeypatch, "check --no-remedies --property mine:alone corosync.conf")

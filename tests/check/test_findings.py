@@ -1,4 +1,4 @@
-"""What the check finds: all that corosync's manual warns of, and it notices when a rule is changed."""
+"""The check finds everything that corosync's manual warns of, and notices when a rule is changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def events(one: Verdict) -> list[str]:
     ]
 
 
-def test_three_plain_nodes_have_nothing_bad_in_reach() -> None:
+def test_three_plain_nodes_can_reach_nothing_bad() -> None:
     report = check(ClusterConfig.of(3))
     assert report.exit_code == 0
     assert {one.outcome for one in report.verdicts if one.is_bad} == {Reachability.CANNOT_HAPPEN}
@@ -42,7 +42,7 @@ def test_two_node_without_fencing_is_a_split_brain_after_one_event() -> None:
     assert events(one) == ["the network splits: 1 | 2"]
 
 
-def test_two_node_with_three_nodes_is_said_to_be_ill_placed() -> None:
+def test_two_node_with_three_nodes_is_reported_as_misplaced() -> None:
     report = check(ClusterConfig.of(3, two_node=True))
     assert any("two_node is meant for two nodes" in sentence for sentence in report.in_words)
     assert verdict(report, "split brain").outcome is Reachability.HAPPENS
@@ -59,7 +59,7 @@ def test_last_man_standing_can_shrink_to_two_clusters() -> None:
     assert any("window" in event for event in events(one))
 
 
-def test_two_nodes_without_options_are_ended_by_one_failure() -> None:
+def test_one_failure_stops_two_nodes_without_options() -> None:
     assert outcome(ClusterConfig.of(2), "one failure ends it") is Reachability.HAPPENS
 
 
@@ -176,7 +176,7 @@ MUTATIONS: dict[str, tuple[Change, ClusterConfig, DeviceKind | None]] = {
 
 
 BOUNDS = Bounds(faults=2, states=5000)
-"""A changed rule may make the states endless."""
+"""A changed rule may lead to endlessly many states."""
 
 
 def summary(config: ClusterConfig, device: DeviceKind | None) -> list[object]:
@@ -194,14 +194,14 @@ def test_a_changed_rule_changes_the_report(name: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("nodes", [8, pytest.param(16, marks=pytest.mark.thorough)])
-def test_what_a_large_cluster_needs_to_start_is_found_where_ids_break_ties(nodes: int) -> None:
+def test_the_nodes_that_a_large_cluster_needs_to_start_are_found_even_if_ids_break_ties(nodes: int) -> None:
     config = ClusterConfig.of(nodes, auto_tie_breaker=LOWEST)
     report = check(config, bounds=Bounds(faults=1, seconds=1))
     assert {len(nodeids) for nodeids in report.cold_start} == {nodes // 2 + 1}
     assert {failure.size for failure in report.fatal_sets} == {nodes // 2, nodes // 2 + 1}
 
 
-def test_many_uneven_votes_leave_the_cold_start_open_instead_of_impossible(
+def test_many_uneven_votes_leave_the_cold_start_undecided_instead_of_impossible(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("votequorum_ipc.check.failures._SETS", 100)

@@ -1,4 +1,4 @@
-"""A verdict claims no more than was looked at."""
+"""A verdict claims only what was searched."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_a_search_that_left_something_out_never_says_cannot_happen() -> None:
     assert shown["split brain"] == list(split.not_looked_at) != []
 
 
-def test_where_a_split_brain_is_in_reach_the_other_verdicts_say_that_they_stop_there() -> None:
+def test_if_a_split_brain_is_reachable_the_other_verdicts_say_that_they_stop_there() -> None:
     stuck = verdict(check(ClusterConfig.of(2, two_node=True)), "stuck")
     assert (stuck.outcome, stuck.not_looked_at) == (Reachability.NOT_WITHIN, ("what follows a split brain",))
 
 
-def test_orders_that_were_not_tried_leave_memory_open() -> None:
+def test_untried_orders_leave_memory_undecided() -> None:
     report = check(ClusterConfig.of(9), bounds=Bounds(faults=1, states=20))
     assert verdict(report, "memory").outcome is Reachability.NOT_WITHIN
 

@@ -1,4 +1,4 @@
-"""How likely quorum is: formulas that one can check by hand."""
+"""The probability of quorum: formulas that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOWN = 0.1
 
 
 def at_most(down: int, of: int) -> float:
-    """The probability that at most that many of `of` nodes are down."""
+    """The probability that at most this many of `of` nodes are down."""
     return sum(comb(of, count) * DOWN**count * (1 - DOWN) ** (of - count) for count in range(down + 1))
 
 
@@ -46,7 +46,7 @@ def test_a_tie_breaker_adds_the_half_with_its_node() -> None:
 
 
 def model_says(config: ClusterConfig, down: dict[int, float]) -> float:
-    """The probability of quorum, by trying every set of crashed nodes in the model."""
+    """The probability of quorum, from every set of crashed nodes in the model."""
     total = 0.0
     for up in product((False, True), repeat=len(config.nodes)):
         lost = [nodeid for nodeid, is_up in zip(config.nodeids, up, strict=True) if not is_up]
@@ -57,14 +57,14 @@ def model_says(config: ClusterConfig, down: dict[int, float]) -> float:
     return total
 
 
-def test_nodes_may_have_probabilities_of_their_own() -> None:
+def test_nodes_may_have_different_probabilities() -> None:
     nodes = tuple(NodeConfig(nodeid, votes=votes) for nodeid, votes in ((1, 1), (2, 1), (3, 2), (4, 2)))
     config = ClusterConfig(nodes, auto_tie_breaker=TieBreaker.HIGHEST)
     found = availability(config, Chances(node=DOWN, nodes={2: 0.3, 4: 0.2}))
     assert found.probability == pytest.approx(model_says(config, {1: DOWN, 2: 0.3, 3: DOWN, 4: 0.2}))
 
 
-def test_a_site_takes_its_nodes_along() -> None:
+def test_a_failed_site_takes_its_nodes_down() -> None:
     found = availability(ClusterConfig.of(3), Chances(site=DOWN), sites=[(1, 2), (3,)])
     assert found.probability == pytest.approx(1 - DOWN)
 
@@ -81,16 +81,16 @@ def test_a_node_that_is_cut_off_does_not_count() -> None:
     assert cut.split_brain == 0
 
 
-def test_a_site_that_is_cut_off_goes_on_if_it_has_quorum() -> None:
+def test_a_site_that_is_cut_off_continues_if_it_has_quorum() -> None:
     found = availability(ClusterConfig.of(3), Chances(links={1: 0.5}), sites=[(1, 2), (3,)])
     assert found.probability == pytest.approx(1)
 
 
-def test_mtbf_and_mttr_are_a_probability() -> None:
+def test_mtbf_and_mttr_give_a_probability() -> None:
     assert unavailability(96, 4) == pytest.approx(0.04)
 
 
-def test_too_many_situations_are_sampled_and_the_error_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_situations_are_sampled_and_the_error_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     config, chances = ClusterConfig.of(5), Chances(node=0.4, link=0.1)
     exact = availability(config, chances)
     monkeypatch.setattr(likely, "_SITUATIONS", 10)
@@ -99,7 +99,7 @@ def test_too_many_situations_are_sampled_and_the_error_is_said(monkeypatch: pyte
     assert abs(found.probability - exact.probability) < 5 * found.error
 
 
-def test_every_node_is_at_one_site() -> None:
+def test_every_node_belongs_to_one_site() -> None:
     with pytest.raises(ValueError, match="one site"):
         availability(ClusterConfig.of(3), Chances(), sites=[(1, 2)])
 
@@ -112,7 +112,7 @@ def test_every_node_is_at_one_site() -> None:
         (["node3=99h/1h", "link=0.5", "site=1d/1d"], Chances(nodes={3: 0.01}, link=0.5, site=0.5)),
     ],
 )
-def test_what_is_down_is_read_from_the_command_line(text: list[str], expected: Chances) -> None:
+def test_failures_are_read_from_the_command_line(text: list[str], expected: Chances) -> None:
     option = DownOption()
     assert chances(option.convert(one, None, None) for one in text) == expected
 
@@ -124,11 +124,11 @@ def test_an_invalid_probability_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--down", "site=0.1"], ["--down", "node7=0.1"], ["--site", "1,2,3"]])
-def test_a_thing_that_the_cluster_does_not_have_is_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
+def test_an_unknown_component_is_wrong_usage(arguments: list[str], tmp_path: Path) -> None:
     assert run("--no-remedies", *arguments, write(tmp_path, conf(3))).exit_code == 64
 
 
-def test_the_command_says_how_likely_quorum_is(tmp_path: Path) -> None:
+def test_the_command_prints_the_probability_of_quorum(tmp_path: Path) -> None:
     file = write(tmp_path, conf(3))
     text = run("--no-remedies", "--down", "0.01", file).stdout
     assert "quorum with probability 0.999702, 3.5 nines, 157 minutes a year without" in text
@@ -136,7 +136,7 @@ def test_the_command_says_how_likely_quorum_is(tmp_path: Path) -> None:
     assert report["availability"]["probability"] == pytest.approx(0.999702)
 
 
-def test_nines_and_minutes_say_the_same() -> None:
+def test_nines_and_minutes_agree() -> None:
     found = availability(ClusterConfig.of(1), Chances(node=0.001))
     assert found.nines == pytest.approx(3)
     assert found.minutes_a_year == pytest.approx(525.96)

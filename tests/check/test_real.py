@@ -22,14 +22,14 @@ from votequorum_ipc.types import RingId
 pytestmark = [pytest.mark.timeout(180)]
 
 WINDOW = 3000
-"""Milliseconds of a last_man_standing window: enough to cut the network and hear of it."""
+"""Milliseconds of a last_man_standing window: enough to cut the network and to notice it."""
 
 DEVICE = "device"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, the same for a real cluster, and how a device votes."""
+    """A configuration, the same for a real cluster, and the votes of its device."""
 
     config: ClusterConfig
     quorum: dict[str, str | int] = field(default_factory=dict)
@@ -53,16 +53,16 @@ CASES = {
 
 @dataclass
 class Stage:
-    """A real cluster in which a story is played."""
+    """A real cluster that plays a story."""
 
     real: Cluster
     devices: ExitStack
     sides_only: bool = False
-    """Compare which sides are quorate, and not which nodes of them."""
+    """Compare which sides are quorate, but not which of their nodes."""
     handles: dict[int, Votequorum] = field(default_factory=dict)
 
     def follow(self, step: StoryStep) -> None:
-        """Do to the real cluster what the story does, and wait until corosync says what the story says."""
+        """Carry out a step on the real cluster, and wait until corosync agrees with the story."""
         match step.event:
             case Network(groups):
                 self.real.partition(*groups)
@@ -91,7 +91,7 @@ class Stage:
         return {nodeid for nodeid, one in self.real.statuses().items() if one is not None and one.quorate}
 
     def _wait_for_windows(self, step: StoryStep) -> None:
-        """A window that passes in a quorate partition makes its nodes expect the votes that are there."""
+        """After a window in a quorate partition, its nodes expect only the votes that are present."""
         for side in step.sides:
             for nodeid in side.quorate:
                 eventually(
@@ -130,17 +130,17 @@ def stage(case: Case, tmp_path: Path) -> Iterator[Stage]:
 
 
 def moves(before: StoryStep, after: StoryStep) -> bool:
-    """Whether a node leaves others and joins others in one step."""
+    """Whether a node leaves some nodes and joins others in one step."""
     old, new = ([set(side.members) for side in step.sides] for step in (before, after))
     split = any(sum(bool(side & group) for group in new) > 1 for side in old)
     return split and any(sum(bool(side & group) for side in old) > 1 for group in new)
 
 
-def test_a_split_brain_that_the_check_finds_is_one(case: Case, stage: Stage) -> None:
+def test_a_split_brain_that_the_check_finds_is_real(case: Case, stage: Stage) -> None:
     report = check(case.config, device=case.device, bounds=Bounds(faults=case.faults))
     (verdict,) = [one for one in report.verdicts if one.name == "split brain"]
     first, *steps = folded(verdict.stories[0])
-    # corosync decides who speaks first in a ring, and whether a node that moves is alone on the way
+    # corosync decides who speaks first in a ring, and whether a moving node is alone on the way
     stage.sides_only = depends_on_who_speaks_first(case.config, verdict.stories[0]) or any(
         map(moves, (first, *steps), steps)
     )

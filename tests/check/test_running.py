@@ -1,4 +1,4 @@
-"""`check --running` reads the configuration of the corosync that runs, and says how the cluster is now."""
+"""`check --running` reads the running corosync's configuration, and shows the cluster's current state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TWO = (Node(1), Node(2, address="192.0.2.2"))
 
 
 def checked(daemon: Daemon) -> tuple[int, Line]:
-    """How `check --running` ends, and what it says, on a daemon's host."""
+    """The exit code and the JSON of `check --running` on a daemon's host."""
     result = votequorum_ipc(daemon, "check", "--running", "--no-remedies", "--json")
     assert result.returncode in (0, 2), result.stderr
     (report,) = json.loads(result.stdout)
@@ -53,7 +53,7 @@ def test_the_options_of_a_real_corosync_are_those_of_its_file(
     assert (found, report["running"]["quorate"]) == (code, False)
 
 
-def test_votes_that_were_changed_while_it_runs_are_named() -> None:
+def test_votes_changed_at_run_time_are_named() -> None:
     with simulated_cluster_in_process(nodes=3) as cluster:
         address = cluster.address()
         changed = without_daemon("setvotes", "2", "3", "--address", address)

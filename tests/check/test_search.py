@@ -1,4 +1,4 @@
-"""The search: its shortcuts lose nothing, and what it finds or rules out is so in the model by itself."""
+"""The search: its shortcuts lose nothing, and the model alone confirms what it finds or rules out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CONFIGS: dict[str, tuple[ClusterConfig, DeviceKind | None]] = {
 }
 
 View = frozenset[tuple[tuple[int, ...], tuple[int, ...]]]
-"""What administrators see: members and quorate nodes of each partition."""
+"""The state as administrators see it: members and quorate nodes of each partition."""
 
 
 @cache
@@ -86,7 +86,7 @@ def renamed(view: View, names: dict[int, int]) -> View:
 
 
 def renamings(checked: Checked) -> Iterator[dict[int, int]]:
-    """The names under which the search takes two states for one."""
+    """The renamings for which the search treats two states as one."""
     nodeids = sorted(checked.config.nodeids)
     symmetry = checked.successors().symmetry
     groups = symmetry.down_alike(nodeids)
@@ -100,7 +100,7 @@ def renamings(checked: Checked) -> Iterator[dict[int, int]]:
             yield names
 
 
-def test_ids_move_in_a_circle_only_where_no_node_differs() -> None:
+def test_ids_rotate_only_if_no_node_differs() -> None:
     def rotates(config: ClusterConfig, device: DeviceKind | None = None) -> bool:
         return Checked(config, device).successors().symmetry.rotates
 
@@ -113,14 +113,14 @@ def test_ids_move_in_a_circle_only_where_no_node_differs() -> None:
 
 
 LONGEST = {"last man standing, waiting", "lms device"}
-"""Take as long as all others together without the shortcuts."""
+"""Without the shortcuts these take as long as all others together."""
 
 
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.thorough] if name in LONGEST else []) for name in CONFIGS],
 )
-def test_symmetry_and_reduced_states_reach_what_a_search_without_them_reaches(name: str) -> None:
+def test_symmetry_and_reduced_states_reach_the_same_as_a_search_without_them(name: str) -> None:
     checked, search = searched(name)
     plain, plain_search = searched(name, off=True)
     reduced = {renamed(view, names) for view in views(checked, search) for names in renamings(checked)}
@@ -129,7 +129,7 @@ def test_symmetry_and_reduced_states_reach_what_a_search_without_them_reaches(na
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_nodes_asked_one_by_one_decide_as_all_nodes_of_a_ring_together(name: str) -> None:
+def test_nodes_asked_one_by_one_decide_like_all_nodes_of_a_ring_together(name: str) -> None:
     checked, _ = searched(name)
     partitions, chance = checked.partitions, random.Random(name)
     places = [place for one in partitions.all for place in map(partitions.place, one.pieces)]
@@ -149,7 +149,7 @@ def test_nodes_asked_one_by_one_decide_as_all_nodes_of_a_ring_together(name: str
 @pytest.mark.parametrize("walks", [4, pytest.param(15, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_walks_through_the_search_are_walks_of_the_model(name: str, walks: int) -> None:
-    """The model is driven from the beginning, without snapshots, and must say the same at each step."""
+    """The model is driven from the start, without snapshots, and must agree at each step."""
     config, device = CONFIGS[name]
     checked = Checked(config, device)
     successors, chance = checked.successors(), random.Random(name)
@@ -162,7 +162,7 @@ def test_walks_through_the_search_are_walks_of_the_model(name: str, walks: int) 
         assert disagreement(config, story_of(checked.partitions, steps)) is None
 
 
-def test_a_story_that_the_model_does_not_tell_is_noticed() -> None:
+def test_a_story_that_the_model_contradicts_is_noticed() -> None:
     one = next(one for one in check(ClusterConfig.of(2, two_node=True)).verdicts if one.stories)
     *before, last = one.stories[0]
     wrong = replace(last, sides=tuple(replace(side, quorate=()) for side in last.sides))
@@ -243,7 +243,8 @@ check(ClusterConfig.of(3, wait_for_all=True), processes=2, progress=kill)
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     pids = list(map(int, killed.stdout.split()))
     assert (killed.returncode, len(pids)) == (-signal.SIGKILL, 2)
-    # The output ends when the workers, which share it, close it; the kernel needs a moment more for the rest.
+    # The output ends when the workers, which share it, close it. The kernel takes a moment to remove the
+    # processes.
     eventually(lambda: not any(map(is_running, pids)), otherwise="the workers have ended")
 
 
@@ -263,7 +264,7 @@ def test_remedies_are_the_same_with_two_processes() -> None:
     assert alone["split brain"] != []
 
 
-def test_a_bound_on_faults_keeps_what_takes_more_faults_out() -> None:
+def test_a_bound_on_faults_excludes_what_takes_more_faults() -> None:
     config = ClusterConfig.of(3, auto_tie_breaker=LOWEST, wait_for_all=True)
     outcomes = [
         next(one for one in check(config, bounds=Bounds(faults=faults)).verdicts if one.name == "split brain")
@@ -272,13 +273,13 @@ def test_a_bound_on_faults_keeps_what_takes_more_faults_out() -> None:
     assert [one.outcome for one in outcomes] == [Reachability.NOT_WITHIN, Reachability.HAPPENS]
 
 
-def test_a_search_that_is_cut_off_settles_nothing_and_says_so() -> None:
+def test_a_search_that_hits_its_bound_settles_nothing_and_says_so() -> None:
     report = check(ClusterConfig.of(4, last_man_standing=True), bounds=Bounds(states=50, faults=4))
     assert report.effort.stopped is Stopped.STATES
     assert any(one.outcome is Reachability.UNSETTLED for one in report.verdicts)
 
 
-def test_an_interrupted_search_keeps_what_it_has_found() -> None:
+def test_an_interrupted_search_keeps_its_findings() -> None:
     def interrupt(_progress: object) -> None:
         raise KeyboardInterrupt
 
@@ -288,7 +289,7 @@ def test_an_interrupted_search_keeps_what_it_has_found() -> None:
     assert report.effort.states > 1
 
 
-def test_a_property_of_ones_own_is_found_with_its_story() -> None:
+def test_a_custom_property_is_found_with_its_story() -> None:
     def lonely(situation: Situation) -> str | None:
         alone = [one for one in situation.partitions if one.quorate and len(one.members) == 1]
         return f"node {alone[0].members[0]} works alone" if alone else None

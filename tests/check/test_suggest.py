@@ -1,4 +1,4 @@
-"""`check --suggest`: what is suggested survives what was wished for, and the best comes first."""
+"""`check --suggest`: every suggestion survives the wanted failures, and the best comes first."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ WANTED = {
 
 @functools.cache
 def found(wanted: Wanted) -> list[Suggestion]:
-    """The suggestions, each with a check that is cut short."""
+    """The suggestions, each with a bounded check."""
     return suggestions(wanted, seconds=0.1)
 
 
 def survives(suggestion: Suggestion, lost: tuple[int, ...]) -> bool:
-    """Whether the model is quorate after a crash, if the device votes for every node that is left."""
+    """Whether the model is quorate after a crash, if the device votes for every remaining node."""
     cluster = started(suggestion.config)
     for crash in ((), lost):
         cluster.kill(*crash)
@@ -47,7 +47,7 @@ def survives(suggestion: Suggestion, lost: tuple[int, ...]) -> bool:
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_every_suggestion_survives_what_was_wished_for(name: str) -> None:
+def test_every_suggestion_survives_the_wanted_failures(name: str) -> None:
     listed = found(WANTED[name])
     assert listed
     for suggestion in listed:
@@ -55,7 +55,7 @@ def test_every_suggestion_survives_what_was_wished_for(name: str) -> None:
             assert survives(suggestion, lost), (suggestion.name, lost)
 
 
-def test_what_needs_fencing_comes_after_what_cannot_split() -> None:
+def test_suggestions_that_need_fencing_come_after_those_that_cannot_split() -> None:
     names = [suggestion.name for suggestion in suggestions(WANTED["any of two"], seconds=30)]
     assert names == ["quorum device, ffsplit", "votes alone, 1 more node", "two_node"]
 
@@ -78,12 +78,12 @@ def test_the_suggestion_says_how_many_nodes_may_fail_without_the_device() -> Non
     assert "while the device is down, any one node may fail" in device.costs
 
 
-def test_where_no_option_helps_more_nodes_do() -> None:
+def test_if_no_option_helps_more_nodes_do() -> None:
     (suggestion,) = found(Wanted(Wish.ANY_2_NODES, TWO))
     assert suggestion.nodeids_to_add == (3, 4, 5)
 
 
-def test_one_node_cannot_be_wished_to_survive_its_own_loss() -> None:
+def test_one_node_cannot_survive_its_own_loss() -> None:
     with pytest.raises(ValueError, match="two nodes or more"):
         Wanted(Wish.ANY_NODE, (1,))
 
@@ -106,7 +106,7 @@ def test_the_printed_section_is_the_configuration_that_was_checked(name: str) ->
     [((1, 2),), ((1, 2), (2, 3, 4)), ((1, 2), (3,)), ((1, 2), (3, 4, 5))],
     ids=["one", "overlapping", "incomplete", "unknown node"],
 )
-def test_sites_that_make_no_sense_are_refused(sites: tuple[tuple[int, ...], ...]) -> None:
+def test_invalid_sites_are_refused(sites: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match="site"):
         Wanted(Wish.SITE, FOUR, sites)
 
@@ -118,7 +118,7 @@ def test_the_command_prints_suggestions_for_the_nodes_of_a_file(tmp_path: Path) 
     assert "     quorum {\n         provider: corosync_votequorum\n" in result.stdout
 
 
-def test_json_names_nodes_to_add_and_what_the_check_says() -> None:
+def test_the_json_has_the_nodes_to_add_and_the_verdicts() -> None:
     result = run("--suggest", "site", "--site", "1", "--site", "2", "--seconds", "0.1", "--json")
     shown = json.loads(result.stdout)
     assert (shown["wish"], shown["sites"]) == ("site", [[1], [2]])
@@ -139,5 +139,5 @@ def test_json_names_nodes_to_add_and_what_the_check_says() -> None:
         ["--nodes", "4"],
     ],
 )
-def test_a_wish_without_its_nodes_is_wrong_usage(arguments: list[str]) -> None:
+def test_a_wish_without_nodes_is_wrong_usage(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 64

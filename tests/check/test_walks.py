@@ -1,4 +1,4 @@
-"""What the check rules out does not happen in long walks; `make model-check` walks further."""
+"""Long walks do not meet what the check rules out; `make model-check` walks further."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Long walks at random, far beyond the depth of a search: what "cannot happen" rules out never does.
+"""Long random walks, far beyond the depth of a search: what "cannot happen" rules out never happens.
 
-    python -m tests.check.walks [--steps N] [--vqsim-steps N] [--seed S]
+  python -m tests.check.walks [--steps N] [--vqsim-steps N] [--seed S]
 
-A walk knows nothing of the check: it drives the cluster model as a user would, or corosync-vqsim, which runs
-corosync's own code. Nodes crash and start, the network regroups, time passes, any member of a ring may speak
-first. `make model-check` runs it; the tests take a few steps.
+A walk does not use the check. It drives the cluster model as a user would, or corosync-vqsim, which runs
+corosync's own code. Nodes crash and start, the network regroups, time passes, and any member of a ring may
+speak first. `make model-check` runs it; the tests take a few steps.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ SAFE: dict[str, ClusterConfig] = {
     "uneven": ClusterConfig((NodeConfig(1, votes=2), NodeConfig(2), NodeConfig(3))),
     "a tie breaker of two": ClusterConfig.of(2, auto_tie_breaker=TieBreaker.LOWEST),
 }
-"""Configurations of which the check says that a split brain cannot happen."""
+"""Configurations for which the check says that a split brain cannot happen."""
 
 Groups = list[list[int]]
 
 _PATIENCE = 50
-"""How often a second look is taken at two quorate sides: a busy machine may be late with the last reports."""
+"""How often two quorate sides are checked again: on a busy machine the last reports may be late."""
 
 
 class SplitBrainError(AssertionError):
-    """What cannot happen did."""
+    """Something happened that cannot happen."""
 
 
 def any_groups(chance: random.Random, nodeids: Iterable[int]) -> Groups:
-    """The nodes in groups, any of them, some of the time all in one."""
+    """Random groups of the nodes; sometimes all nodes are in one."""
     most = chance.choice((1, 1, 2, 2, 3, 4))
     groups: Groups = [[] for _ in range(most)]
     for nodeid in nodeids:
@@ -49,7 +49,7 @@ def any_groups(chance: random.Random, nodeids: Iterable[int]) -> Groups:
 
 
 def must_not_be_two(groups: Collection[Collection[int]], quorate: set[int], story: list[str]) -> None:
-    """Raise `SplitBrainError` where nodes are quorate in two groups."""
+    """Raise `SplitBrainError` if nodes in two groups are quorate."""
     if sum(bool(quorate.intersection(group)) for group in groups) > 1:
         raise SplitBrainError("\n".join([*story[-12:], f"{groups}: {sorted(quorate)} are quorate"]))
 
@@ -89,7 +89,7 @@ def walk_in_vqsim(config: ClusterConfig, steps: int, seed: int | str) -> None:
             else:
                 vqsim.move(chance.randrange(3), nodeid)
             story.append(f"{nodeid}: {dict(vqsim.where)}")
-            # its nodes decide once before they have heard the others, and again after
+            # its nodes decide once before they have heard the others, and again afterwards
             any(vqsim.read_until(lambda: not _two(vqsim)) for _ in range(_PATIENCE))
             must_not_be_two(_sides(vqsim), _quorate(vqsim), story)
 

@@ -1,4 +1,4 @@
-"""Short words for tests of the model: start a cluster, ask a node, look at who is quorate."""
+"""Helpers for tests of the model: start a cluster, ask a node, list the quorate nodes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def started(config: ClusterConfig) -> Cluster:
 
 
 def cluster_of(nodes: int, **options: Any) -> Cluster:
-    """A cluster of that many nodes with one vote each, all up."""
+    """A cluster of this many nodes with one vote each, all up."""
     return started(ClusterConfig.of(nodes, **options))
 
 
@@ -43,7 +43,7 @@ def quorate(cluster: Cluster) -> set[int]:
 
 
 def ask(cluster: Cluster, nodeid: int, request: Request) -> Response:
-    """What a new votequorum client of a node is answered."""
+    """The answer to a new votequorum client of a node."""
     conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
     response = answer(cluster.request(conn, request), conn)
     cluster.disconnect(conn)
@@ -51,18 +51,18 @@ def ask(cluster: Cluster, nodeid: int, request: Request) -> Response:
 
 
 def answer(outputs: Outputs, conn: Conn) -> Response:
-    """The one response that a connection gets."""
+    """The one response to a connection."""
     (response,) = [output for output in sent_to(conn, outputs) if isinstance(output, Response)]
     return response
 
 
 def error(cluster: Cluster, nodeid: int, request: Request) -> CsErrorCode:
-    """With what code a new votequorum client of a node is answered."""
+    """The error code for a new votequorum client of a node."""
     return ask(cluster, nodeid, request).error
 
 
 def info(cluster: Cluster, nodeid: int, of: int = 0) -> NodeInfo:
-    """What a node says to getinfo."""
+    """A node's answer to getinfo."""
     value = ask(cluster, nodeid, GetInfo(of)).value
     assert isinstance(value, NodeInfo)
     return value
@@ -83,19 +83,19 @@ def tracker(
 
 
 def sent_to(conn: Conn, outputs: Outputs) -> list[Output]:
-    """What one connection gets, in order."""
+    """The outputs for one connection, in order."""
     return [output for to, output in outputs if to == conn]
 
 
 def register(cluster: Cluster, nodeid: int, name: str = DEVICE) -> Conn:
-    """A device on a node, that has not polled yet."""
+    """A device on a node, registered but not polled yet."""
     conn = cluster.connect(nodeid, ServiceKind.VOTEQUORUM)
     cluster.request(conn, QdeviceRegister(name))
     return conn
 
 
 def poll(cluster: Cluster, conn: Conn, *, vote: bool = True) -> Outputs:
-    """Poll a node's device with the ring of now."""
+    """Poll a node's device with the current ring."""
     return cluster.request(conn, QdevicePoll(DEVICE, vote, cluster.node(conn.nodeid).ring_id))
 
 

@@ -1,31 +1,31 @@
 """One scenario in the model and in corosync-vqsim, and where they differ.
 
-How vqsim's words map to the model's inputs, and what of vqsim is not corosync:
+vqsim's commands as inputs of the model, and where vqsim is not corosync:
 
 up P:N      the network puts N into partition P, then N starts. Nodes start one at a time: vqsim sends one
-            synchronisation a node, and several under way would overlap.
-down N      `kill`: a node of vqsim never takes leave.
-split, join `partition`; and since vqsim gives every partition a new ring then, `reform` where the members
-            stay the same.
+            synchronisation per node, and several at once would overlap.
+down N      `kill`: a node of vqsim never leaves cleanly.
+split, join `partition`; and as vqsim then gives every partition a new ring, `reform` where the members stay
+            the same.
 qdevice on  a `QdeviceRegister` if the node has none, then polls at half the device's timeout; the first
-            one after a whole timeout. vqsim polls with the ring it last decided on, and a poll that fails is
-            its last until `qdevice off`: so a device never survives a new ring, and its node waits for the
-            whole sync timeout.
+            one after a whole timeout. vqsim polls with the ring of its last decision. After a failed poll it
+            stops until `qdevice off`. So a device never survives a new ring, and its node waits for the whole
+            sync timeout.
 qdevice off one poll without the vote, then silence.
-both        end with a synchronisation on the ring that is there, which real corosync never does.
+both        end with a synchronisation on the current ring, which real corosync never does.
 
-Expected votes tracking stores nothing in corosync 3.1.7 (it writes to a closed file), so a node forgets
-it here when it starts.
+In corosync 3.1.7 expected votes tracking stores nothing (it writes to a closed file), so here a node forgets
+it when it starts.
 
-What is compared is where the nodes end up: quorate and members of every node, after each step. A report
-that comes with the next step under way, but from the ring before, belongs to the step before.
+The final state of each step is compared: quorate and members of every node. A report that comes during the
+next step, but is about the ring before, belongs to the previous step.
 
-vqsim has no barrier: a node decides on a new ring before it has heard the others, and again as it hears
-them, in an order that is up to the scheduler. In a few scenarios with wait_for_all, two_node or a tie breaker
-that shows in the end: the node judges its own message, sent while it was quorate, as that of a quorate node.
-So where vqsim and the model part, `WithoutBarrier` runs the same nodes in vqsim's way, and the scenario
-passes if there is an order of events that explains what vqsim said at every step. Such scenarios are counted
-apart. `on_real` plays scenarios in which the two part on real clusters: all 28 agree with the model.
+vqsim has no barrier: a node decides on a new ring before it has heard the others, and again as it hears them,
+in an order that depends on the scheduler. In a few scenarios with wait_for_all, two_node or a tie breaker
+this changes the final state: the node judges its own message, sent while it was quorate, as that of a quorate
+node. So where vqsim and the model disagree, `WithoutBarrier` runs the same nodes in vqsim's way. The scenario
+passes if some order of events explains vqsim's reports at every step. Such scenarios are counted separately.
+`on_real` plays scenarios of this kind on real clusters: all 28 agree with the model.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ from .without_barrier import WithoutBarrier
 
 DEVICE_NAME = "VQsim_qdevice"
 _MARGIN = 1.5
-"""How much longer than a timer real time waits for it."""
+"""Real time waits this many times as long as a timer."""
 
 View = dict[int, tuple[bool, frozenset[int]]]
 """Quorate and members of each node that is up."""
 
 
 class TooSlow(Exception):
-    """The machine was too slow for the scenario's timers: the run says nothing."""
+    """The machine was too slow for the scenario's timers: the run proves nothing."""
 
 
 @dataclass
@@ -93,14 +93,14 @@ AnyCluster = TypeVar("AnyCluster", bound=Cluster)
 
 @dataclass
 class ModelRun(Generic[AnyCluster]):
-    """A scenario in the model, with the devices that vqsim has built in."""
+    """A scenario in the model, with the devices that are built into vqsim."""
 
     cluster: AnyCluster
     where: dict[int, int] = field(default_factory=dict)
     devices: dict[int, _Device] = field(default_factory=dict)
 
     def view(self) -> View:
-        """What every node says now."""
+        """The current report of every node."""
         return {
             nodeid: (node.quorate, frozenset(node.quorum.view)) for nodeid, node in self.cluster.nodes.items()
         }
@@ -208,17 +208,17 @@ class VqsimRun:
         self._check_pace()
 
     def _check_pace(self) -> None:
-        """Steps without a wait take no time in the model: here they must stay well inside the window."""
+        """In the model, steps without a wait take no time: here they must stay well inside the window."""
         if self.is_timed and time.monotonic() - self._quiet_since > WINDOW * 0.8 / 1000:
             raise TooSlow
 
     def view(self) -> View:
-        """What every node has said last."""
+        """The last report of every node."""
         return {nodeid: (report.quorate, report.members) for nodeid, report in self.vqsim.last.items()}
 
 
 class Verdict(enum.Enum):
-    """How a scenario went."""
+    """The result of a scenario."""
 
     AGREES = "agree"
     AGREES_WITHOUT_BARRIER = "agree in an order that only vqsim, without a barrier, allows"
@@ -227,7 +227,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict, and for a difference the whole story."""
+    """A verdict; for a difference also the whole story."""
 
     verdict: Verdict
     story: str = ""
@@ -236,8 +236,8 @@ class Outcome:
 def compare(scenario: Scenario, attempts: int = 4) -> Outcome:
     """Run a scenario on both sides.
 
-    vqsim lives in real time: a run that was too slow for its timers says nothing and is repeated, and a
-    difference counts if it comes back.
+    vqsim runs in real time: a run that was too slow for its timers proves nothing and is repeated, and a
+    difference counts only if it appears again.
     """
     expected = model_views(scenario)
     outcome = Outcome(Verdict.DIFFERS, f"{scenario}: every attempt was too slow for the timers")
@@ -254,7 +254,7 @@ def compare(scenario: Scenario, attempts: int = 4) -> Outcome:
 
 
 def model_views(scenario: Scenario) -> list[View]:
-    """What every node of the model says after each step."""
+    """The report of every node of the model after each step."""
     run = ModelRun(Cluster(scenario.config))
     views = []
     for step in scenario.steps:
@@ -277,11 +277,11 @@ def _judge(scenario: Scenario, expected: list[View]) -> Outcome:
 
 
 _EFFORTS = ((20, 6), (40, 30))
-"""Orders tried for a step and a state, and states kept after a step; the second effort takes seconds."""
+"""Orders to try for a step and a state, and states to keep after a step; the second effort takes seconds."""
 
 
 def _explained(scenario: Scenario, seen: list[View], orders: int, kept: int) -> int:
-    """How many steps of vqsim's some order of its nodes explains, each continuing the one before."""
+    """The number of vqsim's steps that some order of its nodes explains, each continuing the one before."""
     chance = random.Random(0)
     states = [ModelRun(WithoutBarrier(scenario.config))]
     for number, step in enumerate(scenario.steps):
@@ -310,7 +310,7 @@ def _any_order(chance: random.Random, nodeids: list[int]) -> list[list[int]]:
 
 
 def vqsim_views(scenario: Scenario, vqsim: Vqsim, expected: list[View]) -> list[View]:
-    """What every node of vqsim says after each step. What is expected only saves waiting for it."""
+    """The report of every node of vqsim after each step. `expected` only saves waiting."""
     run = VqsimRun(vqsim, scenario.config.last_man_standing)
     views: list[View] = []
     for number, step in enumerate(scenario.steps):
@@ -330,7 +330,7 @@ def vqsim_views(scenario: Scenario, vqsim: Vqsim, expected: list[View]) -> list[
 
 
 def _correct(view: View, vqsim: Vqsim, rings: dict[int, int], known: int) -> None:
-    """Let late reports count: those after the `known` ones that are still about the ring before."""
+    """Accept late reports: those after the `known` ones that are still about the previous ring."""
     for report in vqsim.reports[known:]:
         nodeid = report.nodeid
         if nodeid in vqsim.where and rings.get(nodeid) == report.ring_seq != vqsim.ring_seq(nodeid):

@@ -1,10 +1,10 @@
 """Runs many scenarios in the model and in corosync-vqsim, and counts the differences.
 
-    python -m tests.cluster.model_check [--scenarios N] [--seed S] [--jobs J]
+  python -m tests.cluster.model_check [--scenarios N] [--seed S] [--jobs J]
 
-Half of the scenarios involve no timer, a quarter last_man_standing and waits for its window, a quarter a
-quorum device. Exits with 1 if any scenario differs, and prints it. vqsim mostly waits, so several run at
-once.
+Half of the scenarios use no timer, a quarter use last_man_standing and wait for its window, and a quarter use
+a quorum device. Prints each scenario that differs, and then exits with 1. vqsim mostly waits, so several run
+at once.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _draw(strategy: st.SearchStrategy[Scenario], count: int, number: int) -> lis
 
 
 def options(scenario: Scenario) -> list[str]:
-    """Which options a scenario exercises, for the summary."""
+    """The options that a scenario uses, for the summary."""
     config = scenario.config
     named = {
         "two_node": config.two_node,

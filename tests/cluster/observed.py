@@ -1,15 +1,15 @@
-"""What real corosyncs decided by themselves, read from their logs, and the model made to do the same.
+"""What real corosyncs decided by themselves, read from their logs, and a model that does the same.
 
-Two things in a cluster depend on timing alone: which rings form on the way from one membership to the next,
-and who speaks first in each. With wait_for_all both decide who is quorate. A debug log shows both. `rings_in`
-reads the rings that a node completed, each with the order in which its members' messages arrived. Totem makes
-this order the same for all members. `Following` is the model with exactly these rings and this order, so
-nothing is left to guess: the real nodes must say what its nodes say.
+Two things in a cluster depend on timing alone: which intermediate rings form between two memberships, and who
+speaks first in each. With wait_for_all both decide who is quorate. A debug log shows both. `rings_in` reads
+the rings that a node completed, each with the order in which its members' messages arrived; totem makes this
+order the same for all members. `Following` is the model with exactly these rings and this order, so nothing
+is left to guess: its nodes must report what the real nodes report.
 
-The log of corosync 3.1.7 shows a ring so, besides much else:
+The log of corosync 3.1.7 shows a ring like this, among many other lines:
 
-    [QUORUM] Sync members[2]: 1 2                            the members of the ring to come
-    [VOTEQ ] Sending nodelist callback. ring_id = 1.12       its id, in hexadecimal; then what members say
+    [QUORUM] Sync members[2]: 1 2                            the members of the next ring
+    [VOTEQ ] Sending nodelist callback. ring_id = 1.12       its id, in hexadecimal; then the messages
     [VOTEQ ] got nodeinfo message from cluster node 2        ... in the order of arrival
     [QUORUM] Members[2]: 1 2                                 the ring is complete
 """
@@ -32,13 +32,13 @@ _LINE = re.compile(
 
 
 class Ring(NamedTuple):
-    """A ring that was completed, so that its members decided in it."""
+    """A completed ring, in which its members decided."""
 
     seq: int
     """Higher than that of every earlier ring of its members."""
     members: tuple[int, ...]
     speakers: tuple[int, ...]
-    """The members in the order in which they were heard first."""
+    """The members in the order in which they were first heard."""
 
 
 def rings_in(log: str) -> Iterator[Ring]:
@@ -65,7 +65,7 @@ def in_order(logs: Iterable[str]) -> list[Ring]:
 
 
 class Following(Cluster):
-    """A model whose rings form when `follow` says so, and not when the network would let them."""
+    """A model whose rings form only when `follow` is called, not when the network allows them."""
 
     _order: tuple[int, ...] = ()
 
@@ -75,7 +75,7 @@ class Following(Cluster):
         return self._take()
 
     def follow(self, ring: Ring) -> None:
-        """Form a ring as it was observed."""
+        """Form a ring as observed."""
         self._order = ring.speakers
         self._form_ring(ring.members)
         self._order = ()

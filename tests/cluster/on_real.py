@@ -1,20 +1,19 @@
-"""Scenarios with wait_for_all in which vqsim and the model part, played on real clusters of three nodes.
+"""Scenarios with wait_for_all in which vqsim and the model disagree, played on real clusters of three nodes.
 
     python -m tests.cluster.on_real [--scenarios N] [--played N] [--seed S] [--record FILE]
 
 vqsim has no barrier: a node may decide on a new ring before it has heard the others, and with wait_for_all
-that shows in the end. Real nodes wait. So each scenario in which vqsim ends otherwise than the model is
-played on real daemons, whose networks are cut and healed in the same way. Their logs show what timing
-decided: which rings formed, and who spoke first in each (`observed`). The model follows these rings. After
-each step its nodes must say what the real ones say: quorate or not, quorum, votes and flags. Exits with 1 if
-a scenario differs.
+this changes the final state. Real nodes wait. So each scenario that ends differently in vqsim is played on
+real daemons, with the same cuts of their network. Their logs show what timing decided: which rings formed,
+and who spoke first in each (`observed`). The model follows these rings. After each step its nodes must report
+what the real ones report: quorate or not, quorum, votes and flags. Exits with 1 if a scenario differs.
 
 28 scenarios of seed 499 were played on corosync 3.1.7, and all agreed. In 20 of them timing decided nothing:
-every order, with or without rings on the way, ends the same. In 5 it decided who spoke first. That is no
-chance: members begin three places before the lowest, one for each service that synchronises before
-votequorum, so 2 in a ring of 1 and 2, and 1 in a ring of three. In 3 a node that changed sides was alone on
-the way, which depends on who notices the cut first. `--record` keeps what was played, and `test_on_real`
-lets the model follow it again in milliseconds. A scenario takes 20 seconds.
+every order, with or without intermediate rings, ends the same. In 5 it decided who spoke first. That is not
+random: members begin three places before the lowest, one for each service that synchronises before
+votequorum. So it is 2 in a ring of 1 and 2, and 1 in a ring of three. In 3 a node that changed sides was
+alone meanwhile, which depends on who notices the cut first. `--record` saves the scenarios played, and
+`test_on_real` lets the model follow them again in milliseconds. A scenario takes 20 seconds.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, str | int]]] = {
     "tie breaker": ({"auto_tie_breaker": TieBreaker.LOWEST}, {"auto_tie_breaker": 1}),
     "two_node": ({"two_node": True}, {"two_node": 1}),
 }
-"""What goes with wait_for_all, in the model's words and in corosync's."""
+"""Options to combine with wait_for_all, in the model's words and in corosync's."""
 
 NODES = (1, 2, 3)
 
 Said = dict[int, tuple[int, ...]]
-"""What each node that is up says: whether it is quorate, then `_ASKED`."""
+"""The report of each node that is up: whether it is quorate, then `_ASKED`."""
 
 _ASKED = ("flags", "quorum", "total_votes", "highest_expected")
 
@@ -65,7 +64,7 @@ def config_of(options: str) -> ClusterConfig:
 
 
 def draw(chance: random.Random) -> tuple[str, Scenario]:
-    """Three nodes start together, then they change sides, crash and start."""
+    """Three nodes start together; then they change sides, crash and start."""
     options = chance.choice(list(OPTIONS))
     steps: list[Step] = [Up(nodeid, 0) for nodeid in NODES]
     up = set(NODES)
@@ -83,7 +82,7 @@ def draw(chance: random.Random) -> tuple[str, Scenario]:
 
 
 def groups_of(where: dict[int, int]) -> list[tuple[int, ...]]:
-    """The nodes by the side that they are on; those that are down are alone."""
+    """The nodes by their side; nodes that are down are alone."""
     sides: dict[int, list[int]] = {}
     for nodeid in NODES:
         sides.setdefault(where.get(nodeid, -nodeid), []).append(nodeid)
@@ -91,7 +90,7 @@ def groups_of(where: dict[int, int]) -> list[tuple[int, ...]]:
 
 
 def move(where: dict[int, int], step: Step) -> None:
-    """Where the nodes that are up are after a step."""
+    """Update the sides of the running nodes for a step."""
     match step:
         case Up(nodeid, partition):
             where[nodeid] = partition
@@ -102,7 +101,7 @@ def move(where: dict[int, int], step: Step) -> None:
 
 
 def take(model: Following, step: Step, rings: Sequence[Ring]) -> None:
-    """Let the model take a step, with the rings that it came to on real nodes."""
+    """Let the model take a step, with the rings that it led to on real nodes."""
     if isinstance(step, Down):
         model.kill(step.nodeid)
     if isinstance(step, Up):
@@ -112,7 +111,7 @@ def take(model: Following, step: Step, rings: Sequence[Ring]) -> None:
 
 
 def said_by_model(model: Cluster) -> Said:
-    """What the model's nodes say."""
+    """The reports of the model's nodes."""
     return {nodeid: _said(node.quorate, bench.info(model, nodeid)) for nodeid, node in model.nodes.items()}
 
 
@@ -123,7 +122,7 @@ def _said(quorate: bool, info: Any) -> tuple[int, ...]:
 
 @dataclass
 class Played:
-    """A scenario on real nodes: for each step the rings that they formed, and what they said then."""
+    """A scenario on real nodes: for each step the rings that they formed, and their reports."""
 
     options: str
     steps: tuple[Step, ...] = ()
@@ -161,7 +160,7 @@ class Stage:
         self._followed: set[Ring] = set()
 
     def play(self, steps: Sequence[Step]) -> str:
-        """Take the steps. Gives what the model says otherwise than the real nodes, or ""."""
+        """Take the steps. Returns where the model and the real nodes differ, or ""."""
         for number, step in enumerate(steps, 1):
             self._do(step)
             try:
@@ -219,14 +218,14 @@ def _length(log: Path) -> int:
 
 
 def part(scenario: Scenario) -> bool:
-    """Whether vqsim says otherwise than the model at some step."""
+    """Whether vqsim disagrees with the model at some step."""
     expected: list[View] = model_views(scenario)
     with Vqsim(scenario.config) as vqsim:
         return vqsim_views(scenario, vqsim, expected) != expected
 
 
 def play(options: str, scenario: Scenario) -> tuple[str, Played]:
-    """A scenario on a cluster of its own: what differs, or "", and what was played."""
+    """Play a scenario on a new cluster; returns the difference, or "", and the record."""
     with tempfile.TemporaryDirectory() as directory:
         config = Config(
             nodes=tuple(map(Node, NODES)), quorum={"wait_for_all": 1, **OPTIONS[options][1]}, debug=True
@@ -244,7 +243,7 @@ def main() -> int:
     parser.add_argument("--scenarios", type=int, default=500)
     parser.add_argument("--played", type=int, default=28, help="end when that many were played")
     parser.add_argument("--seed", type=int, default=499)
-    parser.add_argument("--record", type=Path, help="write what was played to this file")
+    parser.add_argument("--record", type=Path, help="write the scenarios played to this file")
     arguments = parser.parse_args()
     chance, results = random.Random(arguments.seed), Counter[str]()
     kept: list[dict[str, Any]] = []
@@ -253,14 +252,14 @@ def main() -> int:
         results["drawn"] += 1
         if not part(scenario):
             continue
-        results["vqsim and the model part"] += 1
+        results["vqsim and the model disagree"] += 1
         why, played = play(options, scenario)
         results["real corosyncs differ" if why else "real corosyncs agree with the model"] += 1
         kept.append(played.as_json())
         print(f"{number}: {options}: {why or 'agrees'}", flush=True)
         if arguments.record:
             arguments.record.write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
-        if results["vqsim and the model part"] == arguments.played:
+        if results["vqsim and the model disagree"] == arguments.played:
             break
     print(dict(results), flush=True)
     return int(results["real corosyncs differ"] > 0)

@@ -1,4 +1,4 @@
-"""Scenarios: a configuration, then what happens to its nodes, in the words of corosync-vqsim.
+"""Scenarios: a configuration, then the events of its nodes, in the words of corosync-vqsim.
 
 Strategies draw each step from what is possible after the steps before it, so that no step is an error.
 """
@@ -15,7 +15,8 @@ from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieB
 
 PARTITIONS = 3
 WINDOW = 600
-"""Milliseconds of last_man_standing_window: long beside a step without a wait, short to wait for."""
+"""Milliseconds of last_man_standing_window: long beside a step without a wait, but short to wait for.
+"""
 DEVICE_TIMEOUT = 300
 DEVICE_SYNC_TIMEOUT = 400
 """Milliseconds. vqsim polls twice in a timeout, so that a membership change outlasts at least one poll."""
@@ -52,7 +53,7 @@ class Qdevice:
 
 @dataclass(frozen=True)
 class Wait:
-    """Longer than the last man standing window."""
+    """Wait longer than the last_man_standing window."""
 
 
 Step = Up | Down | Split | Join | Qdevice | Wait
@@ -66,7 +67,7 @@ class Scenario:
 
 @st.composite
 def nodes(draw: st.DrawFn) -> tuple[NodeConfig, ...]:
-    """One to six nodes, mostly several, and mostly of one vote each."""
+    """One to six nodes, mostly several, and mostly with one vote each."""
     count = draw(st.sampled_from([1, 2, 3, 3, 4, 4, 4, 5, 5, 6]))
     nodeids = draw(st.lists(st.integers(1, 9), min_size=count, max_size=count, unique=True))
     votes = draw(st.sampled_from([(1,), (1,), (1,), (0, 1, 2, 3)]))
@@ -75,7 +76,7 @@ def nodes(draw: st.DrawFn) -> tuple[NodeConfig, ...]:
 
 @st.composite
 def configs(draw: st.DrawFn, *, device: bool | None = None, timed: bool | None = None) -> ClusterConfig:
-    """Any configuration, refused ones included; `device` and `timed` say yes or no to a device and to LMS."""
+    """Any configuration, including refused ones; `device` and `timed` require or exclude a device and LMS."""
     members = draw(nodes())
     has_device = draw(st.booleans()) if device is None else device
     return ClusterConfig(
@@ -113,7 +114,7 @@ _devices = st.builds(
 def scenarios(draw: st.DrawFn, *, device: bool = False, timed: bool = False, longest: int = 12) -> Scenario:
     """An accepted configuration, and steps that are possible one after the other.
 
-    Most begin with all nodes up. With `timed`, half of the losses are followed by a `Wait`.
+    Most begin with all nodes up. With `timed`, a `Wait` follows half of the losses.
     """
     config = draw(configs(device=device, timed=timed).map(_make_acceptable))
     world = World()
@@ -130,7 +131,7 @@ def scenarios(draw: st.DrawFn, *, device: bool = False, timed: bool = False, lon
 
 
 def _make_acceptable(config: ClusterConfig) -> ClusterConfig:
-    """Take out what votequorum would refuse, or disable at once, so that the rest is put to the test."""
+    """Remove what votequorum would refuse, or disable at once, so that the rest is tested."""
     if config.device is not None:
         config = _make_acceptable_to_a_device(config, config.device)
     if config.last_man_standing:
@@ -160,15 +161,15 @@ def _make_acceptable_to_a_device(config: ClusterConfig, device: DeviceConfig) ->
 class World:
     """Where nodes are, and how many rings each partition has had.
 
-    vqsim counts rings by partition. A node that moved to one with the same count would keep its ring id, and
-    its device would never notice that it moved; `can_move` says whether that is so.
+    vqsim counts rings by partition. A node that moved to a partition with the same count would keep its ring
+    id, and its device would never notice the move; `can_move` excludes this.
     """
 
     where: dict[int, int] = field(default_factory=dict)
     rings: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
 
     def apply_all(self, steps: Sequence[Step]) -> None:
-        """Let steps happen."""
+        """Apply steps."""
         for step in steps:
             self._apply(step)
 
@@ -191,7 +192,7 @@ class World:
         self.rings = [count + 1 for count in self.rings]
 
     def can_move(self, source: int, target: int) -> bool:
-        """Whether nodes can move from one partition to the other and notice."""
+        """Whether nodes can move from one partition to the other and notice it."""
         return self.rings[source] != self.rings[target] + 1
 
 

@@ -1,7 +1,7 @@
-"""The model against corosync's own votequorum code, which `corosync-vqsim` runs.
+"""The model against corosync's own votequorum code, run by `corosync-vqsim`.
 
-What is compared, how a scenario maps to either side and what is vqsim's own is told in `differential`. The
-same comparison over thousands of scenarios: `python -m tests.cluster.model_check`.
+`differential` explains what is compared, how a scenario maps to both sides, and what is particular to vqsim.
+`python -m tests.cluster.model_check` makes the same comparison for thousands of scenarios.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DEVICE = DeviceConfig(votes=1, timeout=DEVICE_TIMEOUT, sync_timeout=DEVICE_SYNC_
 
 @pytest.fixture(scope="module", autouse=True)
 def vqsim_available() -> None:
-    """Skip where vqsim cannot run, or fail where it must."""
+    """Skip if vqsim cannot run, or fail if it must."""
     if reason := why_unavailable():
         cannot(f"corosync-vqsim: {reason}")
 
@@ -94,10 +94,10 @@ WRITTEN = {
         ClusterConfig.of(3, auto_tie_breaker=TieBreaker.LOWEST, wait_for_all=True), Split((1,), 1), Join(0, 1)
     ),
     "downscale": all_up(ClusterConfig.of(5, allow_downscale=True), Down(5), Down(4), Down(3), Up(3, 0)),
-    "expected votes that are tracked": all_up(
+    "tracked expected votes": all_up(
         ClusterConfig.of(3, expected_votes=2, expected_votes_tracking=True), Down(3), Down(2)
     ),
-    "expected votes of the operator": all_up(ClusterConfig.of(3, expected_votes=5), Down(3), Up(3, 0)),
+    "expected votes set by the operator": all_up(ClusterConfig.of(3, expected_votes=5), Down(3), Up(3, 0)),
     "uneven votes": all_up(
         ClusterConfig((NodeConfig(1, votes=3), NodeConfig(2), NodeConfig(3, votes=0))), Split((1,), 1)
     ),

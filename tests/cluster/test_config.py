@@ -1,4 +1,4 @@
-"""What votequorum makes of a configuration: what it refuses, disables and works out."""
+"""How votequorum reads a configuration: what it refuses, disables and computes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_two_node_implies_wait_for_all() -> None:
     assert effective_rules(ClusterConfig.of(2, two_node=True)).wait_for_all
 
 
-def test_wait_for_all_written_down_as_off_stays_off_with_two_node() -> None:
+def test_wait_for_all_explicitly_off_stays_off_with_two_node() -> None:
     assert not effective_rules(ClusterConfig.of(2, two_node=True, wait_for_all=False)).wait_for_all
 
 
@@ -104,12 +104,12 @@ def test_a_device_without_configured_votes_gets_one_less_than_the_nodes_and_is_e
     assert (rules.device_votes, rules.initial_expected_votes(0)) == (3, 7)
 
 
-def test_a_devices_written_votes_are_not_expected_until_they_are_seen() -> None:
+def test_a_devices_configured_votes_are_not_expected_until_they_are_seen() -> None:
     rules = effective_rules(ClusterConfig.of(4, device=DeviceConfig(votes=1)))
     assert (rules.device_votes, rules.initial_expected_votes(0)) == (1, 4)
 
 
-def test_a_device_without_a_model_is_no_device() -> None:
+def test_a_device_without_a_model_is_ignored() -> None:
     assert not effective_rules(ClusterConfig.of(2, two_node=True, device=DeviceConfig(model=""))).has_device
 
 

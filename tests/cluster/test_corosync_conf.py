@@ -1,4 +1,6 @@
-"""A corosync.conf becomes the configuration that a real corosync takes from it, or says what is wrong."""
+"""A corosync.conf gives the configuration that a real corosync reads from it, or an error that says what is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -54,20 +56,20 @@ NODES = "nodelist {\n  node {\n    nodeid: 1\n  }\n  node {\n    nodeid: 2\n  }\
         Config(quorum={"expected_votes": 5, "allow_downscale": 1}),
     ],
 )
-def test_a_file_that_real_daemons_take_reads_as_the_same_cluster(config: Config) -> None:
+def test_a_file_that_real_daemons_accept_gives_the_same_cluster(config: Config) -> None:
     conf = parse_corosync_conf(config.render(Path("/state")))
     assert conf.cluster == as_model(config)
     assert conf.ipc_type == config.transport
 
 
-def test_what_has_no_effect_on_a_simulated_cluster_is_named_once() -> None:
+def test_each_setting_without_effect_on_a_simulated_cluster_is_named_once() -> None:
     conf = parse_corosync_conf(NODES + IGNORED)
     assert conf.cluster.cluster_name == "c"
     assert conf.ignored == ("totem.token", "totem.transport", "system.sched_rr")
     assert conf.unknown == ("quorum.color",)
 
 
-def test_that_a_file_without_a_provider_would_have_no_votequorum_is_said() -> None:
+def test_a_file_without_a_provider_gets_a_warning_that_votequorum_would_be_missing() -> None:
     without = parse_corosync_conf(NODES + "quorum {\n  two_node: 1\n}\n")
     assert without.cluster.two_node
     [warning] = without.warnings
@@ -75,7 +77,7 @@ def test_that_a_file_without_a_provider_would_have_no_votequorum_is_said() -> No
     assert parse_corosync_conf(NODES + IGNORED).warnings == ()
 
 
-async def test_what_a_simulated_cluster_has_anyway_is_not_named() -> None:
+async def test_settings_that_a_simulated_cluster_has_anyway_are_not_named() -> None:
     text = "totem {\n version: 2\n transport: knet\n}\n"
     assert parse_corosync_conf(NODES + text).ignored == ()
     async with simulated_cluster(nodes=1) as cluster:
@@ -85,20 +87,20 @@ async def test_what_a_simulated_cluster_has_anyway_is_not_named() -> None:
     assert shown == AS_SIMULATED
 
 
-def test_comments_blank_lines_and_spaces_mean_nothing() -> None:
+def test_comments_blank_lines_and_spaces_are_ignored() -> None:
     text = "# a comment\n\n  quorum   {\n\n  two_node:1  \n # wait_for_all: 1\n}\n" + NODES
     conf = parse_corosync_conf(text)
     assert (conf.cluster.two_node, conf.cluster.wait_for_all) == (True, None)
     assert conf.cluster.nodeids == (1, 2)
 
 
-def test_who_may_connect_is_listed_as_written() -> None:
+def test_the_users_who_may_connect_are_listed_as_written() -> None:
     text = NODES + "uidgid {\n uid: 33\n}\nuidgid {\n gid: haclient\n uid: hacluster\n}\n"
     conf = parse_corosync_conf(text)
     assert (conf.uids, conf.gids) == (("33", "hacluster"), ("haclient",))
 
 
-def test_a_device_without_a_model_is_no_device_and_a_tie_breaker_is_off_by_default() -> None:
+def test_a_device_without_a_model_is_ignored_and_a_tie_breaker_is_off_by_default() -> None:
     conf = parse_corosync_conf(NODES + "quorum {\n auto_tie_breaker_node: 1\n device {\n votes: 1\n }\n}\n")
     assert conf.cluster.device is None
     assert conf.cluster.auto_tie_breaker is TieBreaker.NONE
@@ -135,6 +137,6 @@ def test_a_tie_breaker_that_votequorum_cannot_read_is_named() -> None:
         (NODES + "system {\n qb_ipc_type: mq\n}\n", "qb_ipc_type is 'mq'"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, complaint: str) -> None:
+def test_an_invalid_file_is_refused_with_the_reason(text: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         parse_corosync_conf(text)

@@ -1,4 +1,4 @@
-"""Multicasts that take time. Where all has arrived, the immediate cluster is the oracle."""
+"""Multicasts that take time. Once all have arrived, the oracle is the cluster without latency."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def answers(outputs: list[tuple[Conn, Output]], conn: Conn) -> list[CsErrorCode]
 
 
 def info(cluster: Cluster, at: int, about: int = 0) -> NodeInfo:
-    """What a node says of another, or of itself."""
+    """A node's report about another node, or about itself."""
     [(_, output)] = cluster.request(client(cluster, at), GetInfo(about))
     assert isinstance(output, Response)
     assert isinstance(output.value, NodeInfo)
@@ -97,7 +97,7 @@ def test_of_two_simultaneous_registrations_one_gets_try_again() -> None:
     assert answers(cluster.request(second, QdeviceRegister("two")), second) == [CsErrorCode.EXIST]
 
 
-def test_a_client_that_goes_before_its_registration_comes_round_gets_nothing() -> None:
+def test_a_client_that_leaves_before_its_registration_is_delivered_gets_nothing() -> None:
     cluster = started(DEVICE, Latency(seed=1))
     conn = client(cluster)
     cluster.request(conn, QdeviceRegister("one"))
@@ -152,7 +152,7 @@ def test_a_membership_change_takes_until_the_nodes_have_heard_each_other() -> No
 
 
 def test_what_one_survivor_has_heard_from_a_dead_node_all_survivors_hear() -> None:
-    """Else their databases would differ for good."""
+    """Otherwise their databases would differ permanently."""
     seen = set()
     for seed in range(30):
         cluster = started(ClusterConfig.of(4), Latency(seed=seed))
@@ -166,7 +166,7 @@ def test_what_one_survivor_has_heard_from_a_dead_node_all_survivors_hear() -> No
     assert seen == {1, 3}
 
 
-def test_a_copy_goes_on_as_the_original_does() -> None:
+def test_a_copy_continues_like_the_original() -> None:
     cluster = started(DEVICE, Latency(seed=5))
     cluster.request(client(cluster, 1), SetVotes(2, 3))
     cluster.partition({1}, {2, 3})
@@ -206,7 +206,7 @@ def take_step(cluster: Cluster, step: tuple[Any, ...]) -> None:
 
 
 def view(cluster: Cluster) -> dict[int, Any]:
-    """What each node says of the whole."""
+    """Each node's report about the whole cluster."""
     return {
         nodeid: (node.quorate, node.ring_id, node.members, info(cluster, nodeid))
         for nodeid, node in cluster.nodes.items()
@@ -215,7 +215,7 @@ def view(cluster: Cluster) -> dict[int, Any]:
 
 @given(st.lists(STEPS, max_size=12), st.sampled_from([0.0, 0.001, 0.01]))
 def test_where_all_has_arrived_it_is_as_if_it_had_at_once(steps: list[tuple[Any, ...]], leg: float) -> None:
-    """With legs of one length the order is that of sending, and so is everything that follows from it."""
+    """If all delays are equal, the order is that of sending, and so are all its effects."""
     immediate, cluster = (started(ClusterConfig.of(4), each) for each in (None, Latency(leg, leg)))
     for step in steps:
         for each in (immediate, cluster):
@@ -246,6 +246,6 @@ def test_nodes_of_a_ring_hear_everything_in_one_order(steps: list[tuple[Any, ...
 
 
 def common(order: list[object], other: list[object]) -> list[int]:
-    """The multicasts of the one that are also in the other. Each is one object, which all nodes get."""
+    """The multicasts that are in both lists. Each is one object, which all nodes get."""
     there = {id(message) for message in other}
     return [id(message) for message in order if id(message) in there]

@@ -1,4 +1,4 @@
-"""The margin of a running partition is what the model says when every set of failures is tried in it."""
+"""The oracle for the margin of a running partition: the model, with every set of failures tried in it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Running:
         return bool(quorate(self.without(lost).cluster))
 
     def survived(self) -> int:
-        """How many nodes can fail, whichever they are: every set is tried."""
+        """How many nodes can fail, whichever they are: tries every set."""
         nodeids = tuple(self.cluster.nodes)
         return next(
             size - 1
@@ -61,7 +61,7 @@ class Running:
         )
 
     def told(self, local: int) -> Margin:
-        """The margin, from what node `local` answers about each member."""
+        """The margin, computed from node `local`'s answers about each member."""
         infos = {nodeid: info(self.cluster, local, of=nodeid) for nodeid in self.cluster.nodes}
         breaker = self.cluster.rules.tie_breaker
         listed = self.cluster.rules.tie_breaker_nodes
@@ -76,7 +76,7 @@ def whole(config: ClusterConfig) -> Running:
 
 @st.composite
 def clusters(draw: st.DrawFn) -> Running:
-    """Clusters with any options; some have a device that votes for some nodes, some have lost nodes."""
+    """Clusters with any options; some have a device that votes for some nodes, and some have lost nodes."""
     count = draw(st.integers(1, 6))
     votes = draw(st.sampled_from([(1,), (1,), (0, 1, 2, 3)]))
     nodes = tuple(NodeConfig(at, votes=draw(st.sampled_from(votes))) for at in range(1, count + 1))
@@ -99,7 +99,7 @@ def clusters(draw: st.DrawFn) -> Running:
 
 @settings(max_examples=60, deadline=None)
 @given(clusters())
-def test_the_margin_is_what_the_model_survives(running: Running) -> None:
+def test_the_margin_agrees_with_the_model(running: Running) -> None:
     for local, node in running.cluster.nodes.items():
         found = running.told(local)
         assert found.quorate == node.quorate

@@ -1,6 +1,6 @@
-"""The model against real clusters of three nodes with wait_for_all, as `on_real` recorded them.
+"""The model against real clusters of three nodes with wait_for_all, as recorded by `on_real`.
 
-`on_real.json` has 28 scenarios in which vqsim and the model part. It was recorded on corosync 3.1.7 by
+`on_real.json` has 28 scenarios in which vqsim and the model disagree. It was recorded on corosync 3.1.7 with
 `python -m tests.cluster.on_real --record tests/cluster/on_real.json`.
 """
 
@@ -26,7 +26,7 @@ def as_observed(ring: Ring) -> Ring:
 
 
 def unheard(ring: Ring) -> Ring:
-    """The order of a ring's members is left to the model."""
+    """Leave the order of a ring's members to the model."""
     return ring._replace(speakers=())
 
 
@@ -35,7 +35,7 @@ def lowest_first(ring: Ring) -> Ring:
 
 
 def follow(played: Played, change: Change = as_observed, *, on_the_way: bool = True) -> list[Said]:
-    """What the model says after each step, with other orders, or without the rings on the way."""
+    """The model's reports after each step, with another order, or without the intermediate rings."""
     model = Following(config_of(played.options))
     where: dict[int, int] = {}
     said = []
@@ -48,7 +48,7 @@ def follow(played: Played, change: Change = as_observed, *, on_the_way: bool = T
 
 
 def lasts(ring: Ring, where: dict[int, int], step: Step) -> bool:
-    """Whether a ring is one that a step ends in; a node that starts is always alone first."""
+    """Whether a step ends in this ring; a node that starts is always alone first."""
     return ring.members in groups_of(where) or (isinstance(step, Up) and ring.members == (step.nodeid,))
 
 
@@ -57,7 +57,7 @@ def quorate(said: list[Said]) -> list[set[int]]:
 
 
 @pytest.mark.parametrize("played", RECORDED)
-def test_the_model_says_what_real_nodes_said(played: Played) -> None:
+def test_the_model_reports_what_real_nodes_reported(played: Played) -> None:
     assert follow(played) == played.said
 
 
@@ -66,12 +66,12 @@ def test_nodes_speak_in_the_models_order() -> None:
         assert follow(played, unheard) == played.said
 
 
-def test_in_five_scenarios_it_decides_who_speaks_first() -> None:
+def test_in_five_scenarios_the_first_speaker_decides() -> None:
     other = [played for played in RECORDED if quorate(follow(played, lowest_first)) != quorate(played.said)]
     assert len(other) == 5
 
 
-def test_in_three_scenarios_it_decides_that_a_node_is_alone_on_the_way() -> None:
+def test_in_three_scenarios_an_intermediate_ring_decides() -> None:
     other = [
         played for played in RECORDED if quorate(follow(played, on_the_way=False)) != quorate(played.said)
     ]
@@ -95,11 +95,11 @@ debug   [VOTEQ ] got nodeinfo message from cluster node 1
 """
 
 
-def test_a_log_has_the_rings_that_were_completed_and_who_spoke_first() -> None:
+def test_a_log_has_the_completed_rings_and_who_spoke_first() -> None:
     (ring,) = rings_in(LOG)
     assert ring == Ring(0x12, (1, 2), (2, 1))
 
 
-def test_rings_of_several_nodes_are_sorted_and_named_once() -> None:
+def test_rings_of_several_nodes_are_sorted_and_listed_once() -> None:
     later = LOG + "notice  [QUORUM] Members[3]: 1 2 3\n"
     assert in_order([later, LOG]) == [Ring(0x12, (1, 2), (2, 1)), Ring(0x1E, (1, 2, 3), (1,))]

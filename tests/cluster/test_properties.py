@@ -1,4 +1,4 @@
-"""What holds for every configuration and every sequence of inputs."""
+"""Properties of every configuration and every sequence of inputs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ four_nodes = st.one_of(
 
 
 def play(config: ClusterConfig, script: list[tuple[str, object]]) -> Iterator[tuple[Cluster, Outputs]]:
-    """Feed the inputs; a node has one client of each service, that connects when it starts."""
+    """Feed the inputs; each node has one client of each service, which connects when the node starts."""
     cluster = Cluster(config)
     for word, what in script:
         yield cluster, _input(cluster, word, what)
@@ -117,7 +117,7 @@ def test_every_request_gets_one_answer_at_once(
 
 
 @given(four_nodes, inputs)
-def test_the_sums_that_a_database_keeps_are_those_of_its_members(
+def test_the_sums_in_a_database_are_those_of_its_members(
     config: ClusterConfig, script: list[tuple[str, object]]
 ) -> None:
     for cluster, _ in play(config, script):
@@ -132,7 +132,7 @@ def test_the_sums_that_a_database_keeps_are_those_of_its_members(
 
 
 @given(four_nodes, inputs)
-def test_rings_of_a_node_only_grow(config: ClusterConfig, script: list[tuple[str, object]]) -> None:
+def test_a_nodes_ring_sequence_only_grows(config: ClusterConfig, script: list[tuple[str, object]]) -> None:
     seen = dict.fromkeys(NODES, 0)
     for cluster, _ in play(config, script):
         for nodeid, node in cluster.nodes.items():

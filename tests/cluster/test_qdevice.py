@@ -1,4 +1,4 @@
-"""Quorum devices: registering, polling, voting, and holding a membership change back."""
+"""Quorum devices: registering, polling, voting, and delaying a membership change."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ONE_VOTE = DeviceConfig(votes=1)
 
 
 def pair() -> Cluster:
-    """Two nodes and a device of one vote: three votes in all."""
+    """Two nodes and a device with one vote: three votes in all."""
     return cluster_of(2, device=ONE_VOTE)
 
 
@@ -112,7 +112,7 @@ def test_the_device_saves_the_node_that_it_votes_for() -> None:
     assert quorate(cluster) == {1}
 
 
-def test_a_poll_without_the_vote_keeps_the_device_alive_only() -> None:
+def test_a_poll_without_the_vote_only_keeps_the_device_alive() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
     poll(cluster, conn, vote=False)
@@ -178,7 +178,7 @@ def test_device_calls_with_another_name_are_invalid() -> None:
         assert error(cluster, 1, request) is CsErrorCode.INVALID_PARAM
 
 
-def test_unregistering_takes_the_vote_and_the_name_away() -> None:
+def test_unregistering_removes_the_vote_and_the_name() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
     assert answer(cluster.request(conn, QdeviceUnregister(DEVICE)), conn).error is CsErrorCode.OK
@@ -236,7 +236,7 @@ def test_master_wins_can_be_withdrawn() -> None:
     assert quorate(cluster) == set()
 
 
-def test_master_wins_without_the_devices_vote_is_nothing() -> None:
+def test_master_wins_without_the_devices_vote_has_no_effect() -> None:
     cluster = started(ClusterConfig.of(5, device=ONE_VOTE))
     conn = live_device(cluster, 1)
     cluster.kill(2, 3, 4, 5)
@@ -245,7 +245,7 @@ def test_master_wins_without_the_devices_vote_is_nothing() -> None:
     assert quorate(cluster) == set()
 
 
-def test_a_live_device_holds_the_membership_change_until_it_polls_with_the_new_ring() -> None:
+def test_a_live_device_delays_the_membership_change_until_it_polls_with_the_new_ring() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
     client = tracker(cluster, 1, context=5)
@@ -259,7 +259,7 @@ def test_a_live_device_holds_the_membership_change_until_it_polls_with_the_new_r
     assert not cluster.is_synchronising(1)
 
 
-def test_a_device_on_one_node_holds_all_nodes_of_the_partition() -> None:
+def test_a_device_on_one_node_delays_all_nodes_of_the_partition() -> None:
     cluster = cluster_of(3, device=ONE_VOTE)
     live_device(cluster, 1)
     client = tracker(cluster, 2)
@@ -281,7 +281,7 @@ def test_without_a_poll_the_change_completes_after_the_sync_timeout_and_the_devi
     assert InfoFlags.QDEVICE_ALIVE not in info(cluster, 1).flags
 
 
-def test_a_device_that_never_polled_holds_nothing() -> None:
+def test_a_device_that_never_polled_delays_nothing() -> None:
     cluster = pair()
     register(cluster, 1)
     cluster.kill(2)
@@ -313,7 +313,7 @@ def test_the_quorum_services_clients_are_answered_when_the_change_is_done() -> N
     assert sent_to(client, poll(cluster, conn)) == [Response(GetQuorate(), value=True)]
 
 
-def test_a_client_that_goes_while_it_waits_is_not_answered() -> None:
+def test_a_client_that_leaves_while_it_waits_is_not_answered() -> None:
     cluster = pair()
     conn = live_device(cluster, 1)
     client = cluster.connect(1, ServiceKind.QUORUM)
@@ -324,7 +324,7 @@ def test_a_client_that_goes_while_it_waits_is_not_answered() -> None:
 
 
 def split_and_set(votes: int, to: int, speaks_first: int | None = None) -> Cluster:
-    """Five nodes that have met again, after the majority changed the device's votes without node 1."""
+    """Five nodes that have met again after the majority changed the device's votes without node 1."""
     cluster = cluster_of(5, device=DeviceConfig(votes=votes))
     if speaks_first is not None:
         cluster.speaks_first[1, 2, 3, 4, 5] = speaks_first - 1
@@ -344,7 +344,7 @@ def test_a_node_learns_a_devices_votes_when_the_partition_heals() -> None:
 
 
 def test_a_device_gets_its_old_votes_back_from_a_node_that_was_away() -> None:
-    """Five corosyncs say the same. Node 3 speaks first, so node 1 is quorate when its own message arrives."""
+    """Five corosyncs do the same. Node 3 speaks first, so node 1 is quorate when its own message arrives."""
     assert device_votes(split_and_set(2, to=1)) == [2, 2, 2, 2, 2]
 
 

@@ -1,4 +1,4 @@
-"""Quorum arithmetic, and the options that bend it."""
+"""Quorum arithmetic, and the options that change it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_operator_can_cancel_waiting_for_the_whole_partition() -> None:
 # -- last_man_standing -----------------------------------------------------------------------------------
 
 
-def test_after_the_window_the_survivors_are_all_that_is_expected() -> None:
+def test_after_the_window_only_the_survivors_votes_are_expected() -> None:
     cluster = cluster_of(8, last_man_standing=True)
     cluster.kill(6, 7, 8)
     cluster.advance(10)
@@ -264,7 +264,7 @@ def test_a_half_that_starts_alone_is_not_quorate_by_its_tie_breaker() -> None:
 # -- allow_downscale and expected_votes_tracking ---------------------------------------------------------
 
 
-def test_with_downscale_a_node_that_leaves_takes_its_vote_along() -> None:
+def test_with_downscale_a_node_that_leaves_removes_its_vote() -> None:
     cluster = cluster_of(5, allow_downscale=True)
     cluster.kill(4, 5)
     error(cluster, 1, SetExpected(3))
@@ -280,7 +280,7 @@ def test_with_downscale_quorum_does_not_fall_below_the_configured_cluster() -> N
     assert info(cluster, 1).quorum == 3
 
 
-def test_a_node_that_leaves_without_downscale_is_as_good_as_killed() -> None:
+def test_without_downscale_leaving_is_the_same_as_being_killed() -> None:
     left, killed = cluster_of(5), cluster_of(5)
     left.leave(4, 5)
     killed.kill(4, 5)

@@ -1,4 +1,4 @@
-"""A reload on the model: which figures and keys follow the new configuration, and who hears of them."""
+"""A reload in the model: which figures and keys follow the new configuration, and who is notified."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_reload_publishes_whether_a_device_can_operate() -> None:
     assert value(cluster, "qdevice_can_operate") == 0
 
 
-def test_a_node_that_waits_for_all_because_of_two_node_stops_when_a_reload_ends_that() -> None:
+def test_a_node_that_waits_for_all_because_of_two_node_stops_when_a_reload_removes_two_node() -> None:
     cluster = Cluster(ClusterConfig.of(2, two_node=True))
     cluster.up(1)
     assert value(cluster, "wait_for_all_status") == 1
@@ -62,7 +62,7 @@ def test_a_node_that_waits_for_all_because_of_two_node_stops_when_a_reload_ends_
     assert value(cluster, "wait_for_all_status") == 0
 
 
-def test_a_device_that_a_reload_excludes_is_refused_every_call_but_its_end() -> None:
+def test_a_device_that_a_reload_excludes_may_only_unregister() -> None:
     cluster = cluster_of(2, device=DeviceConfig(votes=1))
     live_device(cluster, 1)
     cluster.reload(replace(cluster.config, expected_votes=2))
@@ -82,7 +82,7 @@ def test_with_two_node_the_votes_of_a_node_can_be_set() -> None:
     assert error(cluster, 1, SetVotes(2, 1)) is CsErrorCode.OK
 
 
-def test_a_client_that_goes_takes_no_other_clients_answer_with_it() -> None:
+def test_a_client_that_leaves_takes_no_other_clients_answer_along() -> None:
     cluster = cluster_of(2, device=DeviceConfig(votes=1))
     device = live_device(cluster, 1)
     clients = [cluster.connect(1, ServiceKind.QUORUM) for _ in range(2)]

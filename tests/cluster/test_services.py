@@ -1,4 +1,4 @@
-"""What clients get: answers and events of both services, their order, and ring ids."""
+"""What clients receive: answers and events of both services, their order, and ring ids."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ MEMBER, DEAD = NodeState.MEMBER, NodeState.DEAD
 
 
 def quorum_client(cluster: Cluster, nodeid: int, model: int) -> Conn:
-    """A client of the quorum service with a model, that follows changes."""
+    """A client of the quorum service with a model, which tracks changes."""
     conn = cluster.connect(nodeid, ServiceKind.QUORUM)
     cluster.request(conn, ModelGetType(model))
     cluster.request(conn, TrackStart(TrackFlags.CHANGES_ONLY))
@@ -71,7 +71,7 @@ def quorum_client(cluster: Cluster, nodeid: int, model: int) -> Conn:
 # -- getinfo, setexpected, setvotes ----------------------------------------------------------------------
 
 
-def test_getinfo_tells_the_node_and_the_cluster() -> None:
+def test_getinfo_reports_the_node_and_the_cluster() -> None:
     assert info(cluster_of(3), 2, of=3) == NodeInfo(
         node_id=3,
         node_state=MEMBER,
@@ -131,7 +131,7 @@ def test_setexpected_that_would_cost_quorum_is_refused() -> None:
     assert error(cluster_of(3), 1, SetExpected(6)) is CsErrorCode.INVALID_PARAM
 
 
-def test_setexpected_may_raise_the_bar_of_a_cluster_that_is_not_quorate() -> None:
+def test_setexpected_may_raise_the_quorum_of_a_cluster_that_is_not_quorate() -> None:
     cluster = cluster_of(3)
     cluster.kill(2, 3)
     assert error(cluster, 1, SetExpected(9)) is CsErrorCode.OK
@@ -164,7 +164,7 @@ def test_setvotes_of_a_node_never_seen_is_refused() -> None:
     assert error(cluster_of(3), 1, SetVotes(9, 1)) is CsErrorCode.NAME_NOT_FOUND
 
 
-def test_setvotes_that_put_quorum_out_of_reach_are_refused_and_forgotten() -> None:
+def test_setvotes_that_put_quorum_out_of_reach_are_refused_and_dropped() -> None:
     cluster = started(ClusterConfig((NodeConfig(1), NodeConfig(2, votes=3), NodeConfig(3))))
     assert error(cluster, 1, SetVotes(2, 0)) is CsErrorCode.INVALID_PARAM
     assert info(cluster, 1, of=2).node_votes == 3
@@ -179,7 +179,7 @@ def test_setvotes_of_node_0_change_the_devices_votes() -> None:
 @pytest.mark.parametrize(
     "request_", [QdeviceSetExtraInfo(b"x"), QdeviceGetExtraInfo(1), UnknownRequest(99), GetQuorate()]
 )
-def test_what_votequorum_3_1_7_does_not_know_is_invalid(
+def test_requests_that_votequorum_3_1_7_does_not_know_are_invalid(
     request_: QdeviceSetExtraInfo | QdeviceGetExtraInfo | UnknownRequest | GetQuorate,
 ) -> None:
     assert error(cluster_of(1), 1, request_) is CsErrorCode.INVALID_PARAM
@@ -233,7 +233,7 @@ def test_trackstop_without_trackstart_does_not_exist() -> None:
     assert error(cluster_of(1), 1, TrackStop()) is CsErrorCode.NOT_EXIST
 
 
-def test_a_membership_change_sends_the_node_list_then_the_verdict_even_if_it_is_the_same() -> None:
+def test_a_membership_change_sends_the_node_list_then_quorum_even_if_it_is_unchanged() -> None:
     cluster = cluster_of(3)
     client = tracker(cluster, 1, context=7)
     assert sent_to(client, cluster.kill(3)) == [
@@ -268,7 +268,7 @@ def test_the_two_services_events_come_in_corosyncs_order() -> None:
 # -- the quorum service ----------------------------------------------------------------------------------
 
 
-def test_the_quorum_service_tells_whether_the_node_is_quorate() -> None:
+def test_the_quorum_service_reports_whether_the_node_is_quorate() -> None:
     cluster = cluster_of(3)
     conn = cluster.connect(3, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, GetQuorate()), conn).value is True
@@ -288,7 +288,7 @@ def test_model_0_gets_one_event_for_a_membership_change() -> None:
     assert sent_to(conn, cluster.kill(3)) == [QuorumV0Notification(True, 13, (1, 2))]
 
 
-def test_model_1_gets_the_node_list_and_the_verdict() -> None:
+def test_model_1_gets_the_node_list_and_then_quorum() -> None:
     cluster = cluster_of(3)
     conn = quorum_client(cluster, 1, model=1)
     assert sent_to(conn, cluster.kill(2, 3)) == [
@@ -309,7 +309,7 @@ def test_nodes_that_come_back_have_joined() -> None:
     ]
 
 
-def test_a_change_that_a_further_one_overtakes_is_announced_but_not_decided() -> None:
+def test_a_change_overtaken_by_another_is_announced_but_not_decided() -> None:
     cluster = cluster_of(3, device=DeviceConfig(votes=1))
     live_device(cluster, 1)
     client = tracker(cluster, 1)
@@ -352,7 +352,7 @@ def test_trackstop_of_the_quorum_service_is_always_ok() -> None:
     assert answer(cluster.request(conn, TrackStop()), conn).error is CsErrorCode.OK
 
 
-def test_what_the_quorum_service_does_not_know_is_invalid() -> None:
+def test_requests_that_the_quorum_service_does_not_know_are_invalid() -> None:
     cluster = cluster_of(1)
     conn = cluster.connect(1, ServiceKind.QUORUM)
     assert answer(cluster.request(conn, GetInfo()), conn).error is CsErrorCode.INVALID_PARAM
@@ -361,7 +361,7 @@ def test_what_the_quorum_service_does_not_know_is_invalid() -> None:
 # -- connections -----------------------------------------------------------------------------------------
 
 
-def test_a_node_that_goes_closes_its_connections() -> None:
+def test_a_node_that_goes_down_closes_its_connections() -> None:
     cluster = cluster_of(2)
     conn = tracker(cluster, 1)
     assert sent_to(conn, cluster.kill(1)) == [ConnectionClosed()]
@@ -378,7 +378,7 @@ def test_a_connection_does_not_come_back_with_its_node() -> None:
         cluster.request(conn, GetInfo())
 
 
-def test_a_node_that_is_down_takes_no_connection() -> None:
+def test_a_node_that_is_down_accepts_no_connection() -> None:
     with pytest.raises(Library):
         Cluster(ClusterConfig.of(1)).connect(1, ServiceKind.QUORUM)
 
@@ -394,13 +394,13 @@ def test_a_client_that_disconnected_gets_no_more() -> None:
 # -- rings -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_ring_of_a_fresh_node_is_its_own() -> None:
+def test_the_first_ring_of_a_fresh_node_has_only_that_node() -> None:
     cluster = Cluster(ClusterConfig.of(3))
     cluster.up(2)
     assert cluster.node(2).ring_id == RingId(2, 5)
 
 
-def test_a_ring_is_named_after_its_lowest_node_and_counts_on_from_its_highest_sequence() -> None:
+def test_a_ring_is_named_after_its_lowest_node_and_continues_from_the_highest_sequence() -> None:
     cluster = cluster_of(3)
     cluster.partition({1}, {2, 3})
     assert (cluster.node(1).ring_id, cluster.node(3).ring_id) == (RingId(1, 13), RingId(2, 13))
@@ -409,7 +409,7 @@ def test_a_ring_is_named_after_its_lowest_node_and_counts_on_from_its_highest_se
     assert cluster.node(1).ring_id == RingId(1, 21)
 
 
-def test_a_node_that_restarts_counts_on_from_what_it_stored() -> None:
+def test_a_node_that_restarts_continues_from_its_stored_sequence() -> None:
     cluster = Cluster(ClusterConfig.of(1))
     cluster.up(1)
     cluster.kill(1)

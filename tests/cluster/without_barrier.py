@@ -1,7 +1,7 @@
 """The model's nodes on vqsim's schedule, which has no barrier between hearing the others and deciding.
 
-It tells a difference between the model and corosync from one between corosync and its simulator: only the
-order of events differs from the model's, what a node does with an event is the same code.
+It separates differences between the model and corosync from differences between corosync and its simulator:
+only the order of events differs from the model's; the code that handles an event is the same.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _TELLING = (
     "highest_node_id",
     "ev_barrier",
 )
-"""What of a node's state decides about its future."""
+"""The parts of a node's state that decide about its future."""
 
 
 class WithoutBarrier(Cluster):
-    """The model's nodes in an order that vqsim may run them in.
+    """The model's nodes in an order in which vqsim may run them.
 
     Nodes decide in groups: those of a group at once, before they hear each other, and after they have heard
-    the groups before. `order` chooses the groups. A node that starts is told of its partition before it has
-    done with the ring of its own, so that it decides a second time.
+    the groups before. `order` chooses the groups. A node that starts learns of its partition before it has
+    finished with its own ring, so it decides a second time.
     """
 
     def __init__(self, config: ClusterConfig) -> None:
@@ -71,7 +71,7 @@ class WithoutBarrier(Cluster):
             self._deliver(membership)
 
     def _collect(self, membership: Membership, nodeids: Collection[int]) -> None:
-        """Messages of a group follow each other in the group's order."""
+        """A group's messages follow each other in the group's order."""
         others = [nodeid for nodeid in nodeids if nodeid not in self._turns]
         here = [nodeid for nodeid in self._turns if nodeid in nodeids]
         super()._collect(membership, (*here, *others))
@@ -90,7 +90,7 @@ class WithoutBarrier(Cluster):
         membership.synchronising = not self._undecided.isdisjoint(membership.members)
 
     def fingerprint(self) -> str:
-        """All that tells one state from another."""
+        """Everything that distinguishes one state from another."""
         return repr(
             [
                 (node.effects.deadlines, [getattr(node.votequorum, name) for name in _TELLING])

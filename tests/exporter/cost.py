@@ -1,6 +1,8 @@
-"""What a scrape costs: `python -m tests.exporter.cost 3 16` measures it on simulated clusters of these sizes.
+"""The cost of a scrape: `python -m tests.exporter.cost 3 16` measures it on simulated clusters of these
+sizes.
 
-The cluster is in another process. Time is the exporter's own CPU time; the least of several rounds counts.
+The cluster runs in another process. The figure is the exporter's own CPU time, the minimum over several
+rounds.
 """
 
 from __future__ import annotations

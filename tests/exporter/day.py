@@ -1,7 +1,7 @@
-"""A simulated cluster's day, as the exporters of its three nodes would have told it to Prometheus.
+"""A simulated cluster's day, as the exporters of its three nodes would have reported it to Prometheus.
 
-Strategy: virtual time passes in steps of two minutes. At each step every node's metrics are taken by the
-exporter's own collector, with the time of that step. promtool turns them into blocks of a real Prometheus.
+Strategy: virtual time passes in steps of two minutes. At each step the exporter's own collector takes every
+node's metrics, with the time of that step. promtool turns them into blocks of a real Prometheus.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _CONFIG: Final = ClusterConfig(
     nodes=tuple(
         NodeConfig(node, 1, name, (f"192.0.2.{node}", f"198.51.100.{node}")) for node, name in NAMES.items()
     ),
-    # A device that is not polled for two minutes is as alive here as one that polls every second.
+    # A device that is not polled for two minutes counts as alive here, like one that polls every second.
     device=DeviceConfig(votes=2, timeout=10**9, sync_timeout=10**9),
 )
 
 Lines = dict[str, list[str]]
-"""A family's name, and its lines."""
+"""A family's name and its lines."""
 
 
 class Day:
-    """What happens, and when."""
+    """The events of the day, and their times."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
@@ -65,7 +65,7 @@ class Day:
         }
 
     async def pass_until(self, hour: float) -> None:
-        """Let time pass, with what happens in it."""
+        """Let time pass, with its events."""
         for due in sorted(due for due in self.events if due <= hour):
             self._advance(due)
             self.events.pop(due)()
@@ -88,7 +88,7 @@ class Day:
 
 
 async def told() -> str:
-    """The day as OpenMetrics with times: three exporters, with the labels that Prometheus would give them."""
+    """The day as OpenMetrics with times: three exporters, with the labels that Prometheus would add."""
     families: Lines = collections.defaultdict(list)
     async with simulated_cluster(config=_CONFIG) as cluster, _observers(cluster) as observers:
         day = Day(cluster)
@@ -117,7 +117,7 @@ async def _observers(
 
 
 _LATEST: Final[list[Overview]] = []
-"""What the collectors tell: the overview that was just read."""
+"""What the collectors report: the overview that was just read."""
 
 
 def _lines(

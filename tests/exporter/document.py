@@ -36,7 +36,7 @@ def _row(metric: Metric) -> str:
 
 
 def document() -> str:
-    """The document with the table as it should be."""
+    """The document with an up-to-date table."""
     text = DOCUMENT.read_text(encoding="utf-8")
     return _TABLE.sub(lambda found: f"{found[1]}{table()}{found[3]}", text, count=1)
 

@@ -1,7 +1,7 @@
 """The picture in docs/monitoring.md, drawn by `python -m tests.exporter.pictures`: a simulated day.
 
-Strategy: `day` has the day. A real Prometheus evaluates the dashboard's own expressions over it, and those of
-the alerts. matplotlib, of the extra `bench`, draws each panel where Grafana would put it.
+Strategy: `day` makes the day. A real Prometheus evaluates the expressions of the dashboard and of the alerts
+over it. matplotlib, from the extra `bench`, draws each panel where Grafana would put it.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _STYLE: Final[Any] = {
 }
 
 Series = Sequence[tuple[str, Mapping[float, float]]]
-"""Names, and values by the hour."""
+"""Names, each with its values by the hour."""
 Query = Callable[[str], list[Any]]
 
 
 @contextlib.contextmanager
 def prometheus_with(text: str) -> Iterator[Query]:
-    """A Prometheus that knows what this OpenMetrics text says; gives what asks it about the whole day."""
+    """A Prometheus with the data of this OpenMetrics text; yields a function that queries the whole day."""
     with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         free.close()
@@ -89,7 +89,7 @@ def _asking(port: int) -> Query:
 
 
 def series_of(query: Query, expression: str) -> Series:
-    """What an expression gives over the day."""
+    """The values of an expression over the day."""
     expression = expression.replace("$job", ".*").replace("$__rate_interval", f"{4 * day.STEP}s")
     return [(_label(each["metric"]), _by_hour(each["values"])) for each in query(expression)]
 
@@ -149,7 +149,7 @@ _COLUMNS: Final = 24
 
 
 def _axes(figure: Any, kind: str, row: int, rows: int, x: int, width: int) -> Any:
-    """Where Grafana has the panel, with room for its labels."""
+    """The place where Grafana has the panel, with room for its labels."""
     left = 3.2 if kind == "state-timeline" else 0.9
     bottom = 1 - (row + 1) / rows
     return figure.add_axes(
@@ -175,7 +175,7 @@ _MOST_NAMES: Final = 9
 
 
 def _changes(values: Mapping[float, float]) -> tuple[list[float], list[float]]:
-    """The points of a line without those in the middle of a level; a gap where there is no sample."""
+    """The points of a line without those inside a constant level; a gap where there is no sample."""
     hours, found = [*values], [*values.values()]
     kept: list[tuple[float, float]] = []
     for number, (hour, value) in enumerate(zip(hours, found, strict=True)):
@@ -189,7 +189,7 @@ def _changes(values: Mapping[float, float]) -> tuple[list[float], list[float]]:
 
 
 def _states(axes: Any, series: Series) -> None:
-    """A bar for each series: green where it is not 0, red where it is, nothing where it is unknown."""
+    """A bar for each series: green where it is not 0, red where it is 0, empty where it is unknown."""
     step = day.STEP / 3600
     for row, (_, values) in enumerate(series):
         for colour, wanted in ((_GOOD, True), (_BAD, False)):
@@ -200,7 +200,7 @@ def _states(axes: Any, series: Series) -> None:
 
 
 def _runs(hours: Sequence[float], step: float) -> list[tuple[float, float]]:
-    """Begin and length of each run of hours without a gap."""
+    """Start and length of each run of hours without a gap."""
     runs: list[tuple[float, float]] = []
     for hour in sorted(hours):
         if runs and hour - sum(runs[-1]) < step / 2:

@@ -1,4 +1,4 @@
-"""A running `votequorum-ipc exporter`, and what a scrape of it says."""
+"""A running `votequorum-ipc exporter`, and the result of a scrape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def parsed(text: str) -> Scrape:
-    """Each sample: its name and labels, and its value. No series may come twice."""
+    """Each sample: its name and labels, and its value. Fails if a series comes twice."""
     found: Scrape = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -29,13 +29,13 @@ def parsed(text: str) -> Scrape:
 
 
 def value(scrape: Scrape, name: str, **labels: str) -> float | None:
-    """One sample's value; None where there is no such sample."""
+    """One sample's value; None if it does not exist."""
     full = name if name.startswith("ha_cluster_") else PREFIX + name
     return scrape.get((full, frozenset(labels.items())))
 
 
 def text_of(url: str) -> str:
-    """What is served there."""
+    """The content at a URL."""
     with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
         body: bytes = answer.read()
     return body.decode()
@@ -48,7 +48,7 @@ def scraped(url: str) -> Scrape:
 
 @contextlib.contextmanager
 def exporter(*arguments: str, prefix: list[str] | None = None) -> Iterator[str]:
-    """The exporter on a free port, for as long as the block; gives its URL."""
+    """The exporter on a free port, for as long as the block; yields its URL."""
     argv = [*(prefix or []), *COMMAND, "exporter", "--listen", "127.0.0.1:0", *arguments]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     try:

@@ -1,4 +1,4 @@
-"""The exporter's answers: by HTTP, in a file, once; what is known and what is not."""
+"""The exporter's output by HTTP, in a file and once: what is known, and what is not."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ async def test_a_scrape_has_the_metrics_that_ha_cluster_exporter_has() -> None:
     assert value(scrape, "ha_cluster_scrape_success", collector="corosync") == 1
 
 
-async def test_the_label_ring_id_comes_back_when_it_is_asked_for() -> None:
+async def test_the_label_ring_id_is_back_on_request() -> None:
     async with simulated_cluster(nodes=2) as cluster:
         arguments = ("exporter", "--once", "--ring-id", "--address", cluster.address(1))
         scrape = parsed((await in_thread(partial(without_daemon, *arguments))).stdout)
     assert [labels for name, labels in scrape if name.endswith("_rings") and "ring_id" in dict(labels)]
 
 
-async def test_not_quorate_and_cannot_tell_differ() -> None:
+async def test_not_quorate_and_unknown_differ() -> None:
     async with simulated_cluster(nodes=3) as cluster:
         changes: list[Callable[[], None]] = [
             lambda: None,
@@ -107,7 +107,7 @@ DAY = 86_400.0
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_through_a_day_of_changes_it_never_says_quorate_where_the_model_is_not(seed: int) -> None:
+async def test_through_a_day_of_changes_it_never_reports_quorate_if_the_model_is_not(seed: int) -> None:
     choose = random.Random(seed)
     told: collections.Counter[float | None] = collections.Counter()
     async with (
@@ -129,7 +129,7 @@ async def test_through_a_day_of_changes_it_never_says_quorate_where_the_model_is
                 cluster.advance(choose.uniform(1, 2400))
                 cluster.settle()
             runs = cluster.model.nodes.get(1)
-            # Nodes that synchronise do not answer, and virtual time stands still while they are asked.
+            # Synchronising nodes do not answer, and virtual time stands still during a query.
             answers = runs is None or not cluster.model.is_synchronising(1)
             said = value(_metrics_of(await (patient if answers else hasty).read()), "quorate")
             truth = None if runs is None else float(runs.votequorum.quorate)
@@ -139,7 +139,7 @@ async def test_through_a_day_of_changes_it_never_says_quorate_where_the_model_is
 
 
 _SHORT = 0.1
-"""Seconds for an answer that is not expected."""
+"""Seconds to wait for an answer that is not expected."""
 
 
 def _change_something(cluster: SimulatedCluster, choose: random.Random) -> None:
@@ -158,7 +158,7 @@ def _change_something(cluster: SimulatedCluster, choose: random.Random) -> None:
 
 
 async def _vote(cluster: SimulatedCluster, vote: bool) -> None:
-    """A device on node 1 votes once, if the node lets it. Nothing of it is waited for for long."""
+    """A device on node 1 votes once, if the node accepts it. Waits only briefly."""
     with contextlib.suppress(CsError), trio.move_on_after(_SHORT):
         async with await cluster.connect(1) as device:
             with contextlib.suppress(CsError):
@@ -181,7 +181,7 @@ def test_a_frozen_daemon_costs_a_scrape_its_deadline_and_links_are_reported(
         return parsed(done.stdout)
 
     def once(what: str, *samples: tuple[str, dict[str, str], float]) -> Scrape:
-        """The first scrape that has all of these samples: on a busy machine a scrape may be late."""
+        """The first scrape with all of these samples: on a busy machine a scrape may be late."""
 
         def found() -> Scrape | None:
             scrape = ask(url)
@@ -220,7 +220,7 @@ def test_a_frozen_daemon_costs_a_scrape_its_deadline_and_links_are_reported(
         assert value(after, "rings", node_id="1", number="1", address="198.51.100.1") == 0
 
 
-async def test_the_file_is_written_and_taken_away_at_the_end(tmp_path: Path) -> None:
+async def test_the_file_is_written_and_removed_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "corosync.prom"
     async with simulated_cluster(nodes=1) as cluster:
         await in_thread(_write_until_terminated, path, cluster.address(1))
@@ -239,7 +239,7 @@ def _write_until_terminated(path: Path, address: str) -> None:
             process.kill()
 
 
-def test_a_port_that_is_taken_is_one_line_and_exit_code_1() -> None:
+def test_a_port_in_use_is_one_line_and_exit_code_1() -> None:
     with exporter("--address", "@nothing-here-{service}") as url:
         port = url.split(":")[2].split("/")[0]
         result = without_daemon("exporter", "--listen", f"127.0.0.1:{port}")
@@ -249,7 +249,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1() -> None:
 @pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool, of Debian's prometheus, is not installed"
 )
-async def test_promtool_has_nothing_to_say_against_the_metrics() -> None:
+async def test_promtool_finds_nothing_wrong_with_the_metrics() -> None:
     async with simulated_cluster(nodes=3) as cluster:
         text = await in_thread(_served, cluster.address(1))
     await in_thread(_check_metrics, text)
@@ -266,7 +266,7 @@ def _served(address: str) -> str:
         return text_of(url)
 
 
-async def test_without_cfg_no_link_is_said_to_be_well(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_cfg_no_link_is_reported_as_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuses(*_: object) -> NoReturn:
         raise TryAgain("not now")
 
@@ -284,7 +284,7 @@ async def test_without_cfg_no_link_is_said_to_be_well(monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with an authority, and a server's and a client's certificate of it."""
+    """A directory with a certificate authority, and a certificate each for a server and a client."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     directory = tmp_path_factory.mktemp("tls")
@@ -302,7 +302,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_https_is_for_clients_with_a_certificate_of_the_authority(certificates: Path) -> None:
+def test_https_requires_a_client_certificate_of_the_authority(certificates: Path) -> None:
     options = {"--tls-cert": "server.crt", "--tls-key": "server.key", "--tls-client-ca": "ca.crt"}
     arguments = [word for option, file in options.items() for word in (option, str(certificates / file))]
     context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
@@ -318,7 +318,7 @@ def test_https_is_for_clients_with_a_certificate_of_the_authority(certificates: 
     assert value(scrape, "ha_cluster_scrape_success", collector="corosync") == 0
 
 
-def test_a_client_that_begins_no_handshake_holds_up_neither_other_scrapes_nor_the_end(
+def test_a_client_that_begins_no_handshake_delays_neither_other_scrapes_nor_the_end(
     certificates: Path,
 ) -> None:
     files = ["--tls-cert", str(certificates / "server.crt"), "--tls-key", str(certificates / "server.key")]

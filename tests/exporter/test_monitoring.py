@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard: unit tests by promtool, and a real Prometheus through a scripted day."""
+"""The alert rules and the dashboard: unit tests by promtool, and a scripted day in a real Prometheus."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 
-def test_the_table_of_metrics_is_the_one_of_the_code() -> None:
+def test_the_table_of_metrics_is_up_to_date() -> None:
     assert DOCUMENT.read_text() == document(), "run: python -m tests.exporter.document"
 
 
-def test_alerts_and_dashboard_use_metrics_that_there_are() -> None:
+def test_alerts_and_dashboard_use_existing_metrics() -> None:
     known = {metric.name for metric in METRICS}
     assert alerts()
     assert ALERTS.count("- alert:") == len(alerts())
@@ -70,7 +70,7 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{port}/api/v1/query"
 
     def query(self, expression: str) -> list[Any]:
-        """The series that an expression gives now. Raises `OSError` for one that it refuses."""
+        """The current series of an expression. Raises `OSError` for an invalid one."""
         quoted = urllib.parse.urlencode({"query": expression})
         with urllib.request.urlopen(f"{self._url}?{quoted}", timeout=10) as answer:
             result: list[Any] = json.load(answer)["data"]["result"]
@@ -93,7 +93,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(directory: Path, target: str) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes the exporter and runs the rules each second, for as long as the block."""
+    """A Prometheus that scrapes the exporter and evaluates the rules every second; it ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     config = {
@@ -117,7 +117,9 @@ def prometheus(directory: Path, target: str) -> Iterator[Prometheus]:
 
 
 def _day(cluster: SimulatedCluster, directory: Path) -> dict[str, bool]:
-    """Quorum is lost, corosync ends, and all comes back; which of the dashboard's expressions have series."""
+    """Quorum is lost, corosync ends, and everything recovers; returns which dashboard expressions have
+    series.
+    """
     quorate = "ha_cluster_corosync_quorate"
     known = "ha_cluster_scrape_success"
     with exporter("--address", cluster.address(1)) as url:
@@ -147,14 +149,14 @@ def _day(cluster: SimulatedCluster, directory: Path) -> dict[str, bool]:
             }
 
 
-async def test_the_day_of_the_picture_tells_what_happens_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_day_in_the_picture_shows_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(day, "STEP", 1800)
     monkeypatch.setattr(day, "STEPS", 48)
     text = await day.told()
     quorate = re.findall(r'^ha_cluster_corosync_quorate{.*instance="alpha"} (\S+) (\d+)$', text, re.M)
     hours = {(int(at) - day.BEGIN) / 3600: float(value) for value, at in quorate}
     assert {hour for hour, value in hours.items() if not value} == {17.5, 18.0}
-    # Where corosync has ended there is no sample.
+    # There is no sample while corosync is down.
     assert {step / 2 for step in range(48)} - {*hours} == {20.5, 21.0}
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the screen's tests: a time zone, and clusters to look at."""
+"""Fixtures for the screen's tests: a time zone, and clusters to show."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def three() -> Iterator[SimulatedClusterProxy]:
 
 @pytest.fixture
 def with_device() -> Iterator[SimulatedClusterProxy]:
-    """alpha, beta and gamma, and room for a quorum device with a vote."""
+    """alpha, beta and gamma, with room for a quorum device with a vote."""
     config = ClusterConfig(named("alpha", "beta", "gamma"), device=DeviceConfig(votes=1))
     with simulated_cluster_in_thread(config=config) as cluster:
         yield cluster

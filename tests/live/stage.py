@@ -1,7 +1,8 @@
-"""A screen under test: its text, its clock, and news that a test hands to it.
+"""A screen under test: its text, its clock, and news given by the test.
 
-The text is read out of textual's own export, so it is what a terminal would show. News comes from a simulated
-cluster, asked by the same calls as in earnest; but it comes when the test asks, at a time that the test sets.
+The text is taken from textual's own export, so it is what a terminal would show. News comes from a simulated
+cluster through the same calls as in real use. But it comes when the test asks for it, at a time that the test
+sets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CELL_WIDTH = 12.2
 
 
 def in_asyncio(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test under asyncio, on which textual is."""
+    """Run a test under asyncio, which textual uses."""
 
     @functools.wraps(test)
     def run(*args: Any, **options: Any) -> None:
@@ -42,7 +43,7 @@ def in_asyncio(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
 
 
 class TestClock(ScreenClock):
-    """Stands still until `pass_time`."""
+    """A clock that stands still until `pass_time`."""
 
     __test__ = False
 
@@ -56,7 +57,7 @@ class TestClock(ScreenClock):
 
 
 class NoNews:
-    """A source that never says anything: the test does."""
+    """A source without news: the test provides it."""
 
     async def run(self, screen: Screen) -> None:
         """Wait until cancelled."""
@@ -75,12 +76,12 @@ class Stage:
         self._resources = contextlib.AsyncExitStack()
 
     async def watch(self, address: str) -> None:
-        """Ask the node at this address from now on."""
+        """From now on, query the node at this address."""
         self._watcher = await self._resources.enter_async_context(watch_quorum(address, patience=20))
         self._observer = await self._resources.enter_async_context(Observer(address, seconds=20))
 
     async def ask(self) -> None:
-        """Ask for quorum and links, and show the answers."""
+        """Query quorum and links, and show the answers."""
         view = await self._watcher.current()
         self.app.take_view(Told(view, self.clock.seconds))
         self.app.take_overview(await self._observer.read(view))
@@ -92,7 +93,7 @@ class Stage:
         await self.pilot.pause()
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass, and the screen look at the clock as it does each second."""
+        """Let time pass, and let the screen read the clock as it does every second."""
         self.clock.pass_time(seconds)
         self.app.look()
         await self.pilot.pause()
@@ -106,7 +107,7 @@ class Stage:
         return "\n".join(self.rows()) + "\n"
 
     async def aclose(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         await self._resources.aclose()
 
 
@@ -118,7 +119,7 @@ async def staged(
     directory: Path | None = None,
     patience: float = 1000,
 ) -> AsyncIterator[Stage]:
-    """A screen of this size, which has asked the node at this address once."""
+    """A screen of this size that has queried the node at this address once."""
     clock = TestClock()
     app = LiveApp(NoNews(), patience=patience, clock=clock, directory=directory)
     async with app.run_test(size=size) as pilot:
@@ -133,7 +134,7 @@ async def staged(
 
 
 def rows_of(svg: str) -> list[str]:
-    """The text of a picture that rich or textual has made, row by row."""
+    """The text of a picture made by rich or textual, row by row."""
     rows: dict[int, str] = {}
     for x, number, text in _TEXT.findall(svg):
         column = round(float(x) / _CELL_WIDTH)
@@ -142,7 +143,7 @@ def rows_of(svg: str) -> list[str]:
 
 
 class TestDevice:
-    """The quorum device of a node of the cluster: it votes when a test says so."""
+    """The quorum device of a node of the cluster: it votes when the test says so."""
 
     __test__ = False
 
@@ -153,11 +154,11 @@ class TestDevice:
         self._ring_id = blocking.cluster_status(address).ring_id
 
     def votes(self, yes: bool) -> None:
-        """Cast a vote about the membership that is known."""
+        """Cast a vote for the known membership."""
         self._handle.qdevice_poll("witness", yes, self._ring_id)
 
     def votes_on_change(self, yes: bool) -> None:
-        """Wait for a new membership, and cast a vote about it."""
+        """Wait for a new membership, and cast a vote for it."""
         for event in self._handle.events(timeout=DEADLINE):
             if isinstance(event, NodelistNotification) and event.ring_id != self._ring_id:
                 self._ring_id = event.ring_id
@@ -165,5 +166,5 @@ class TestDevice:
         self.votes(yes)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._handle.finalize()

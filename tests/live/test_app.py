@@ -1,4 +1,4 @@
-"""What the screen does: with keys, with answers that grow old, and with a cluster that changes."""
+"""The screen's behaviour: with keys, with answers that get old, and with a cluster that changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .stage import NOON, NoNews, Stage, in_asyncio, rows_of, staged
 
 
 @in_asyncio
-async def test_the_arrows_select_a_node_and_say_what_its_failure_would_do(
+async def test_the_arrows_select_a_node_and_show_what_its_failure_would_do(
     three: SimulatedClusterProxy,
 ) -> None:
     three.kill(3)
@@ -67,7 +67,7 @@ def _timeline(rows: list[str]) -> list[str]:
 
 
 @in_asyncio
-async def test_t_shows_another_length_of_time(three: SimulatedClusterProxy) -> None:
+async def test_t_changes_the_length_of_time_shown(three: SimulatedClusterProxy) -> None:
     async with staged(three.address(1)) as stage:
         titles = []
         for _ in SPANS:
@@ -78,7 +78,7 @@ async def test_t_shows_another_length_of_time(three: SimulatedClusterProxy) -> N
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 @in_asyncio
-async def test_a_key_ends_it(key: str) -> None:
+async def test_the_quit_keys_end_it(key: str) -> None:
     app = LiveApp(NoNews(), patience=1)
     async with app.run_test() as pilot:
         await pilot.press(key)
@@ -88,7 +88,7 @@ async def test_a_key_ends_it(key: str) -> None:
 
 
 @in_asyncio
-async def test_s_saves_the_timeline_and_says_where(three: SimulatedClusterProxy, tmp_path: Path) -> None:
+async def test_s_saves_the_timeline_and_shows_where(three: SimulatedClusterProxy, tmp_path: Path) -> None:
     async with staged(three.address(1), directory=tmp_path) as stage:
         await stage.press("s", "s")
         saved = sorted(path.name for path in tmp_path.iterdir())
@@ -102,13 +102,13 @@ async def test_s_saves_the_timeline_and_says_where(three: SimulatedClusterProxy,
 
 
 @in_asyncio
-async def test_where_nothing_can_be_written_it_says_so_and_goes_on(tmp_path: Path) -> None:
+async def test_if_nothing_can_be_written_it_says_so_and_continues(tmp_path: Path) -> None:
     async with staged(directory=tmp_path / "missing") as stage:
         await stage.press("s")
         assert "The timeline was not saved: [Errno 2] No such file or directory" in " ".join(stage.rows())
 
 
-# --- answers that grow old ---
+# --- answers that get old ---
 
 
 @in_asyncio
@@ -123,7 +123,7 @@ async def test_an_old_answer_is_not_shown_as_quorate(three: SimulatedClusterProx
 
 
 @in_asyncio
-async def test_unknown_begins_with_the_last_answer_and_the_next_one_ends_it(
+async def test_unknown_begins_at_the_last_answer_and_ends_with_the_next(
     three: SimulatedClusterProxy,
 ) -> None:
     async with staged(three.address(1), patience=5) as stage:
@@ -141,9 +141,9 @@ async def test_unknown_begins_with_the_last_answer_and_the_next_one_ends_it(
 
 
 @in_asyncio
-async def test_a_time_in_which_the_screen_was_suspended_is_unknown(three: SimulatedClusterProxy) -> None:
+async def test_the_time_in_which_the_screen_was_suspended_is_unknown(three: SimulatedClusterProxy) -> None:
     async with staged(three.address(1), patience=5) as stage:
-        # Nothing looks at the clock: the next thing that happens is an answer.
+        # The clock is not read meanwhile: the next event is an answer.
         stage.clock.pass_time(3600)
         await stage.ask()
     assert [(period.since - NOON, period.state) for period in stage.app.timeline.periods] == [
@@ -154,7 +154,7 @@ async def test_a_time_in_which_the_screen_was_suspended_is_unknown(three: Simula
 
 
 def assert_nothing_reads_as_quorate(stage: Stage) -> None:
-    """Nothing above the timeline, which tells what was, says that there is quorum."""
+    """No text above the timeline, which shows the past, says that there is quorum."""
     above = "\n".join(stage.rows()).split("Last ")[0].replace("it was quorate then", "")
     assert above.startswith(" UNKNOWN ")
     for word in ("QUORATE", "quorate", "█", "member ", "survives", "stay"):
@@ -165,7 +165,7 @@ def assert_nothing_reads_as_quorate(stage: Stage) -> None:
 
 
 class SignallingApp(LiveApp):
-    """Tells a test when it has looked."""
+    """Tells a test when it has read its clock."""
 
     def __init__(self, address: str | None, *, patience: float = 20) -> None:
         super().__init__(Feed(address, patience=patience, tick=0.1, links_pause=0.1), patience=patience)
@@ -177,14 +177,14 @@ class SignallingApp(LiveApp):
         self.looked.set()
 
     async def until(self, state: QuorumState, text: str = "") -> list[str]:
-        """The panes' lines, once they show this state, and this text."""
+        """The panes' lines, once they show this state and this text."""
         deadline = time.monotonic() + DEADLINE
         while True:
             self.looked.clear()
             rows = [line.plain for pane in self.query(Pane) for line in pane.lines(*self.size)]
             if rows[0].startswith(f" {state.value.upper()} ") and text in "\n".join(rows):
                 return rows
-            # The screen looks at the clock each second, so this goes on if nothing else does.
+            # The screen reads its clock every second, so this wakes up even if nothing else happens.
             await self.looked.wait()
             if time.monotonic() > deadline:
                 raise DeadlineError("\n".join(rows))
@@ -225,7 +225,7 @@ async def test_it_follows_a_cluster_through_the_daemons_death_and_restart(
 
 
 @in_asyncio
-async def test_a_link_that_breaks_is_in_the_table_and_in_the_timeline(three: SimulatedClusterProxy) -> None:
+async def test_a_broken_link_is_in_the_table_and_in_the_timeline(three: SimulatedClusterProxy) -> None:
     async with following(three.address(1)) as app:
         await app.until(QuorumState.QUORATE, "2 up, 0.2 ms")
         three.link(1, 2, 1, connected=False)
@@ -257,7 +257,7 @@ def test_it_says_unknown_while_a_real_corosync_is_frozen(shm_daemon: Daemon) -> 
 
 
 @in_asyncio
-async def test_every_scene_of_the_demonstration_can_be_seen() -> None:
+async def test_every_scene_of_the_demo_can_be_seen() -> None:
     with demo_cluster() as demo:
         async with following(demo.address) as app:
             await app.until(QuorumState.QUORATE, "5 of 5, 3 needed")

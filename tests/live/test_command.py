@@ -1,4 +1,4 @@
-"""`votequorum-ipc monitor --live` as a user starts it: on a terminal, without one, and without textual."""
+"""`monitor --live` as a user starts it: on a terminal, without one, and without textual."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.cli.command import COMMAND, ENVIRONMENT, without_daemon
 from tests.real.waiting import DEADLINE, DeadlineError
 
 LEAVES_SCREEN = b"\x1b[?1049l"
-"""A terminal gets this when a full screen ends: what was there before comes back."""
+"""The end of a full screen: it tells the terminal to restore what was there before."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Terminal:
     output: bytes = b""
 
     def read_until(self, wanted: bytes) -> None:
-        """Read until the terminal has got these bytes."""
+        """Read until the terminal has received these bytes."""
         deadline = time.monotonic() + DEADLINE
         while wanted not in self.output:
             if time.monotonic() > deadline:
@@ -52,7 +52,7 @@ class Terminal:
 def terminal(
     *arguments: str, command: Sequence[str] = COMMAND, kind: str = "xterm-256color"
 ) -> Iterator[Terminal]:
-    """The command on a terminal of a kind, as TERM names it."""
+    """The command on a kind of terminal, named by TERM."""
     master, slave = pty.openpty()
     environment = {**ENVIRONMENT, "TERM": kind, "COLUMNS": "80", "LINES": "24"}
     try:
@@ -75,7 +75,7 @@ def terminal(
 
 
 @pytest.mark.parametrize("end", ["q", "SIGTERM"])
-def test_the_demonstration_runs_on_a_terminal_and_leaves_it_as_it_was(end: str) -> None:
+def test_the_demo_runs_on_a_terminal_and_leaves_it_as_it_was(end: str) -> None:
     with terminal("monitor", "--live", "--demo") as there:
         there.read_until(b" QUORATE ")
         if end == "q":
@@ -96,20 +96,20 @@ def test_the_demonstration_runs_on_a_terminal_and_leaves_it_as_it_was(end: str) 
         (("--demo",), "--demo is for --live"),
     ],
 )
-def test_wrong_usage_is_one_line_with_what_to_do(arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage_is_one_line_with_the_next_step(arguments: tuple[str, ...], said: str) -> None:
     result = without_daemon("monitor", *arguments)
     assert result.returncode == os.EX_USAGE
     assert said in " ".join(result.stderr.split())
 
 
-def test_a_dumb_terminal_is_refused_with_what_to_set() -> None:
+def test_a_dumb_terminal_is_refused_with_the_variable_to_set() -> None:
     with terminal("monitor", "--live", kind="dumb") as there:
         there.read_until(b"TERM=xterm")
         assert there.process.wait(DEADLINE) == os.EX_USAGE
 
 
 def test_without_textual_it_says_what_to_install() -> None:
-    # As if it were not installed: finding it finds nothing.
+    # As if it were not installed: the import system does not find it.
     program = (
         "import importlib.util as util, sys; found = util.find_spec\n"
         "util.find_spec = lambda name, *rest: None if name == 'textual' else found(name, *rest)\n"
@@ -121,7 +121,7 @@ def test_without_textual_it_says_what_to_install() -> None:
     assert b"monitor --live needs textual: pip install 'votequorum-ipc[live]'" in there.output
 
 
-def test_help_names_the_keys_way_out() -> None:
+def test_help_names_the_key_to_quit() -> None:
     text = " ".join(without_daemon("monitor", "--help").stdout.split())
     assert re.search(r"--live Show a full screen: .* q ends it\.", text)
     assert "--demo With --live: show a simulated cluster" in text

@@ -1,4 +1,4 @@
-"""What would happen if a node failed: held against a cluster in which it does fail."""
+"""What would happen if a node failed, compared with a cluster in which it does fail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_sentence_comes_true(config: ClusterConfig) -> None:
             cluster.up(lost)
 
 
-def test_where_the_margin_is_unknown_the_sentence_says_so() -> None:
+def test_if_the_margin_is_unknown_the_sentence_says_so() -> None:
     with simulated_cluster_in_thread(2) as cluster:
         status = status_of(cluster)
     assert outlook(replace(status, margin=None), 2, status.configured) == "If node2 failed: unknown"

@@ -1,7 +1,7 @@
-"""Whole screens, compared with pictures of their text.
+"""Whole screens, compared with files of their text.
 
 Only the text is compared: it is the same with every version of textual, while its pictures' bytes are not.
-UPDATE_SCREENS=1 writes the files anew; read what has changed before you commit it.
+UPDATE_SCREENS=1 rewrites the files; review the changes before you commit them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCREENS = Path(__file__).parent / "screens"
 
 
 def assert_shows(name: str, stage: Stage) -> None:
-    """The screen is the one in the file of this name."""
+    """The screen equals the file of this name."""
     text = stage.text()
     assert all(len(row) <= stage.app.size.width for row in text.splitlines())
     assert len(text.splitlines()) == stage.app.size.height
@@ -79,7 +79,7 @@ async def test_a_device_that_votes_no(with_device: SimulatedClusterProxy) -> Non
 
 
 @in_asyncio
-async def test_where_corosync_has_died_quorum_is_unknown(three: SimulatedClusterProxy) -> None:
+async def test_after_corosync_has_died_quorum_is_unknown(three: SimulatedClusterProxy) -> None:
     async with staged(three.address(1)) as stage:
         stage.clock.pass_time(5)
         three.kill(1)
@@ -123,7 +123,7 @@ def test_without_colour_the_words_and_signs_are_the_same(
 
 
 async def _pictures(cluster: SimulatedClusterProxy) -> dict[str, str]:
-    """Pictures of the screen in each state, by the word that stands for it."""
+    """Pictures of the screen in each state, by the word for the state."""
     async with staged(cluster.address(1)) as stage:
         pictures = {"QUORATE": stage.app.export_screenshot()}
         cluster.kill(2, 3)
@@ -139,14 +139,14 @@ def _without_rings(svg: str) -> list[str]:
 
 
 def _fill(svg: str, word: str) -> str:
-    """The colour of the first text that has this word."""
+    """The colour of the first text with this word."""
     [style] = re.findall(rf'<text class="([^"]*)"[^>]*>[^<]*{word}', svg)[:1]
     [colour] = re.findall(rf"\.{style} {{ fill: (#[0-9a-f]{{6}})", svg)
     return str(colour)
 
 
 def _colours(svg: str) -> set[str]:
-    """The colours of the text that are no greys."""
+    """The colours of the text that are not grey."""
     found = set(re.findall(r"-r\d+ { fill: (#[0-9a-f]{6})", svg))
     return {colour for colour in found if not _is_grey(bytes.fromhex(colour[1:]))}
 

@@ -1,4 +1,4 @@
-"""What the timeline keeps: each change with its cause, in bounded memory, and no state that was not known."""
+"""The timeline keeps each change with its cause, in limited memory, and no state that was not known."""
 
 from __future__ import annotations
 
@@ -91,14 +91,12 @@ def unknown(*changes: Change) -> QuorumView:
         "nothing told",
     ],
 )
-def test_a_change_of_quorum_has_the_change_that_brought_it_about_as_its_cause(
-    told: QuorumView, cause: str
-) -> None:
+def test_the_cause_of_a_change_of_quorum_is_the_change_that_led_to_it(told: QuorumView, cause: str) -> None:
     position = next(at for at, change in enumerate(told.changes) if isinstance(change, QuorumChanged))
     assert cause_of(position, told, NAMES) == cause
 
 
-def test_of_two_changes_of_quorum_each_has_its_own_cause() -> None:
+def test_each_of_two_changes_of_quorum_has_its_own_cause() -> None:
     told = view(LEFT, QuorumChanged(False), JOINED, QuorumChanged(True))
     assert [cause_of(at, told, NAMES) for at in (1, 3)] == ["beta, gamma left", "beta, gamma joined"]
 
@@ -127,12 +125,12 @@ def test_the_oldest_lines_are_dropped_and_counted() -> None:
     timeline = Timeline(limit=10)
     for number in range(25):
         timeline.note_view(view(ExpectedVotesChanged(number)), NOON + number)
-    # One line more than changes: the first tells the state.
+    # One line more than changes: the first shows the state.
     assert (len(timeline.lines), timeline.dropped) == (10, 16)
     assert [line.text for line in timeline.lines] == [f"expected votes: {number}" for number in range(15, 25)]
 
 
-def test_periods_are_bounded_too() -> None:
+def test_periods_are_limited_too() -> None:
     timeline = Timeline(limit=10)
     for number in range(50):
         timeline.note_view(view(members=(1, 2, 3) if number % 2 else (1,)), NOON + number)
@@ -151,7 +149,7 @@ def test_changes_that_the_watcher_dropped_are_reported() -> None:
     assert timeline.lines[0].text == "7 changes came too fast to be kept"
 
 
-def test_a_restart_between_two_looks_is_a_loss_and_a_new_state() -> None:
+def test_a_restart_between_two_queries_is_a_loss_and_a_new_state() -> None:
     timeline = Timeline()
     timeline.note_view(view(Connected()), NOON)
     timeline.note_view(view(Lost(Library("gone")), Connected()), NOON + 1)
@@ -162,7 +160,7 @@ def test_a_restart_between_two_looks_is_a_loss_and_a_new_state() -> None:
     ]
 
 
-def test_a_daemon_that_stays_away_is_reported_once() -> None:
+def test_a_daemon_that_stays_down_is_reported_once() -> None:
     timeline = Timeline()
     timeline.note_view(unknown(Lost(Library("gone"))), NOON)
     timeline.note_view(unknown(), NOON + 1)
@@ -187,7 +185,7 @@ def test_a_cell_shows_the_worst_state_of_its_time() -> None:
     ]
 
 
-def test_a_loss_of_quorum_that_is_over_before_a_look_is_on_the_strip() -> None:
+def test_a_loss_of_quorum_that_is_over_before_a_query_is_on_the_strip() -> None:
     timeline = Timeline()
     timeline.note_view(view(), NOON)
     timeline.note_view(view(LEFT, QuorumChanged(False), JOINED, QuorumChanged(True)), NOON + 15)
@@ -212,14 +210,14 @@ def test_a_period_never_begins_before_the_one_that_it_follows() -> None:
 
 
 def hostile() -> Timeline:
-    """A timeline with names and errors that are no good text."""
+    """A timeline with names and errors that contain markup and control characters."""
     timeline = Timeline()
     timeline.note_view(unknown(Lost(Library("\x1b[2J<b>&\x00\udcff"))), NOON)
     timeline.note_view(view(DeviceChanged(1, "\x1b]0;x\x07<script>", CASTS)), NOON + 1)
     return timeline
 
 
-def test_the_picture_is_xml_and_asks_for_nothing_from_the_network(tmp_path: Path) -> None:
+def test_the_picture_is_xml_and_loads_nothing_from_the_network(tmp_path: Path) -> None:
     files = save(hostile(), tmp_path, NOON, 3600)
     text = files.svg.read_text()
     assert ET.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
@@ -262,7 +260,7 @@ def test_nothing_is_overwritten_not_even_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / f"{name}.json").exists()
 
 
-def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 

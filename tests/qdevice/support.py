@@ -1,4 +1,4 @@
-"""What tests of quorum devices share: devices on the nodes of a cluster, and what corosync says of them."""
+"""Shared by tests of quorum devices: devices on the nodes of a cluster, and corosync's view of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STAMP = re.compile(r"^(\w{3} \d{2} \d{2}:\d{2}:\d{2}\.\d{3})")
 
 
 def need(program: str, package: str) -> None:
-    """Skip, or fail where the machine was said to have everything, unless a program is there."""
+    """Skip unless a program is installed, or fail if REQUIRE_COROSYNC=1."""
     if shutil.which(program) is None:
         cannot(f"{program} is not installed (Debian's package {package})")
 
@@ -45,7 +45,7 @@ async def no(_: View) -> bool:
 
 @contextlib.asynccontextmanager
 async def devices(*nodes: Daemon, vote: Callable[[Daemon], Vote], **options: Any) -> AsyncIterator[None]:
-    """A device called "device" on each node, with the decision that `vote` makes for it."""
+    """A device called "device" on each node, with the decision that `vote` returns for it."""
     async with trio.open_nursery() as nursery:
         for node in nodes:
             await start_device(nursery, node, vote(node), **options)
@@ -60,15 +60,14 @@ async def start_device(
     interval: float = 0.2,
     **options: Any,
 ) -> QuorumDevice:
-    """`run_qdevice` in a task, its connections made in the node's namespace."""
+    """`run_qdevice` in a task; it connects in the node's namespace."""
     with node.namespace():
         started: QuorumDevice = await nursery.start(partial(run_qdevice, "device", vote, interval, **options))
     return started
 
 
 class Watch:
-    """What a node says of itself, asked without blocking: its device may be another task of the same
-    thread."""
+    """A node's status, queried without blocking: its device may be another task of the same thread."""
 
     def __init__(self, node: Daemon, quorum: Quorum, votequorum: Votequorum) -> None:
         self.node = node
@@ -76,11 +75,13 @@ class Watch:
         self._votequorum = votequorum
 
     async def info(self) -> NodeInfo:
-        """The node's getinfo, which answers also while the nodes synchronise."""
+        """The node's getinfo, which is answered even while the nodes synchronise."""
         return await self._votequorum.getinfo()
 
     async def settled(self, *members: int) -> bool:
-        """Wait until the node is in a complete membership of these nodes; whether it was quorate then."""
+        """Wait until the node is in a complete membership of these nodes; returns whether it was quorate
+        then.
+        """
         with trio.fail_after(DEADLINE):
             async for event in self._quorum.events():
                 if isinstance(event, QuorumV1Notification) and event.members == members:
@@ -118,7 +119,7 @@ async def watch(*nodes: Daemon) -> AsyncIterator[tuple[Watch, ...]]:
 
 
 def log_times(node: Daemon, text: str) -> list[float]:
-    """When the daemon logged lines that contain a text, in seconds since the epoch."""
+    """The times of the log lines with this text, in seconds since the epoch."""
     return [_seconds(line) for line in node.log.read_text().splitlines() if text in line]
 
 

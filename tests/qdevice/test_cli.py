@@ -1,4 +1,4 @@
-"""`votequorum-ipc qdevice`, as a person and as a program use it, with an embedded cluster."""
+"""`votequorum-ipc qdevice`, as people and programs use it, with an embedded cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Shell:
         return [*command, *options, "--address", str(self.cluster.address(1))]
 
     async def run(self, *arguments: str, exits: int = 0) -> str:
-        """Run to the end; what was printed, the complaint if it failed."""
+        """Run to completion; return the output, or the error message if it failed."""
         with trio.fail_after(DEADLINE):
             done = await trio.run_process(
                 self._argv(*arguments), capture_stdout=True, capture_stderr=True, check=False
@@ -50,7 +50,7 @@ class Shell:
 
     @contextlib.asynccontextmanager
     async def device(self, *options: str) -> AsyncIterator[trio.Process]:
-        """`qdevice run` until the block ends, killed if it has not been told to end before."""
+        """`qdevice run` until the block ends; killed then if it has not ended before."""
         process = await trio.lowlevel.open_process(
             self._argv("run", "--name", "device", *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -66,7 +66,7 @@ class Shell:
 
 
 async def line(process: trio.Process, text: str = "") -> str:
-    """The first line with a text that a process prints."""
+    """The first output line of a process that contains this text."""
     assert process.stdout
     printed = b""
     with trio.fail_after(DEADLINE):
@@ -128,7 +128,7 @@ async def test_a_device_that_is_left_registered_can_be_unregistered(shell: Shell
         assert "qdevice_" not in complaint
 
 
-async def test_a_device_of_another_name_is_not_unregistered_and_is_named(shell: Shell) -> None:
+async def test_a_device_with_another_name_is_not_unregistered_but_named(shell: Shell) -> None:
     async with shell.device("--exec", "true") as process:
         await line(process)
         complaint = await shell.run("unregister", "--name", "wrong", exits=1)
@@ -138,7 +138,7 @@ async def test_a_device_of_another_name_is_not_unregistered_and_is_named(shell: 
         assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 
 
-async def test_a_device_whose_registration_was_taken_away_ends_with_an_error(shell: Shell) -> None:
+async def test_a_device_whose_registration_was_removed_ends_with_an_error(shell: Shell) -> None:
     async with shell.device("--exec", "true", "--interval", "0.05", "--master-wins") as process:
         await line(process)
         assert "QDEVICE_MASTER_WINS" in (await shell.status())["flags"]
@@ -159,7 +159,7 @@ async def test_a_second_process_for_the_device_is_refused(shell: Shell) -> None:
         assert "QDEVICE_CAST_VOTE" in (await shell.status())["flags"]
 
 
-async def test_without_a_place_for_records_a_device_still_votes(shell: Shell, tmp_path: Path) -> None:
+async def test_without_a_directory_for_records_a_device_still_votes(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     elsewhere = Shell(shell.cluster, tmp_path / "file" / "state")
     async with elsewhere.device("--exec", "true") as process:
@@ -168,7 +168,7 @@ async def test_without_a_place_for_records_a_device_still_votes(shell: Shell, tm
         assert ("QDEVICE_CAST_VOTE" in status["flags"], status["last"]) == (True, None)
 
 
-async def test_the_end_of_the_daemon_is_outlived(shell: Shell) -> None:
+async def test_a_device_survives_the_end_of_the_daemon(shell: Shell) -> None:
     async with shell.device("--exec", "true", "--interval", "0.05") as process:
         await line(process, "device votes")
         shell.cluster.kill(1)
@@ -203,7 +203,7 @@ def test_wrong_usage_exits_with_64(arguments: list[str]) -> None:
     assert result.exit_code == 64, result.output
 
 
-# --- output that nobody reads ---
+# --- output without a reader ---
 
 
 class Pipe:
@@ -214,11 +214,11 @@ class Pipe:
         fcntl.fcntl(self.reading, fcntl.F_SETPIPE_SZ, 4096)
 
     def fill(self) -> None:
-        """Leave no room in it."""
+        """Fill it."""
         assert os.write(self.writing, b"\n" * 4096) == 4096
 
     def stop_reading(self) -> None:
-        """End the reader."""
+        """Close the read end."""
         os.close(self.reading)
         self.reading = -1
 
@@ -238,7 +238,7 @@ def pipe() -> Iterator[Pipe]:
 
 @contextlib.asynccontextmanager
 async def device_into(pipe: Pipe, shell: Shell, flag: Path, *options: str) -> AsyncIterator[trio.Process]:
-    """A device that votes while `flag` is there, which it is, and prints into a pipe."""
+    """A device that votes while `flag` exists, as it does, and prints into a pipe."""
     flag.touch()
     command = ["--exec", f"test -e {flag}", "--interval", "0.02", "--name", "device", *options]
     process = await trio.lowlevel.open_process(
@@ -263,7 +263,7 @@ async def until_last(shell: Shell, flag: Path, there: bool) -> None:
             pass
 
 
-async def test_a_device_whose_reader_has_gone_votes_on_and_says_so_once(
+async def test_a_device_whose_reader_has_exited_keeps_voting_and_says_so_once(
     shell: Shell, tmp_path: Path, pipe: Pipe
 ) -> None:
     flag = tmp_path / "flag"
@@ -280,7 +280,9 @@ async def test_a_device_whose_reader_has_gone_votes_on_and_says_so_once(
     assert (await shell.status())["flags"] == []
 
 
-async def test_a_device_whose_reader_is_stopped_votes_on(shell: Shell, tmp_path: Path, pipe: Pipe) -> None:
+async def test_a_device_whose_reader_is_stopped_keeps_voting(
+    shell: Shell, tmp_path: Path, pipe: Pipe
+) -> None:
     flag = tmp_path / "flag"
     pipe.fill()
     async with device_into(pipe, shell, flag) as process:
@@ -311,7 +313,7 @@ async def test_a_device_started_without_an_output_votes(shell: Shell) -> None:
 async def test_a_vote_that_cannot_be_withdrawn_is_an_exit_code_and_two_complaints(shell: Shell) -> None:
     async with shell.device("--exec", "true", "--json") as process:
         await line(process)
-        # Renamed behind its back, the vote is no longer this device's to withdraw.
+        # After renaming by another client, the vote no longer belongs to this device.
         async with await shell.cluster.connect(1) as handle:
             process.send_signal(signal.SIGSTOP)
             await handle.qdevice_update("device", "theirs")

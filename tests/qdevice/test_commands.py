@@ -1,4 +1,4 @@
-"""Commands as a decision: success, failure, lateness, and what becomes of their processes."""
+"""Commands as a decision: success, failure, lateness, and the end of their processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def view(time_left: float = 60.0) -> View:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that is dead and not yet collected does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -43,7 +43,7 @@ def alive(pid: int) -> bool:
         ("test -n $HOME", True, True, "exit status 0"),
     ],
 )
-async def test_how_a_command_ends(text: str, shell: bool, succeeded: bool, detail: str) -> None:
+async def test_the_outcome_of_a_command(text: str, shell: bool, succeeded: bool, detail: str) -> None:
     outcome = await Command(text, timeout=30, shell=shell).run(view())
     assert (outcome.command, outcome.succeeded, outcome.detail) == (text, succeeded, detail)
 
@@ -54,7 +54,7 @@ def test_an_invalid_command_is_refused(text: str) -> None:
         Command(text, timeout=1)
 
 
-async def test_a_command_knows_the_membership_and_not_the_service_manager(
+async def test_a_command_gets_the_membership_and_no_variables_of_the_service_manager(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
@@ -87,7 +87,7 @@ async def test_a_command_that_ignores_sigterm_is_killed_anyway(tmp_path: Path) -
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
-async def test_what_a_command_leaves_running_is_killed_as_well(tmp_path: Path) -> None:
+async def test_processes_that_a_command_leaves_running_are_killed_too(tmp_path: Path) -> None:
     text = f"sleep 1000 & echo $! > {tmp_path}/child"
     outcome = await Command(text, timeout=30, shell=True).run(view())
     assert outcome.succeeded
@@ -104,7 +104,7 @@ async def test_a_late_commands_children_in_other_process_groups_are_killed_too(t
     await eventually_async(lambda: not alive(int((tmp_path / "child").read_text())))
 
 
-async def test_a_cancelled_command_is_gone_when_the_cancellation_is_through(tmp_path: Path) -> None:
+async def test_a_cancelled_command_is_gone_when_the_cancellation_completes(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         command = Command(f"echo $$ > {tmp_path}/pid; sleep 1000", timeout=1000, shell=True)
         nursery.start_soon(command.run, view(4000))
@@ -121,7 +121,7 @@ async def test_a_command_gets_at_most_half_of_the_time_that_is_left() -> None:
 async def test_a_command_that_cannot_be_killed_is_not_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process in a dead file system is stood in for by a kill that does nothing."""
+    """A kill that does nothing stands in for a process in a dead file system."""
     monkeypatch.setattr("votequorum_ipc.sessions._Running._signal", lambda *_: None)
     fifo = tmp_path / "fifo"
     await trio.run_process(["mkfifo", str(fifo)])
@@ -147,7 +147,7 @@ async def test_a_command_that_cannot_be_killed_is_not_started_again(
 async def test_a_command_that_cannot_be_watched_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs when the last descriptor turns out to be gone."""
+    """It is already running when no descriptor is left to watch it."""
     watched: list[int] = []
 
     def pidfd_open(pid: int) -> int:
@@ -176,7 +176,9 @@ async def test_a_command_that_cannot_be_watched_is_killed(
         (2, ["true", "false", "false"], False),
     ],
 )
-async def test_that_many_commands_must_succeed(require: int | None, texts: list[str], answer: bool) -> None:
+async def test_the_required_number_of_commands_must_succeed(
+    require: int | None, texts: list[str], answer: bool
+) -> None:
     commands = Commands([Command(text, timeout=30) for text in texts], require)
     assert await commands(view()) is answer
     assert sorted(outcome.command for outcome in commands.outcomes) == sorted(texts)
@@ -184,7 +186,7 @@ async def test_that_many_commands_must_succeed(require: int | None, texts: list[
 
 
 @pytest.mark.parametrize("require", [0, 3])
-def test_a_number_that_commands_cannot_reach_is_refused(require: int) -> None:
+def test_a_required_number_above_that_of_the_commands_is_refused(require: int) -> None:
     with pytest.raises(ValueError, match="cannot be required"):
         Commands([Command("true", timeout=1)] * 2, require)
 

@@ -1,4 +1,4 @@
-"""corosync's own quorum device and ours in its place: corosync-quorumtool shows the same of both."""
+"""corosync's own quorum device, and ours in its place: corosync-quorumtool shows the same for both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = [sys.executable, "-m", "votequorum_ipc", "qdevice", "run", "--name", "Qde
 
 @pytest.fixture
 def node(start_daemon: StartDaemon) -> Iterator[Daemon]:
-    """One of two nodes, the other of which never comes, and corosync's arbitrator beside it."""
+    """One of two nodes, the other of which never starts, with corosync's arbitrator on the same host."""
     need("corosync-qdevice", "corosync-qdevice")
     need("corosync-qnetd", "corosync-qnetd")
     config = Config(
@@ -47,7 +47,7 @@ def end(process: Process) -> None:
 
 
 def quorumtool(daemon: Daemon) -> str:
-    """What corosync-quorumtool shows, but for the time of day."""
+    """What corosync-quorumtool shows, without the time of day."""
     return re.sub("Date: .*", "", daemon.run(["corosync-quorumtool", "-s"]).stdout)
 
 
@@ -72,8 +72,8 @@ def test_the_lines_are_those_of_corosyncs_own_device(node: Daemon) -> None:
     assert shown(node, "Activity blocked") == without
 
 
-def test_what_goes_wrong_shows_as_with_corosyncs_own_device(node: Daemon) -> None:
-    """A device without its arbitrator, and one whose command fails."""
+def test_a_failure_is_shown_as_for_corosyncs_own_device(node: Daemon) -> None:
+    """A device without its arbitrator, and a device whose command fails."""
     node.run(["sh", "-c", "exec ip link set lo down"], check=True)
     theirs = start(node, ["corosync-qdevice", "-f"])
     alone = shown(node, " A,NV,NMW")
@@ -84,7 +84,7 @@ def test_what_goes_wrong_shows_as_with_corosyncs_own_device(node: Daemon) -> Non
     end(ours)
 
 
-def test_a_node_has_room_for_one_of_them(node: Daemon) -> None:
+def test_a_node_accepts_only_one_of_them(node: Daemon) -> None:
     theirs = start(node, ["corosync-qdevice", "-f"])
     shown(node, "NMW")
     other = [*OURS, "--exec", "true"]

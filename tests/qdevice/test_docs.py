@@ -1,4 +1,4 @@
-"""docs/quorum-devices.md says what is so: its code runs, its numbers are votequorum's, its options exist."""
+"""docs/quorum-devices.md is true: its code runs, its numbers are votequorum's, its options exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVN
 
 @contextlib.asynccontextmanager
 async def process(command: list[str], **options: Any) -> AsyncIterator[trio.Process]:
-    """A process that ends with the block, and its pipes with it."""
+    """A process that ends with the block, and so do its pipes."""
     started = await trio.lowlevel.open_process(command, **options)
     try:
         yield started
@@ -110,7 +110,7 @@ def voting(daemon: Daemon, block: int) -> Iterator[subprocess.Popen[str]]:
     [(0, signal.SIGINT, None), (1, signal.SIGINT, None), (1, signal.SIGTERM, 0)],
     ids=["ten lines, Ctrl-C", "with a receiver, Ctrl-C", "with a receiver, SIGTERM"],
 )
-def test_a_program_that_ends_well_withdraws_its_vote(
+def test_a_program_that_ends_cleanly_withdraws_its_vote(
     start_daemon: StartDaemon, block: int, number: signal.Signals, code: int | None
 ) -> None:
     daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
@@ -129,7 +129,7 @@ def test_the_ten_lines_leave_their_vote_when_sigterm_kills_them(start_daemon: St
         assert {REGISTERED.name, CAST.name} <= {*flags(daemon)}
 
 
-def test_a_loop_of_ones_own_is_a_device_until_the_daemon_stops(start_daemon: StartDaemon) -> None:
+def test_a_hand_written_loop_is_a_device_until_the_daemon_stops(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(Config(device=Device(model="votequorum-ipc")))
     with voting(daemon, 2) as program:
         daemon.kill()
@@ -142,7 +142,7 @@ def flags(daemon: Daemon) -> list[str]:
     return shown
 
 
-async def test_an_example_is_started_so(tmp_path: Path) -> None:
+async def test_the_examples_are_started_as_documented(tmp_path: Path) -> None:
     found = re.search(r"^# python (examples/\S+) /shared/quorum\n(.*)\n```$", TEXT, re.MULTILINE)
     assert found
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
@@ -155,7 +155,7 @@ async def test_an_example_is_started_so(tmp_path: Path) -> None:
 
 
 async def test_five_minutes_without_corosync(tmp_path: Path) -> None:
-    """The two terminals, but under names of their own and with another file."""
+    """The two terminals, but with other names and another file."""
     flag = tmp_path / "go-on"
     flag.touch()
     prefix = f"five-minutes-{os.getpid()}"
@@ -194,7 +194,7 @@ async def test_five_minutes_without_corosync(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("nodes", "device", "expected", "quorum"), ROWS)
-async def test_votes_are_counted_so(nodes: int, device: int, expected: int, quorum: int) -> None:
+async def test_votes_are_counted_as_documented(nodes: int, device: int, expected: int, quorum: int) -> None:
     async with simulated_cluster(nodes=nodes, device=DeviceConfig(votes=device)) as cluster:
         async with QuorumDevice("device", address=cluster.address(1)) as voter:
             await voter.cast(True)
@@ -202,7 +202,7 @@ async def test_votes_are_counted_so(nodes: int, device: int, expected: int, quor
             assert (view.expected_votes, view.total_votes) == (expected, nodes + device)
             async with await cluster.connect(2) as handle:
                 info = await handle.getinfo()
-            # A node without a device that votes counts the nodes only.
+            # Without a voting device, only the nodes count.
             assert (info.total_votes, info.quorum) == (nodes, (expected + 2) // 2)
         assert quorum == (expected + 2) // 2
         assert 1 + device >= quorum or nodes // 2 + device >= quorum
@@ -213,7 +213,7 @@ def test_the_table_of_votes_is_there() -> None:
 
 
 @pytest.mark.parametrize("subcommand", ["run", "status", "unregister"])
-def test_every_option_that_is_named_exists(subcommand: str) -> None:
+def test_every_named_option_exists(subcommand: str) -> None:
     usage = re.search(
         rf"qdevice {subcommand} (.*?)(?=votequorum-ipc|```)", TEXT.split("## The command")[1], re.DOTALL
     )
@@ -224,7 +224,7 @@ def test_every_option_that_is_named_exists(subcommand: str) -> None:
     assert all(option in offered for option in named)
 
 
-def test_corosync_takes_the_example_configuration(start_daemon: StartDaemon) -> None:
+def test_corosync_accepts_the_example_configuration(start_daemon: StartDaemon) -> None:
     node = start_daemon(Config())
     node.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"], check=True)
     done = node.run(["corosync", "-t", "-c", str(ROOT / "examples" / "qdevice" / "two-nodes.conf")])

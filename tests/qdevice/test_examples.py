@@ -1,5 +1,5 @@
-"""The ready-made decisions, against what they decide by; and the trap, with those that exclude it and those
-that do not."""
+"""The ready-made decisions with real witnesses; and the trap, with the decisions that avoid it and those that
+do not."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from .support import ALIVE, CAST, REGISTERED, need
 
 SECONDS = 0.3
-"""Leases of these tests last as long, since their holders are known to be gone."""
+"""The leases of these tests are this short, since their holders are known to be gone."""
 
 
 def view(node: int, *members: int, time_left: float = 0.0) -> View:
     return View(RingId(1, 4), members or (node,), node, True, 3, 2, trio.current_time() + time_left)
 
 
-# --- what they decide by ---
+# --- witnesses ---
 
 
 class Witness(http.server.BaseHTTPRequestHandler):
-    """Says what the test wants it to."""
+    """Answers as the test wants."""
 
     answers: list[int]
     asked: list[str]
@@ -108,7 +108,7 @@ async def until(decision: Vote, about: Callable[[], View], answer: bool) -> None
             await trio.sleep(0.01)
 
 
-# --- each by itself ---
+# --- each alone ---
 
 
 async def test_only_a_gateway_that_answers_is_a_vote() -> None:
@@ -135,7 +135,7 @@ async def test_a_service_that_is_not_there_raises() -> None:
         Endpoint("file:///etc/passwd")
 
 
-async def test_a_lock_is_one_nodes_until_its_process_ends(tmp_path: Path) -> None:
+async def test_a_lock_belongs_to_one_node_until_its_process_ends(tmp_path: Path) -> None:
     first, second = (SharedLock(tmp_path / "lock") for _ in range(2))
     assert await first(view(1))
     assert not await second(view(2))
@@ -173,13 +173,13 @@ async def test_a_silent_holder_loses_its_lease_file_and_notices(tmp_path: Path) 
     await until(second, lambda: view(2), True)
     assert not await first(view(1))
     assert json.loads((tmp_path / "lease.2").read_text())["holder"] == 2
-    # Now the first one is waiting, and gets it back in a third generation.
+    # Now the first node waits, and gets the lease back in a third generation.
     await until(first, lambda: view(1), True)
     assert not await second(view(2))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["lease.2", "lease.3"]
 
 
-async def test_a_new_generation_has_no_vote_before_the_old_ones_votes_are_gone(tmp_path: Path) -> None:
+async def test_a_new_generation_has_no_vote_until_the_old_ones_votes_have_expired(tmp_path: Path) -> None:
     first, second = LeaseFile(tmp_path), LeaseFile(tmp_path, lease=0.0)
     assert await first(view(1))
     assert not await second(view(2))
@@ -189,8 +189,8 @@ async def test_a_new_generation_has_no_vote_before_the_old_ones_votes_are_gone(t
     assert not await first(view(1))
 
 
-async def test_of_many_that_take_a_lease_file_at_once_one_gets_it(tmp_path: Path) -> None:
-    """Each is alone in its part, and the lease is free: for three generations all go for it."""
+async def test_of_many_nodes_that_take_a_lease_file_at_once_one_gets_it(tmp_path: Path) -> None:
+    """Each is alone in its part, and the lease is free: for three generations all try to take it."""
     nodes = range(1, 9)
     answers: dict[int, bool] = {}
     decisions = {node: LeaseFile(tmp_path, lease=SECONDS, settled=0.0) for node in nodes}
@@ -235,7 +235,7 @@ async def test_a_silent_holder_loses_its_lease_in_redis(redis: int) -> None:
     assert not await first(view(1))
 
 
-async def test_no_node_votes_on_a_lease_in_redis_that_a_vote_could_outlive(redis: int) -> None:
+async def test_no_node_votes_on_a_redis_lease_that_its_vote_could_outlive(redis: int) -> None:
     decision = RedisLease("127.0.0.1", redis, lease=60.0, vote_life=40.0)
     assert await decision(view(1, time_left=10.0))
     assert not await decision(view(1, time_left=30.0))
@@ -244,7 +244,7 @@ async def test_no_node_votes_on_a_lease_in_redis_that_a_vote_could_outlive(redis
 @pytest.mark.parametrize(
     "reply", [b"", b"-NOAUTH no\r\n", b"*1\r\n", b"*2\r\n$1\r\n1\r\n$1\r\n1\r\n", b"x" * 4096]
 )
-async def test_an_invalid_answer_of_redis_raises(reply: bytes) -> None:
+async def test_an_invalid_answer_from_redis_raises(reply: bytes) -> None:
     async def serve(stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await stream.receive_some()
@@ -264,7 +264,7 @@ Decisions = Callable[[int], Vote]
 
 @pytest.fixture
 async def decisions(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Decisions]:
-    """The decision of each node, by the name of the example."""
+    """The decision of each node, for the example of this name."""
     match request.param:
         case "ping_gateway":
             need("ping", "iputils-ping")
@@ -301,9 +301,7 @@ async def quorate(cluster: SimulatedCluster) -> list[int]:
     ],
     indirect=["decisions"],
 )
-async def test_of_a_two_node_split_that_both_sides_survive_that_many_go_on(
-    decisions: Decisions, go_on: int
-) -> None:
+async def test_the_number_of_sides_that_survive_a_two_node_split(decisions: Decisions, go_on: int) -> None:
     async with (
         simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster,
         trio.open_nursery() as nursery,
@@ -335,7 +333,7 @@ def program(name: str, *arguments: str) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def started(command: list[str]) -> AsyncIterator[trio.Process]:
-    """A process whose stderr is read, and which has ended with the block."""
+    """A process with readable stderr, which has ended with the block."""
     process = await trio.lowlevel.open_process(command, env=ENVIRONMENT, stderr=subprocess.PIPE)
     try:
         yield process
@@ -357,7 +355,7 @@ async def until_flags(cluster: SimulatedCluster, process: trio.Process, wanted: 
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_each_votes_as_a_program_and_withdraws_when_it_is_ended(
+async def test_each_program_votes_and_withdraws_when_it_is_stopped(
     name: str, witness: Service, redis: int, tmp_path: Path
 ) -> None:
     argument = {
@@ -406,7 +404,7 @@ async def test_an_unknown_decision_is_no_vote_and_one_line(tmp_path: Path) -> No
     ],
     ids=["no argument", "no daemon"],
 )
-def test_each_says_what_it_lacks(name: str, arguments: list[str], code: int, told: str) -> None:
+def test_each_program_reports_what_is_missing(name: str, arguments: list[str], code: int, told: str) -> None:
     if name == "redis_lease":
         arguments = [argument.replace("http://", "") for argument in arguments]
     done = subprocess.run(
@@ -422,8 +420,8 @@ def test_each_says_what_it_lacks(name: str, arguments: list[str], code: int, tol
     assert "Traceback" not in done.stderr
 
 
-def test_each_says_what_it_protects_from_and_what_not() -> None:
-    # in_asyncio.py shows how to run a device and leaves the decision to its reader.
+def test_each_program_says_what_it_protects_from_and_what_not() -> None:
+    # in_asyncio.py shows how to run a device, and leaves the decision to the reader.
     examples = sorted((ROOT / "examples" / "qdevice").glob("[!_]*.py"))
     examples.remove(ROOT / "examples" / "qdevice" / "in_asyncio.py")
     assert len(examples) == 5

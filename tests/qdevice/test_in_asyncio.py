@@ -1,4 +1,4 @@
-"""A quorum device in an asyncio program, as examples/qdevice/in_asyncio.py runs one."""
+"""A quorum device in an asyncio program, as in examples/qdevice/in_asyncio.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def until_vote(cluster: SimulatedClusterProxy, cast: bool) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_it_votes_within_the_block_and_is_gone_after_it() -> None:
+def test_it_votes_within_the_block_and_is_gone_afterwards() -> None:
     async def main(cluster: SimulatedClusterProxy) -> None:
         async with quorum_device(NAME, Heartbeat(DEADLINE).vote, address=cluster.address(1)):
             await until_vote(cluster, cast=True)
@@ -56,7 +56,7 @@ def test_a_cancelled_program_has_withdrawn_its_vote_when_it_ends() -> None:
         assert threading.active_count() == before
 
 
-def test_a_loop_that_is_stuck_loses_the_vote() -> None:
+def test_a_stuck_loop_loses_the_vote() -> None:
     async def main(cluster: SimulatedClusterProxy) -> None:
         now = [0.0]
         heartbeat = Heartbeat(3.0, lambda: now[0])

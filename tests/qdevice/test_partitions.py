@@ -1,8 +1,8 @@
-"""However the network is cut, devices with an exclusive decision never let two parts go on.
+"""However the network is cut, devices with an exclusive decision never let two parts continue.
 
 Strategy: an embedded cluster and real devices under one clock that the test moves. Between random cuts it
-lets random times pass, cuts devices off from what they decide by, and stops decisions in the middle; after
-each step the nodes whose membership is complete and quorate must all be in one part.
+lets random times pass, cuts devices off from their witness, and stops decisions halfway. After each step, all
+nodes with a complete and quorate membership must be in one part.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from .support import yes
 pytestmark = pytest.mark.usefixtures("without_logging")
 
 VOTE_LIFE = Timeouts().timeout + Timeouts().sync_timeout
-"""How long a vote may outlive its decision: as long as the daemon waits between polls, and if the membership
-changes at the end of that, as long as it then waits for the device."""
+"""How long a vote may outlive its decision: the daemon's timeout between polls and, if the membership changes
+at its end, the daemon's timeout for the next answer."""
 
 LONG, SHORT = VOTE_LIFE + 20, 5.0
-"""Seconds that a lease lasts, unless it is renewed; the short one's votes may outlive it."""
+"""Seconds that a lease lasts without renewal. Votes may outlive the short one."""
 
 STEP = 3.0
-"""Seconds that may pass at a time, and leave devices the time for their polls."""
+"""Seconds that may pass at once and still leave devices time for their polls."""
 
 WAITS: tuple[Callable[[random.Random], list[float]], ...] = (
     lambda _: [0.0],
     lambda chance: [chance.uniform(0, STEP)],
     lambda chance: [STEP, chance.uniform(0, STEP)],
     lambda _: [STEP] * 3,
-    # Long enough for leases to run out.
+    # Long enough for leases to expire.
     lambda _: [STEP] * (int(LONG / STEP) + 4),
 )
-"""Times that pass between two cuts."""
+"""Times between two cuts."""
 
 
 @pytest.fixture
 def without_logging(caplog: pytest.LogCaptureFixture) -> None:
-    """Thousands of decisions that fail as they should are no news."""
+    """Thousands of decisions fail here on purpose, so they are not logged."""
     caplog.set_level(logging.CRITICAL, "votequorum_ipc.qdevice.run")
 
 
 class Lease:
-    """The exclusive decision: somebody holds the lease, and the part that this node is in may go on."""
+    """The exclusive decision: one node holds the lease, and its part may continue."""
 
     def __init__(self, lasts: float = LONG) -> None:
         self._lasts = lasts
@@ -78,7 +78,7 @@ class Lease:
 
 
 class Walk:
-    """A cluster, its devices, and chance."""
+    """A cluster, its devices, and a source of randomness."""
 
     def __init__(
         self,
@@ -92,12 +92,12 @@ class Walk:
         self._lease = lease
         self._random = random.Random(7)
         self.decided = 0
-        """How often exactly one part was quorate that would not be without the device."""
+        """How often exactly one part was quorate only because of the device."""
 
     async def go(self, partitions: int, *, long: float) -> list[Sequence[tuple[int, ...]]]:
-        """Cut the network that many times, and let a part of the times be `long`.
+        """Cut the network this many times; `long` is the share of long times between cuts.
 
-        Gives what was found wrong: parts that were quorate at the same time.
+        Returns the violations: parts that were quorate at the same time.
         """
         rest = (1 - long) / (len(WAITS) - 1)
         weights = [rest] * (len(WAITS) - 1) + [long]
@@ -162,7 +162,7 @@ async def walk(nodes: int, votes: int, lease: Lease, vote: Callable[[int], Vote]
 @pytest.mark.parametrize(
     ("nodes", "votes", "partitions", "long"), [(2, 1, 500, 0.05), (4, 1, 40, 0.3), (4, 3, 40, 0.3)]
 )
-async def test_two_parts_never_both_go_on_by_an_exclusive_decision(
+async def test_with_an_exclusive_decision_two_parts_never_both_continue(
     mock_clock: trio.testing.MockClock, nodes: int, votes: int, partitions: int, long: float
 ) -> None:
     lease = Lease()
@@ -173,14 +173,16 @@ async def test_two_parts_never_both_go_on_by_an_exclusive_decision(
     assert len(set(lease.holders)) > 1
 
 
-async def test_two_parts_both_go_on_by_a_decision_that_both_can_make(
+async def test_with_a_decision_that_both_can_make_two_parts_both_continue(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with walk(2, 1, Lease(), lambda _: yes) as whole:
         assert [(1,), (2,)] in await whole.go(20, long=0)
 
 
-async def test_two_parts_both_go_on_by_leases_that_votes_outlive(mock_clock: trio.testing.MockClock) -> None:
+async def test_with_leases_that_votes_outlive_two_parts_both_continue(
+    mock_clock: trio.testing.MockClock,
+) -> None:
     lease = Lease(SHORT)
     async with walk(2, 1, lease, lambda node: partial(lease.vote, node)) as whole:
         assert await whole.go(100, long=0.3) != []

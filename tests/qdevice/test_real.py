@@ -1,4 +1,4 @@
-"""Quorum devices with a real corosync: whose vote counts, when it goes, and about which ring it is."""
+"""Quorum devices with a real corosync: whose vote counts, when it is lost, and for which ring it is."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def device(timeout: float) -> Device:
 
 
 TICKS = 0.02
-"""Seconds that corosync may seem early: its timers and its log know the time to a tick of the kernel."""
+"""Seconds that corosync may seem early: its timers and its log have the resolution of a kernel tick."""
 
 SLACK = 3.0
-"""Seconds that a busy machine may delay what corosync does at a certain time."""
+"""Seconds by which a busy machine may delay corosync's timed actions."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def shared_pair(real_corosync: None, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def pair(shared_pair: Cluster) -> Cluster:
-    """Two nodes that accept a device of one vote, healed, without a device."""
+    """Two nodes that accept a device with one vote, healed, without a device."""
     shared_pair.restore()
     return shared_pair
 
@@ -99,20 +99,20 @@ async def test_the_side_with_the_devices_vote_stays_quorate_and_the_other_does_n
     async with watch(*pair) as (one, two), devices(pair[1], vote=lambda _: yes):
         info = await one.until_flags(CAST)
         assert (info.node_expected_votes, info.quorum) == (3, 2)
-        # Each node counts the vote of its own device, and of no other one's.
+        # Each node counts the vote of its own device, and of no other.
         assert (info.total_votes, (await two.info()).total_votes) == (3, 2)
         pair.partition([1], [2])
         assert (await one.settled(1), await two.settled(2)) == (True, False)
 
 
-async def test_of_three_nodes_the_one_with_the_vote_goes_on_alone_if_the_device_has_two(
+async def test_of_three_nodes_the_one_with_the_vote_continues_alone_if_the_device_has_two(
     start_cluster: StartCluster,
 ) -> None:
     three = start_cluster(Config(nodes=three_nodes(), device=Device(model="votequorum-ipc", votes=2)))
     async with watch(*three) as (one, two, third), devices(three[1], vote=lambda _: yes):
         await one.until_flags(CAST)
         three.partition([1], [2, 3])
-        # Five votes are expected, so three are quorum: one node and the device, but not two nodes.
+        # Five votes are expected, so quorum is three: one node and the device, but not two nodes.
         assert (await one.settled(1), await two.settled(2, 3), await third.settled(2, 3)) == (
             True,
             False,
@@ -120,7 +120,7 @@ async def test_of_three_nodes_the_one_with_the_vote_goes_on_alone_if_the_device_
         )
 
 
-async def test_the_trap_a_decision_that_both_sides_can_make_lets_both_go_on(pair: Cluster) -> None:
+async def test_the_trap_a_decision_that_both_sides_can_make_lets_both_continue(pair: Cluster) -> None:
     async with watch(*pair) as (one, two), devices(*pair, vote=lambda _: yes):
         await one.until_flags(CAST)
         await two.until_flags(CAST)
@@ -128,7 +128,7 @@ async def test_the_trap_a_decision_that_both_sides_can_make_lets_both_go_on(pair
         assert (await one.settled(1), await two.settled(2)) == (True, True)
 
 
-async def test_with_an_exclusive_decision_one_side_goes_on(pair: Cluster, tmp_path: Path) -> None:
+async def test_with_an_exclusive_decision_one_side_continues(pair: Cluster, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
 
         def decision(_: Daemon) -> Vote:
@@ -163,7 +163,7 @@ async def test_master_wins_is_on_while_a_device_asks_for_it_and_off_afterwards(p
 
 
 async def test_with_master_wins_any_part_with_the_vote_goes_on(start_cluster: StartCluster) -> None:
-    """Alone, one node and the device have two votes of four, where three are quorum."""
+    """Without it, one node and the device have two votes of four, and quorum is three."""
     three = start_cluster(Config(nodes=three_nodes(), device=Device(model="votequorum-ipc", votes=1)))
     async with watch(*three) as (one, two, _), devices(three[1], vote=lambda _: yes, master_wins=True):
         await one.until_flags(CAST | MASTER_WINS)
@@ -174,7 +174,7 @@ async def test_with_master_wins_any_part_with_the_vote_goes_on(start_cluster: St
         assert not await two.settled(2, 3)
 
 
-# --- when the vote goes ---
+# --- when the vote is lost ---
 
 
 @contextlib.contextmanager
@@ -188,7 +188,7 @@ def voting(node: Daemon, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def casts(process: subprocess.Popen[str], count: int) -> tuple[float, float]:
-    """Wait for that many votes, then give the times around the last one."""
+    """Wait for this many votes, then return the times around the last one."""
     assert process.stdout
     asked = 0.0
     for line in process.stdout:
@@ -223,7 +223,7 @@ async def test_a_device_that_falls_silent_loses_its_vote_at_the_daemons_timeout(
                 await one.until_flags(ALIVE | CAST)
 
 
-async def test_a_decision_that_says_no_takes_the_vote_back_and_keeps_the_device_alive(single: Daemon) -> None:
+async def test_a_decision_that_says_no_withdraws_the_vote_and_keeps_the_device_alive(single: Daemon) -> None:
     answers = [True]
 
     async def vote(_: View) -> bool:
@@ -239,7 +239,7 @@ async def test_a_decision_that_says_no_takes_the_vote_back_and_keeps_the_device_
     assert log_times(single, "lost contact") == []
 
 
-async def test_cancelling_withdraws_the_vote_unless_the_device_is_to_stay_registered(single: Daemon) -> None:
+async def test_cancelling_withdraws_the_vote_unless_the_device_shall_stay_registered(single: Daemon) -> None:
     async with watch(single) as (one,):
         async with devices(single, vote=lambda _: yes):
             await one.until_flags(CAST)
@@ -257,8 +257,8 @@ async def test_cancelling_withdraws_the_vote_unless_the_device_is_to_stay_regist
 
 
 async def test_a_membership_change_during_a_decision_casts_no_old_answer(pair: Cluster) -> None:
-    """The decision about the old ring is under way until the new one is there; the new one is held as
-    well."""
+    """The decision about the old ring is under way until the new ring is there; the decision about that is
+    held too."""
     asked: list[View] = []
     cancelled: list[RingId] = []
     ballots: list[Ballot] = []
@@ -284,7 +284,7 @@ async def test_a_membership_change_during_a_decision_casts_no_old_answer(pair: C
         old, new = asked[2].ring_id, asked[-1].ring_id
         assert cancelled[0] == old != new
         assert (ballots[-1].vote, ballots[-1].reason, ballots[-1].ring_id) == (None, CHANGED, old)
-        # The daemon goes on waiting for an answer about its new ring: the old one was not taken for it.
+        # The daemon still waits for an answer about its new ring: it did not take the old one for it.
         with trio.move_on_after(3 * TICKS) as waiting:
             await one.quorate()
         assert waiting.cancelled_caught
@@ -295,7 +295,7 @@ async def test_a_membership_change_during_a_decision_casts_no_old_answer(pair: C
         nursery.cancel_scope.cancel()
 
 
-async def test_corosync_itself_refuses_a_vote_about_a_ring_that_has_just_gone(pair: Cluster) -> None:
+async def test_corosync_itself_refuses_a_vote_for_a_ring_that_is_just_gone(pair: Cluster) -> None:
     begun = "waiting for quorum device device poll"
     before = len(log_times(pair[1], begun))
     async with contextlib.AsyncExitStack() as stack:
@@ -331,16 +331,16 @@ async def test_the_vote_is_cast_at_once_after_a_membership_change(pair: Cluster)
             assert await one.settled(1)
             pair.heal()
             assert await one.settled(1, 2)
-        # The device hears that its vote was accepted a moment after the nodes have settled by it.
+        # The device learns that its vote was accepted a moment after the vote has let the nodes settle.
         await eventually_async(lambda: accepted[-1][1] >= log_times(pair[1], begun)[-1] - TICKS)
     starts = log_times(pair[1], begun)[skip:]
     took = [min(when for _, when in accepted if when >= start - TICKS) - start for start in starts]
-    # Each of them was answered, by the ballot that the new ring called for.
+    # Each line was answered by the ballot that the new ring called for.
     assert len(took) >= 4
 
 
 async def test_a_device_that_starts_while_the_nodes_wait_for_its_predecessor_answers(pair: Cluster) -> None:
-    """cmap answers nothing until then, and the device must not wait for it."""
+    """Until then cmap does not answer, and the device must not wait for it."""
     begun, given_up = "waiting for quorum device device poll", "lost contact with quorum device device"
     before, lost = len(log_times(pair[1], begun)), len(log_times(pair[1], given_up))
     with voting(pair[1]) as process:
@@ -351,11 +351,11 @@ async def test_a_device_that_starts_while_the_nodes_wait_for_its_predecessor_ans
         await eventually_async(lambda: len(log_times(pair[1], begun)) > before)
         async with devices(pair[1], vote=lambda _: yes):
             assert await one.settled(1)
-            # corosync says so when it goes on because the device's time is up.
+            # corosync logs this when it continues because the device's time is up.
             assert len(log_times(pair[1], given_up)) == lost
 
 
-async def test_a_timeout_that_is_changed_while_the_device_runs_is_minded(start_daemon: StartDaemon) -> None:
+async def test_a_timeout_changed_while_the_device_runs_takes_effect(start_daemon: StartDaemon) -> None:
     config = Config(nodes=(Node(1),), device=device(TIMEOUT))
     node = start_daemon(config)
     with node.namespace():
@@ -370,7 +370,7 @@ async def test_a_timeout_that_is_changed_while_the_device_runs_is_minded(start_d
                     await voter.cast(True)
 
 
-async def test_a_daemon_that_died_is_waited_for_and_voted_at_again(single: Daemon) -> None:
+async def test_a_device_waits_for_a_dead_daemon_and_votes_again(single: Daemon) -> None:
     ballots: list[Ballot] = []
     with single.namespace():
         async with devices(single, vote=lambda _: yes, report=ballots.append):
@@ -384,16 +384,16 @@ async def test_a_daemon_that_died_is_waited_for_and_voted_at_again(single: Daemo
                 await one.until_flags(CAST)
 
 
-# --- who may ---
+# --- names and owners ---
 
 
-async def test_another_name_and_foreign_hands_are_errors(single: Daemon) -> None:
+async def test_another_name_and_foreign_changes_are_errors(single: Daemon) -> None:
     with single.namespace():
         async with QuorumDevice("device") as device:
             await device.cast(True)
             with pytest.raises(Exist):
                 await QuorumDevice("other").__aenter__()
-            # The refused one has not taken the first one's registration with it.
+            # The refused device has not removed the first one's registration.
             await device.cast(True)
             await device.rename("renamed")
             assert device.name == "renamed"
@@ -411,7 +411,7 @@ async def test_another_name_and_foreign_hands_are_errors(single: Daemon) -> None
                 await cast_in_time(device)
 
 
-async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_ends_with_it(
+async def test_after_a_split_an_unused_device_name_is_remembered_until_a_device_of_that_name_ends(
     pair: Cluster,
 ) -> None:
     # Other tests of this cluster may have left the name that they all use.
@@ -422,7 +422,7 @@ async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_
             await one.settled(1)
             await two.settled(2)
         await until_name(one, "")
-        # The unregister has not reached node 2, and with node 2 the name comes back.
+        # The unregistration has not reached node 2, so the name comes back with node 2.
         assert (await two.info()).qdevice_name == "device"
         pair.heal()
         await one.settled(1, 2)
@@ -443,7 +443,7 @@ async def test_after_a_split_a_name_that_no_device_uses_is_remembered_until_one_
 
 @contextlib.asynccontextmanager
 async def device_on(node: Daemon, name: str) -> AsyncIterator[QuorumDevice]:
-    """A device that never votes, for as long as the block."""
+    """A device that never votes and lives as long as the block."""
     device = QuorumDevice(name)
     with node.namespace():
         await device.__aenter__()
@@ -461,7 +461,7 @@ async def until_name(node: Watch, name: str) -> None:
 
 
 async def cast_in_time(device: QuorumDevice) -> None:
-    """Vote until the vote is not too late, as it may be on a busy machine."""
+    """Vote until a vote is in time; on a busy machine one may be late."""
     while True:
         try:
             return await device.cast(True)
@@ -469,13 +469,13 @@ async def cast_in_time(device: QuorumDevice) -> None:
             continue
 
 
-async def test_without_corosync_there_is_nothing_to_wait_for(single: Daemon) -> None:
+async def test_without_corosync_a_device_does_not_wait(single: Daemon) -> None:
     single.kill()
     with single.namespace(), pytest.raises(Library):
         await run_qdevice("device", yes)
 
 
-async def test_a_daemon_without_a_model_is_refused_by_name(shm_daemon: Daemon) -> None:
+async def test_a_daemon_without_a_model_is_refused_with_the_settings_name(shm_daemon: Daemon) -> None:
     with pytest.raises(Access, match=r"quorum\.device\.model"):
         await run_qdevice("device", no)
     async with watch(shm_daemon) as (one,):
@@ -483,11 +483,11 @@ async def test_a_daemon_without_a_model_is_refused_by_name(shm_daemon: Daemon) -
 
 
 @pytest.mark.parametrize("model", ["net", "none-of-corosync's", "votequorum-ipc"])
-def test_corosync_takes_any_model_that_is_named(start_daemon: StartDaemon, model: str) -> None:
+def test_corosync_accepts_any_model_name(start_daemon: StartDaemon, model: str) -> None:
     node = start_daemon(Config(nodes=(Node(1), Node(2)), device=Device(model=model, votes=None)))
     status = node.status()
     assert status
-    # Without votes the device has one less than the nodes.
+    # Without an explicit number, the device has one vote less than the nodes.
     assert (status.info["qdevice_votes"], status.info["node_expected_votes"]) == (1, 3)
 
 
@@ -499,11 +499,11 @@ LOADED_LATER = {
     "device.votes is not": {"expected_votes": 2},
     "must exceed": {"expected_votes": 2},
 }
-"""What a daemon was started with, to which a device is then loaded, and what names it in the refusal."""
+"""The initial configuration, to which a device is then loaded, and the setting that the refusal names."""
 
 
 def load(node: Daemon, config: Config) -> None:
-    """Give a daemon another configuration, and have it read."""
+    """Give a daemon another configuration, and reload it."""
     (node.directory / "corosync.conf").write_text(config.render(node.directory / "state"))
     node.run(["corosync-cfgtool", "-R"], check=True)
 
@@ -522,17 +522,17 @@ async def test_the_refusal_of_a_device_that_the_configuration_excludes_names_the
             await run_qdevice("device", yes)
 
 
-async def test_modes_that_are_loaded_into_a_daemon_with_a_device_do_not_exclude_it(
+async def test_modes_loaded_into_a_daemon_with_a_device_do_not_exclude_it(
     start_daemon: StartDaemon,
 ) -> None:
-    """votequorum reads them when it starts, and never again."""
+    """votequorum reads these modes only when it starts."""
     modes = {"last_man_standing": 1, "auto_tie_breaker": 1, "wait_for_all": 1, "allow_downscale": 1}
     config = Config(nodes=(Node(1), Node(2)), device=device(TIMEOUT))
     node = start_daemon(config)
     load(node, replace(config, quorum=modes))
     async with watch(node) as (one,), devices(node, vote=lambda _: yes):
         await one.until_flags(CAST)
-    # A refusal for another reason is not put down to them.
+    # A refusal for another reason is not attributed to these modes.
     load(node, replace(config, quorum=modes | {"expected_votes": 2}))
     with node.namespace():
         await eventually_async(lambda: log_times(node, "configuration error"), otherwise=node.log_tail)
@@ -548,7 +548,7 @@ async def test_corosync_does_not_start_with_such_a_mode_and_a_device(
         start_daemon(Config(nodes=(Node(1), Node(2)), quorum={mode: 1}, device=device(TIMEOUT)))
 
 
-async def test_with_an_odd_number_of_votes_the_tie_breaker_gives_way_to_a_device(
+async def test_with_an_odd_number_of_votes_the_tie_breaker_yields_to_a_device(
     start_daemon: StartDaemon,
 ) -> None:
     nodes = (Node(1), Node(2), Node(3))
@@ -574,14 +574,14 @@ async def test_any_number_but_0_is_a_vote_as_in_c(single: Daemon, number: int) -
 
 
 @pytest.mark.parametrize("number", [-1, 2**32])
-async def test_a_vote_that_is_no_uint32_is_refused(single: Daemon, number: int) -> None:
+async def test_a_vote_that_is_not_a_uint32_is_refused(single: Daemon, number: int) -> None:
     with single.namespace():
         async with await Votequorum.initialize() as handle:
             with pytest.raises(InvalidParam, match="cast_vote is 0 to 4294967295"):
                 await handle.qdevice_poll("device", number, RingId(1, 1))
 
 
-async def test_a_daemon_that_was_told_no_timeouts_waits_as_long_as_a_device_takes_it_to(
+async def test_a_daemon_without_configured_timeouts_waits_as_long_as_a_device_assumes(
     start_daemon: StartDaemon,
 ) -> None:
     node = start_daemon(Config(nodes=(Node(1),), device=Device(model="votequorum-ipc", votes=1)))

@@ -1,4 +1,4 @@
-"""The record of the last ballot, as readers see it, whatever the file says."""
+"""The record of the last ballot, as readers see it, whatever the file contains."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_last_ballot_can_be_read_while_the_device_runs(tmp_path: Path) -> No
     assert read_record(tmp_path / "new", "device", None) is None
 
 
-def test_a_record_that_a_killed_device_left_is_not_believed(tmp_path: Path) -> None:
+def test_a_record_left_by_a_killed_device_is_ignored(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         with open_recorder(tmp_path, "device", None) as recorder:
@@ -44,7 +44,7 @@ def test_a_record_that_a_killed_device_left_is_not_believed(tmp_path: Path) -> N
         pass
 
 
-def test_a_second_device_of_the_name_is_refused(tmp_path: Path) -> None:
+def test_a_second_device_with_the_same_name_is_refused(tmp_path: Path) -> None:
     with open_recorder(tmp_path, "device", None):
         with pytest.raises(Busy), open_recorder(tmp_path, "device", None):
             pass
@@ -53,7 +53,7 @@ def test_a_second_device_of_the_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_reader_keeps_no_device_from_starting(tmp_path: Path) -> None:
-    """Not at any step of its reading."""
+    """At no step of its reading."""
     refusals: list[Busy] = []
     starts = 0
 
@@ -79,7 +79,7 @@ def test_a_reader_keeps_no_device_from_starting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "ä/ö", "x" * 254, "\udcff", " "])
-def test_any_name_of_a_device_makes_a_file_in_the_directory(tmp_path: Path, name: str) -> None:
+def test_every_device_name_makes_a_file_in_the_directory(tmp_path: Path, name: str) -> None:
     with open_recorder(tmp_path, name, None) as recorder:
         recorder.write(name, BALLOT)
         record = read_record(tmp_path, name, None)
@@ -125,7 +125,7 @@ def test_a_record_with_numbers_out_of_range_is_ignored(tmp_path: Path, field: st
         assert read_record(tmp_path, "device", None) is None
 
 
-def test_where_records_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -1,4 +1,4 @@
-"""The loop of a quorum device, with an embedded cluster: what becomes of each kind of answer."""
+"""The loop of a quorum device, with an embedded cluster: the effect of each kind of answer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ INTERVAL = 0.01
 
 @pytest.fixture
 async def pair() -> AsyncIterator[SimulatedCluster]:
-    """Two nodes that accept a device with one vote, and leave it a long time."""
+    """Two nodes that accept a device with one vote, with a long timeout."""
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
         yield cluster
 
@@ -71,7 +71,7 @@ async def flags(cluster: SimulatedCluster, node: int = 1) -> InfoFlags:
 
 
 class Running:
-    """A device in a task, and what it reports."""
+    """A device in a task, and its reports."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
@@ -94,7 +94,7 @@ class Running:
 
 
 class Attempts:
-    """Stands in for a handle's `initialize`: counts, and fails as often as it is told before it works."""
+    """Stands in for a handle's `initialize`: counts the calls, and fails a given number of times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, handle: Any, failures: int, error: CsError) -> None:
         self.number = 0
@@ -115,7 +115,7 @@ async def running(nursery: trio.Nursery) -> Running:
     return Running(nursery)
 
 
-# --- what becomes of answers ---
+# --- answers ---
 
 
 async def test_a_view_says_what_the_decision_is_about(pair: SimulatedCluster, running: Running) -> None:
@@ -137,7 +137,7 @@ async def test_a_view_says_what_the_decision_is_about(pair: SimulatedCluster, ru
         assert (view.quorate, view.expected_votes, view.total_votes) == (True, 3, total)
 
 
-async def test_the_first_decision_and_the_one_after_a_change_wait_for_no_interval() -> None:
+async def test_the_first_decision_and_the_one_after_a_change_start_at_once() -> None:
     hour = 3600
     device = DeviceConfig(votes=1, timeout=3 * hour * 1000)
     async with simulated_cluster(nodes=2, device=device) as cluster, trio.open_nursery() as nursery:
@@ -151,7 +151,7 @@ async def test_the_first_decision_and_the_one_after_a_change_wait_for_no_interva
         nursery.cancel_scope.cancel()
 
 
-async def test_yes_votes_and_no_takes_the_vote_back(pair: SimulatedCluster, running: Running) -> None:
+async def test_yes_votes_and_no_withdraws_the_vote(pair: SimulatedCluster, running: Running) -> None:
     answers = [True]
 
     async def vote(_: View) -> bool:
@@ -176,7 +176,7 @@ async def test_a_decision_that_is_neither_true_nor_false_is_no_vote(
     assert "True or False" in (await running.until(False)).reason
 
 
-async def test_a_decision_that_raises_takes_the_vote_back_and_is_asked_again(
+async def test_a_decision_that_raises_withdraws_the_vote_and_is_made_again(
     pair: SimulatedCluster, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken: list[bool] = []
@@ -199,7 +199,7 @@ async def test_a_decision_that_raises_takes_the_vote_back_and_is_asked_again(
     await running.until(True)
 
 
-async def test_a_late_decision_is_cancelled_and_nothing_is_cast_for_it(
+async def test_a_late_decision_is_cancelled_and_casts_no_vote(
     hasty: SimulatedCluster, running: Running
 ) -> None:
     cancelled = 0
@@ -216,7 +216,7 @@ async def test_a_late_decision_is_cancelled_and_nothing_is_cast_for_it(
     await running.start(hasty, vote)
     await eventually_async(lambda: running.ballots)
     assert (running.ballots[0].vote, running.ballots[0].reason) == (None, LATE)
-    # It is not the end of the device.
+    # The device has not ended.
     await running.until(True)
 
 
@@ -242,7 +242,7 @@ async def test_without_answers_the_daemon_takes_the_vote_at_its_timeout(
 
 
 async def test_a_yes_that_comes_too_late_is_not_cast_and_a_no_is(hasty: SimulatedCluster) -> None:
-    """As after a process was stopped between its decision and its vote."""
+    """As if the process had been stopped between its decision and its vote."""
     async with QuorumDevice("device", address=hasty.address(1)) as device:
         view = await device.next_view()
         await device.cast(True, view)
@@ -257,7 +257,7 @@ async def test_a_yes_that_comes_too_late_is_not_cast_and_a_no_is(hasty: Simulate
 # --- membership changes ---
 
 
-async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the_new_ring(
+async def test_a_membership_change_cancels_the_decision_and_starts_one_about_the_new_ring(
     pair: SimulatedCluster, running: Running
 ) -> None:
     views: list[View] = []
@@ -288,7 +288,7 @@ async def test_a_membership_change_cancels_the_decision_and_asks_again_about_the
 async def test_a_yes_that_was_said_when_the_ring_changed_is_dropped(
     pair: SimulatedCluster, running: Running
 ) -> None:
-    """The network is cut in the very decision, which then says yes without waiting for anything."""
+    """The network is cut during the very decision that then says yes without waiting."""
     views: list[View] = []
 
     async def vote(view: View) -> bool:
@@ -307,7 +307,7 @@ async def test_a_yes_that_was_said_when_the_ring_changed_is_dropped(
     assert CAST not in await flags(pair)
 
 
-async def test_an_answer_in_a_loop_of_ones_own_is_about_the_membership_of_the_last_call(
+async def test_an_answer_in_a_hand_written_loop_is_about_the_membership_of_the_last_call(
     pair: SimulatedCluster,
 ) -> None:
     async with QuorumDevice("device", address=pair.address(1)) as device:
@@ -322,7 +322,7 @@ async def test_an_answer_in_a_loop_of_ones_own_is_about_the_membership_of_the_la
         assert not pair.model.is_synchronising(1)
 
 
-async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_old_one(
+async def test_a_missed_ring_is_fetched_when_the_daemon_refuses_the_old_one(
     pair: SimulatedCluster,
 ) -> None:
     async with QuorumDevice("device", address=pair.address(1)) as device:
@@ -339,7 +339,7 @@ async def test_a_ring_that_was_missed_is_asked_for_when_the_daemon_refuses_the_o
         assert not pair.model.is_synchronising(1)
 
 
-# --- beginning and end ---
+# --- start and end ---
 
 
 async def test_cancelling_withdraws_the_vote_and_unregisters(pair: SimulatedCluster) -> None:
@@ -352,7 +352,7 @@ async def test_cancelling_withdraws_the_vote_and_unregisters(pair: SimulatedClus
 
 
 async def test_cancelled_at_any_moment_a_device_leaves_nothing(pair: SimulatedCluster) -> None:
-    """At each checkpoint in turn from the first on, until it comes to vote before it is cancelled."""
+    """At each checkpoint in turn, from the first on, until it votes before it is cancelled."""
     ballots: list[Ballot] = []
     for checkpoints in range(1000):
         run: Any = partial(run_qdevice, "device", yes, address=pair.address(1), report=ballots.append)
@@ -368,7 +368,7 @@ async def test_cancelled_at_any_moment_a_device_leaves_nothing(pair: SimulatedCl
     assert checkpoints > 5
 
 
-async def test_a_device_that_is_to_stay_keeps_its_vote(pair: SimulatedCluster) -> None:
+async def test_a_device_that_shall_stay_registered_keeps_its_vote(pair: SimulatedCluster) -> None:
     async with trio.open_nursery() as nursery:
         running = Running(nursery)
         await running.start(pair, yes, leave_registered=True, master_wins=True)
@@ -378,7 +378,7 @@ async def test_a_device_that_is_to_stay_keeps_its_vote(pair: SimulatedCluster) -
     assert await flags(pair) & everything == everything
 
 
-async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_again(
+async def test_a_device_waits_for_a_dead_daemon_and_registers_again(
     pair: SimulatedCluster, running: Running
 ) -> None:
     await running.start(pair, yes, master_wins=True)
@@ -391,7 +391,7 @@ async def test_the_end_of_the_daemon_is_waited_for_and_the_device_registered_aga
     assert await flags(pair) & (REGISTERED | CAST | MASTER_WINS) == REGISTERED | CAST | MASTER_WINS
 
 
-async def test_the_end_of_the_daemon_during_a_decision_ends_that_and_is_called_by_its_name(
+async def test_the_end_of_the_daemon_ends_the_decision_and_is_reported_as_such(
     pair: SimulatedCluster, running: Running
 ) -> None:
     ended: list[bool] = []
@@ -411,12 +411,12 @@ async def test_the_end_of_the_daemon_during_a_decision_ends_that_and_is_called_b
 
 
 @pytest.mark.parametrize("error", [Library, NoMemory, NoResources, NoSpace, QueueFull])
-async def test_what_keeps_a_device_from_connecting_again_for_a_moment_does_not_end_it(
+async def test_a_temporary_failure_to_connect_again_does_not_end_a_device(
     pair: SimulatedCluster, running: Running, monkeypatch: pytest.MonkeyPatch, error: type[CsError]
 ) -> None:
     await running.start(pair, yes)
     await running.until(True)
-    # The first failure meets the device's end, which looks for a daemon to withdraw the vote from.
+    # The first failure happens at the device's end, when it looks for a daemon to withdraw the vote from.
     attempts = Attempts(monkeypatch, Votequorum, 2, error("out of something"))
     pair.kill(1)
     await running.until(None, "cannot be reached")
@@ -449,7 +449,7 @@ async def test_pauses_grow_while_the_daemon_is_away_and_start_over_after_its_ret
 
 
 @pytest.mark.parametrize("descriptors", [0, 2, 5])
-async def test_a_device_without_descriptors_connects_when_it_has_some(
+async def test_a_device_without_descriptors_connects_when_some_are_free(
     pair: SimulatedCluster, running: Running, descriptors: int
 ) -> None:
     await running.start(pair, yes)
@@ -475,7 +475,7 @@ async def test_a_running_device_can_be_renamed(pair: SimulatedCluster, running: 
 
 
 async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
-    """The error that ends a device, out of the groups that nurseries make."""
+    """The error that ends a device, taken out of the nurseries' exception groups."""
     try:
         with trio.fail_after(DEADLINE), collapse_exception_group(levels=math.inf):
             await call()
@@ -485,7 +485,7 @@ async def _raised(call: Callable[[], Awaitable[Any]]) -> CsError:
 
 
 def busy_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The daemon cannot answer the first of these calls."""
+    """The daemon is busy for the first of these calls."""
     call, busy = getattr(Votequorum, name), True
 
     async def once(*args: Any, **options: Any) -> Any:
@@ -499,7 +499,7 @@ def busy_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["initialize", "qdevice_register", "qdevice_master_wins", "trackstart"])
-async def test_a_busy_daemon_is_asked_again_while_a_device_registers(
+async def test_registration_with_a_busy_daemon_is_repeated(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     busy_once(monkeypatch, name)
@@ -527,7 +527,7 @@ async def test_a_new_name_that_the_cluster_never_confirms_is_a_timeout(
         (lambda handle: handle.qdevice_update("device", "theirs"), InvalidParam, "called 'theirs'; start"),
     ],
 )
-async def test_a_device_that_is_unregistered_by_others_ends_with_an_error(
+async def test_a_device_that_another_client_unregisters_ends_with_an_error(
     pair: SimulatedCluster, foreign: Callable[[Votequorum], Awaitable[None]], error: type[CsError], text: str
 ) -> None:
     async def run() -> None:
@@ -543,7 +543,7 @@ async def test_a_device_that_is_unregistered_by_others_ends_with_an_error(
     assert re.search(text, str(raised))
 
 
-async def test_what_cannot_begin_says_why(pair: SimulatedCluster) -> None:
+async def test_a_device_that_cannot_start_says_why(pair: SimulatedCluster) -> None:
     address = pair.address(1)
     async with QuorumDevice("device", address=address):
         refused = await _raised(lambda: run_qdevice("other", yes, address=address))
@@ -556,7 +556,7 @@ async def test_what_cannot_begin_says_why(pair: SimulatedCluster) -> None:
         await run_qdevice("device", yes, 0.0, address=address)
 
 
-async def test_a_device_believes_only_the_users_that_the_caller_names(pair: SimulatedCluster) -> None:
+async def test_a_device_trusts_only_the_users_that_the_caller_names(pair: SimulatedCluster) -> None:
     address, other = pair.address(1), os.getuid() + 1
     refused = await _raised(lambda: run_qdevice("device", yes, address=address, server_uids={other}))
     assert type(refused) is Security
@@ -584,7 +584,7 @@ async def test_a_report_that_raises_ends_the_device_and_withdraws_it(pair: Simul
     assert REGISTERED not in await flags(pair)
 
 
-# --- what cmap says ---
+# --- reading cmap ---
 
 
 def caused(error: CsError, number: int) -> CsError:
@@ -601,7 +601,7 @@ def caused(error: CsError, number: int) -> CsError:
         Library("the connection broke during setup"),
     ],
 )
-async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls(
+async def test_a_cmap_that_is_unavailable_for_a_moment_is_tried_again_after_polls(
     hasty: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, error: CsError
 ) -> None:
     attempts = Attempts(monkeypatch, Cmap, 2, error)
@@ -611,12 +611,12 @@ async def test_a_cmap_that_cannot_be_had_for_a_moment_is_tried_again_after_polls
         for _ in range(3):
             await device.cast(True)
             timeouts.append(device._schedule.timeouts)
-        # The first failure was that of the beginning.
+        # The first failure was at the start.
         assert timeouts == [Timeouts(), Timeouts(0.15, 0.15), Timeouts(0.15, 0.15)]
     assert attempts.number == 3
 
 
-async def test_a_cmap_that_was_slow_at_the_beginning_still_ends_a_device_without_votes(
+async def test_a_cmap_that_was_slow_at_the_start_still_ends_a_device_without_votes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with simulated_cluster(nodes=2) as cluster:
@@ -628,7 +628,7 @@ async def test_a_cmap_that_was_slow_at_the_beginning_still_ends_a_device_without
 
 
 @pytest.mark.parametrize("address", ["@nobody-is-votequorum", "/no/such/directory/{service}"])
-async def test_without_a_cmap_none_is_looked_for_again(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+async def test_a_missing_cmap_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     attempts = Attempts(monkeypatch, Cmap, 0, Library())
     async with open_settings(address, None) as settings:
         for _ in range(3):
@@ -637,7 +637,7 @@ async def test_without_a_cmap_none_is_looked_for_again(monkeypatch: pytest.Monke
     assert attempts.number == 1
 
 
-def test_ctrl_c_during_a_decision_ends_the_device_without_a_group() -> None:
+def test_ctrl_c_during_a_decision_ends_the_device_without_an_exception_group() -> None:
     async def press() -> None:
         await trio.testing.wait_all_tasks_blocked()
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The schedule of a device's decisions, against a model of what corosync does with its timers."""
+"""The schedule of a device's decisions, against a model of corosync's timers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_next_decision_is_due_an_interval_after_the_last_began() -> None:
     assert made.due(2.0) == pytest.approx(102.0)
 
 
-def test_decisions_begin_three_times_in_a_timeout_at_least() -> None:
+def test_at_least_three_decisions_begin_in_a_timeout() -> None:
     made = schedule(timeout=3.0)
     made.ask(100.0)
     assert made.due(60.0) == pytest.approx(101.0)
@@ -87,7 +87,7 @@ def test_a_ring_that_is_reported_again_changes_nothing() -> None:
     assert made.ask(102.0).deadline == pytest.approx(109.5)
 
 
-def test_a_question_about_the_ring_before_is_not_current() -> None:
+def test_a_decision_about_the_previous_ring_is_not_current() -> None:
     made = schedule()
     question = made.ask(100.0)
     assert made.is_current(question)
@@ -116,7 +116,7 @@ def test_an_answer_that_counts_is_never_later_than_the_daemons_own_timeout(
         question = made.ask(now)
         assert question.deadline > now
         if alive and question.deadline > expires:
-            # Only where the daemon's time is all but up does a whole new decision begin.
+            # A whole new decision begins only when the daemon's time is almost over.
             assert expires - now <= 0.1 * min(timeouts.timeout, timeouts.sync_timeout) + 1e-6
         match step:
             case "poll":
@@ -158,6 +158,6 @@ def test_the_default_timeouts_are_those_of_the_c_header(constant: str, seconds: 
 def test_the_default_interval_polls_several_times_in_the_default_timeout(
     function: Any,
 ) -> None:
-    """One poll may be lost to a membership change, and the vote still stands."""
+    """One poll may be lost to a membership change without losing the vote."""
     interval = inspect.signature(function).parameters["interval"].default
     assert 0 < 2 * interval < Timeouts().timeout / 2

@@ -1,4 +1,4 @@
-"""Notifications for the service manager, received as it would."""
+"""Notifications for the service manager, checked on its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNIT = Path(__file__).parents[2] / "contrib" / "votequorum-qdevice@.service"
 
 @contextlib.contextmanager
 def manager(address: str) -> Iterator[socket.socket]:
-    """The service manager's end; `address` is what $NOTIFY_SOCKET says."""
+    """The service manager's end; `address` is the value of $NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(address.replace("@", "\0", 1))
         notifications.settimeout(DEADLINE)
@@ -51,7 +51,7 @@ def test_without_a_manager_nothing_happens(address: str) -> None:
     Notifier({"NOTIFY_SOCKET": address}).notify(READY="1")
 
 
-def test_a_manager_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_delays_nothing(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address):
         notifier = Notifier({"NOTIFY_SOCKET": address})
@@ -75,7 +75,7 @@ def test_the_watchdogs_interval(environment: dict[str, str], interval: float | N
     assert Notifier(environment).watchdog_interval == interval
 
 
-async def test_the_watchdog_is_kept_twice_an_interval(
+async def test_the_watchdog_is_notified_twice_per_interval(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     address = str(tmp_path / "notify")
@@ -90,7 +90,7 @@ async def test_the_watchdog_is_kept_twice_an_interval(
             notifications.recv(1)
 
 
-async def test_a_device_is_ready_when_it_is_registered_and_tells_what_it_does(tmp_path: Path) -> None:
+async def test_a_device_is_ready_when_it_is_registered_and_reports_its_state(tmp_path: Path) -> None:
     """The command itself as a service: readiness, state, watchdog, and the end by SIGTERM."""
     address = str(tmp_path / "notify")
     environment = os.environ | {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
@@ -119,7 +119,7 @@ async def test_a_device_is_ready_when_it_is_registered_and_tells_what_it_does(tm
                 await process.wait()
 
 
-def test_the_unit_starts_the_command_as_it_is_and_waits_for_its_word() -> None:
+def test_the_unit_starts_the_command_and_waits_for_its_notification() -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment]
     unit.read_string(UNIT.read_text())
@@ -129,7 +129,7 @@ def test_the_unit_starts_the_command_as_it_is_and_waits_for_its_word() -> None:
     words = shlex.split(service["ExecStart"].replace("\\\n", " "))
     assert Path(words[0]).name == "votequorum-ipc"
     arguments = [word for word in words[1:] if not word.startswith("$")]
-    # Its variable part, the commands, is the environment file's; everything else must be options that exist.
+    # The variable part, the commands, comes from the environment file; all other options must exist.
     result = CliRunner().invoke(app, [*arguments, "--exec", "true", "--help"])
     assert result.exit_code == 0, result.output
     assert unit["Unit"]["After"] == "corosync.service"

@@ -1,4 +1,4 @@
-"""The end of a device: every step of it is tried, and what could not be taken back is said."""
+"""The end of a device: every step is tried, and what could not be withdrawn is reported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def hanging(*_: Any) -> None:
 # --- with a real corosync ---
 
 
-async def test_where_a_reload_has_shut_devices_out_the_vote_still_goes_and_the_rest_is_reported(
+async def test_if_a_reload_has_excluded_devices_the_vote_is_withdrawn_and_the_rest_is_reported(
     start_cluster: StartCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1, timeout=60_000))
@@ -93,14 +93,14 @@ async def test_where_a_reload_has_shut_devices_out_the_vote_still_goes_and_the_r
 
 
 def reload(cluster: Cluster, config: Config) -> None:
-    """Give each node another configuration, and have it read."""
+    """Give each node another configuration, and reload it."""
     for node in cluster:
         text = replace(config, nodes=node.config.nodes).render(node.directory / "state")
         (node.directory / "corosync.conf").write_text(text)
     cluster[1].run(["corosync-cfgtool", "-R"], check=True)
 
 
-async def test_a_daemon_that_does_not_answer_is_not_said_to_have_given_the_vote_back(
+async def test_a_daemon_that_does_not_answer_is_not_reported_to_have_released_the_vote(
     start_cluster: StartCluster,
 ) -> None:
     pair = start_cluster(Config(nodes=(Node(1), Node(2)), device=Device(model="votequorum-ipc", votes=1)))
@@ -114,7 +114,7 @@ async def test_a_daemon_that_does_not_answer_is_not_said_to_have_given_the_vote_
     assert "no answer" in left
 
 
-# --- what cannot be had from a real one at will ---
+# --- cases that a real one cannot be made to show ---
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_a_daemon_that_does_not_answer_is_not_said_to_have_given_the_vote_
     [raising(Access()), raising(MessageError("garbled", field="x")), raising(TryAgain()), hanging],
     ids=["refused", "garbled", "busy", "hangs"],
 )
-async def test_whatever_becomes_of_master_wins_the_vote_is_withdrawn(
+async def test_the_vote_is_withdrawn_whatever_happens_to_master_wins(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, failing: Failing
 ) -> None:
     monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
@@ -133,7 +133,7 @@ async def test_whatever_becomes_of_master_wins_the_vote_is_withdrawn(
     assert len(device.left_behind) == 1
 
 
-async def test_a_vote_that_is_not_given_back_is_said_to_count_on(
+async def test_a_vote_that_cannot_be_withdrawn_is_reported(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
@@ -146,10 +146,10 @@ async def test_a_vote_that_is_not_given_back_is_said_to_count_on(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-async def test_a_lost_connection_to_a_daemon_that_lives_keeps_no_vote(pair: SimulatedCluster) -> None:
+async def test_a_lost_connection_to_a_living_daemon_leaves_no_vote(pair: SimulatedCluster) -> None:
     async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
         await device.cast(True)
-        # As when the kernel, or a hand in /proc, has closed the socket.
+        # As if the kernel, or a person through /proc, had closed the socket.
         device._votequorum.connection._socket.shutdown(socket.SHUT_RDWR)
         await eventually_async(lambda: not pair_is_connected(device))
     assert await flags(pair) & EVERYTHING == NONE
@@ -164,7 +164,7 @@ def pair_is_connected(device: QuorumDevice) -> bool:
     return True
 
 
-async def test_a_connection_that_ended_because_its_events_were_not_taken_keeps_no_vote(
+async def test_a_connection_that_ended_because_its_events_were_not_taken_leaves_no_vote(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with QuorumDevice("device", address=pair.address(1)) as device:
@@ -173,7 +173,7 @@ async def test_a_connection_that_ended_because_its_events_were_not_taken_keeps_n
     assert REGISTERED not in await flags(pair)
 
 
-async def test_a_daemon_that_is_gone_has_nothing_left_to_give_back(
+async def test_a_dead_daemon_needs_no_withdrawal(
     pair: SimulatedCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with QuorumDevice("device", address=pair.address(1), master_wins=True) as device:
@@ -182,7 +182,7 @@ async def test_a_daemon_that_is_gone_has_nothing_left_to_give_back(
     assert (device.left_behind, caplog.messages) == ((), [])
 
 
-async def test_what_was_left_behind_is_forgotten_when_the_device_is_registered_again(
+async def test_leftovers_are_forgotten_when_the_device_is_registered_again(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = QuorumDevice("device", address=pair.address(1))
@@ -217,19 +217,19 @@ async def shut_out(pair: SimulatedCluster, request: pytest.FixtureRequest) -> As
         yield pair
 
 
-async def test_a_device_that_a_reload_has_excluded_takes_its_old_registration_back(
+async def test_a_device_that_a_reload_has_excluded_withdraws_its_old_registration(
     shut_out: SimulatedCluster,
 ) -> None:
     device = QuorumDevice("device", address=shut_out.address(1))
     with pytest.raises(Access):
         await device.__aenter__()
     assert await flags(shut_out) & EVERYTHING == NONE
-    # With no device in the configuration corosync still lets master_wins be turned off.
+    # Without a device in the configuration, corosync still allows master_wins to be turned off.
     refused = shut_out.config.device is not None
     assert ["this node stays set" in sentence for sentence in device.left_behind] == [True] * refused
 
 
-async def test_where_the_old_registration_cannot_be_taken_back_that_is_reported(
+async def test_an_old_registration_that_cannot_be_withdrawn_is_reported(
     shut_out: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(withdrawal, "STEP_SECONDS", 0.1)
@@ -242,7 +242,7 @@ async def test_where_the_old_registration_cannot_be_taken_back_that_is_reported(
 
 
 @pytest.mark.parametrize(("name", "stays"), [("another", False), ("device", True)])
-async def test_a_refused_device_leaves_alone_what_is_not_its_own_or_is_to_stay(
+async def test_a_refused_device_does_not_touch_what_is_not_its_own_or_shall_stay(
     shut_out: SimulatedCluster, name: str, stays: bool
 ) -> None:
     device = QuorumDevice(name, address=shut_out.address(1), leave_registered=stays)
@@ -253,7 +253,7 @@ async def test_a_refused_device_leaves_alone_what_is_not_its_own_or_is_to_stay(
 
 
 async def leaving_its_vote(cluster: SimulatedCluster, monkeypatch: pytest.MonkeyPatch) -> QuorumDevice:
-    """A device that has ended and whose vote is still there."""
+    """A device that has ended while its vote still counts."""
     device = QuorumDevice("device", address=cluster.address(1))
     with monkeypatch.context() as patch:
         patch.setattr(Votequorum, "qdevice_unregister", raising(Access()))
@@ -263,7 +263,7 @@ async def leaving_its_vote(cluster: SimulatedCluster, monkeypatch: pytest.Monkey
     return device
 
 
-async def test_what_was_left_behind_is_still_said_while_registering_again_fails(
+async def test_leftovers_are_still_reported_while_registering_again_fails(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = await leaving_its_vote(pair, monkeypatch)
@@ -284,7 +284,7 @@ async def test_nothing_is_left_behind_once_the_daemon_is_gone(
     assert device.left_behind == ()
 
 
-async def test_nothing_is_left_behind_once_another_has_unregistered_it(
+async def test_nothing_is_left_behind_once_another_client_has_unregistered_it(
     pair: SimulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = await leaving_its_vote(pair, monkeypatch)

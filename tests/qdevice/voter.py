@@ -1,9 +1,9 @@
-"""A quorum device in a process of its own: it says when it is asked and when its vote was cast.
+"""A quorum device in a separate process: it reports when its decision is made and when its vote was cast.
 
     python -m tests.qdevice.voter NAME [HANG_AFTER]
 
-Each line is a word and the seconds since the epoch: "asked" before the decision is made, "cast" after
-corosync has accepted the vote. After HANG_AFTER votes the decision never ends; until then it always says yes.
+Each line is a word and the seconds since the epoch: "asked" before the decision, "cast" after corosync has
+accepted the vote. The decision always says yes; after HANG_AFTER votes it never ends.
 """
 
 from __future__ import annotations
