@@ -36,13 +36,23 @@ def wheel(archives: Path) -> Path:
     return next(archives.glob("*.whl"))
 
 
-def test_the_sdist_has_every_file_of_the_checkout(archives: Path) -> None:
+@pytest.fixture(scope="module")
+def tracked() -> set[str]:
+    """The files of the checkout."""
     if not shutil.which("git"):
         pytest.skip("git is not installed")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
         pytest.skip("this is not a git checkout")
-    tracked = {name for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
+    return {name for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file()}
+
+
+def test_no_file_is_empty_by_mistake(tracked: set[str]) -> None:
+    empty = {Path(name).name for name in tracked if not (ROOT / name).stat().st_size}
+    assert empty <= {"__init__.py", "py.typed"}
+
+
+def test_the_sdist_has_every_file_of_the_checkout(archives: Path, tracked: set[str]) -> None:
     with tarfile.open(next(archives.glob("*.tar.gz"))) as sdist:
         packed = {name.partition("/")[2] for name in sdist.getnames()}
     assert tracked - packed == set()
