@@ -35,7 +35,7 @@ WORKERS ?= 4
 
 # These use most of each dependency in the least time.
 LOWEST_TESTS := tests/wire/test_types.py tests/ipc/test_connection.py tests/ipc/test_ring.py \
-	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_script.py tests/daemon/test_server.py \
+	tests/client/test_cancel.py tests/cli/test_command.py tests/cli/test_serve_words.py tests/daemon/test_server.py \
 	tests/reliability/test_retry.py
 
 .PHONY: demo test lowest live-picture soak system-calls age-of-truth mutants lint bench format clean deps model-check compat docs \

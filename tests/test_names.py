@@ -33,6 +33,7 @@ PARALLEL: Mapping[str, str] = {
     "TRACKSTART_RESPONSE": "as TRACKSTART",
     "TRACKSTOP": "as TRACKSTART",
     "TRACKSTOP_RESPONSE": "as TRACKSTART",
+    "VALUE_MAXLEN": "cmap.py makes the limit of wire/cmap.py public",
     "command": "each subcommand's; cli.common.Subcommands looks it up",
 }
 """Names that several modules define on purpose, and why."""

@@ -24,7 +24,7 @@ from .wire.fields import encode_text
 
 __all__ = [
     "KEYNAME_MAXLEN",
-    "KEYS_MAX",
+    "MAX_LISTED_KEYS",
     "SERVICE",
     "VALUE_MAXLEN",
     "Cmap",
@@ -42,10 +42,10 @@ SERVICE: Final = "cmap"
 KEYNAME_MAXLEN: Final = 255
 """Most bytes of a key's name (CMAP_KEYNAME_MAXLEN)."""
 
-VALUE_MAXLEN: Final = wire.MAX_VALUE_LEN
+VALUE_MAXLEN: Final = wire.VALUE_MAXLEN
 """Most bytes of a value."""
 
-KEYS_MAX: Final = 1 << 18
+MAX_LISTED_KEYS: Final = 1 << 18
 """The most keys that `Cmap.keys` accepts. corosync sets no limit; 384 nodes with 8 links each have about
 130,000 statistics."""
 
@@ -165,7 +165,7 @@ class Cmap(Handle[KeyChange]):
     async def keys(self, prefix: str = "") -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
 
-        Raises `MessageError` for more than `KEYS_MAX` keys, or for a name without that prefix.
+        Raises `MessageError` for more than `MAX_LISTED_KEYS` keys, or for a name without that prefix.
         """
         started = await self._call(
             wire.ITER_INIT, wire.ITER_INIT_RESPONSE, undo=_finalize_iteration, prefix=_key_name(prefix, 0)
@@ -176,8 +176,8 @@ class Cmap(Handle[KeyChange]):
             while True:
                 found = await self._next_keys(handle, prefix)
                 names += found
-                if len(names) > KEYS_MAX:
-                    text = f"more than {KEYS_MAX} keys begin with {prefix!r}"
+                if len(names) > MAX_LISTED_KEYS:
+                    text = f"more than {MAX_LISTED_KEYS} keys begin with {prefix!r}"
                     raise MessageError(text, field="iter_next response")
                 if len(found) < _KEYS_AT_ONCE:
                     return names

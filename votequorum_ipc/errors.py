@@ -190,6 +190,11 @@ class MessageError(CsError):
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the daemon answered with this code, so that its message could be decoded."""
+        return self.field is None
+
 
 class QueueFull(CsError):
     """The queue is full (CS_ERR_QUEUE_FULL)."""

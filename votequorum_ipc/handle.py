@@ -109,8 +109,8 @@ class Handle(Generic[EventT]):
         Never ends by itself. Raises `BadOperation` if `trackstart` was not called, since it would wait for
         ever; `Library` when the daemon is gone, after every event that it delivered before; `BadHandle` when
         the handle is finalized; `MessageError` for an event that cannot be decoded, which is then skipped;
-        `QueueFull` when the events queued here exceeded `votequorum_ipc.ipc.EVENT_LIMIT`, which ends the
-        connection.
+        `QueueFull` when the events queued here exceeded `votequorum_ipc.ipc.MAX_UNREAD_EVENT_BYTES`, which
+        ends the connection.
 
         Events are fetched while a task of this process waits on this handle, for an event or an answer.
         Otherwise they wait in the daemon: first in a ring of 12 KiB, then in its memory.

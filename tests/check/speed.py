@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from votequorum_ipc.check import BUILT_IN, Bounds, DeviceKind, Stopped
 from votequorum_ipc.check.report import Checked
-from votequorum_ipc.check.search import memory
 from votequorum_ipc.cluster import (
     ClusterConfig,
     ConfigurationError,
@@ -70,7 +69,8 @@ def measure(job: Job) -> str:
     seconds, used = time.monotonic() - began, _processor_seconds() - used
     how = "complete" if search.stopped is Stopped.COMPLETE else str(search.stopped)
     how += f"; complete up to {faults} faults" if faults else ""
-    times = f"{used:.1f} s | {seconds:.1f} s | {memory() >> 20} MiB"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    times = f"{used:.1f} s | {seconds:.1f} s | {peak} MiB"
     return f"{what} {job.processes} | {search.seen} | {times} | {how} |"
 
 

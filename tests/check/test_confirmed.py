@@ -8,7 +8,7 @@ from tests.conftest import cannot
 from votequorum_ipc.check import Bounds, DeviceKind, check
 from votequorum_ipc.check.story import depends_on_who_speaks_first
 from votequorum_ipc.cli.confirm import quorate_in_vqsim
-from votequorum_ipc.cli.vqsim import why_unavailable
+from votequorum_ipc.cli.vqsim_process import why_unavailable
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, TieBreaker
 
 LOWEST = TieBreaker.LOWEST

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import cannot
 from votequorum_ipc.check import Reachability, check
-from votequorum_ipc.cli.vqsim import why_unavailable
+from votequorum_ipc.cli.vqsim_process import why_unavailable
 from votequorum_ipc.cluster import ClusterConfig
 
 from .walks import SAFE, SplitBrainError, walk_in_model, walk_in_vqsim

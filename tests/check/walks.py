@@ -14,7 +14,7 @@ import random
 import sys
 from collections.abc import Callable, Collection, Iterable
 
-from votequorum_ipc.cli.vqsim import Vqsim, why_unavailable
+from votequorum_ipc.cli.vqsim_process import Vqsim, why_unavailable
 from votequorum_ipc.cluster import Cluster, ClusterConfig, NodeConfig, TieBreaker
 
 SAFE: dict[str, ClusterConfig] = {

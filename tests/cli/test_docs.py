@@ -17,7 +17,7 @@ import pytest
 from tests.real.daemon import Daemon
 from tests.real.host import ROOT
 from votequorum_ipc import Cfg, Cmap, InfoFlags, Library, NodeInfo, NodeState, QuorumType, RingId
-from votequorum_ipc.cli import hook, json_values, links, script, serve
+from votequorum_ipc.cli import hook, json_values, links, serve, serve_words
 from votequorum_ipc.cli.app import COMMANDS
 from votequorum_ipc.cli.change_json import change_json, link_change_json
 from votequorum_ipc.cli.change_text import change_text, line
@@ -237,7 +237,7 @@ def test_every_subcommand_is_in_the_table_of_commands() -> None:
 def test_the_addresses_of_other_nodes_and_all_words_are_documented() -> None:
     assert f"status --address '@{serve._OTHERS_PREFIX}-2-{{service}}'" in TEXT
     table = TEXT[TEXT.index("| words |") :].partition("\n\n")[0]
-    words = {word for usage, meaning in script.HELP for word in [usage.split()[0], *aliases(meaning)]}
+    words = {word for usage, meaning in serve_words.HELP for word in [usage.split()[0], *aliases(meaning)]}
     assert {"move", "quit", "q"} <= words
     assert [word for word in sorted(words) if not re.search(rf"`{word}\b", table)] == []
 

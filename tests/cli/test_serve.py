@@ -27,7 +27,7 @@ from votequorum_ipc import RingId, Votequorum
 from votequorum_ipc.blocking import Cmap
 from votequorum_ipc.blocking import Votequorum as BlockingVotequorum
 from votequorum_ipc.cli import serve
-from votequorum_ipc.cli.script import SIMULATED_DEVICE, Script
+from votequorum_ipc.cli.serve_words import SIMULATED_DEVICE, Script
 from votequorum_ipc.testing import simulated_cluster
 
 if TYPE_CHECKING:

@@ -214,7 +214,7 @@ async def test_a_cancelled_track_add_leaves_no_tracker(shm_daemon: Daemon) -> No
 
 
 async def test_keys_that_never_end_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cmap_module, "KEYS_MAX", 5)
+    monkeypatch.setattr(cmap_module, "MAX_LISTED_KEYS", 5)
     async with (
         simulated_cluster(nodes=1) as cluster,
         await Cmap.initialize(address=cluster.address(1)) as cmap,

@@ -39,7 +39,7 @@ from functools import partial
 from itertools import product
 from typing import Generic, TypeVar
 
-from votequorum_ipc.cli.vqsim import PARTITIONS, Stuck, Vqsim
+from votequorum_ipc.cli.vqsim_process import PARTITIONS, Stuck, Vqsim
 from votequorum_ipc.cluster import (
     Cluster,
     Conn,

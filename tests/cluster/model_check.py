@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from votequorum_ipc.cli.vqsim import why_unavailable
+from votequorum_ipc.cli.vqsim_process import why_unavailable
 from votequorum_ipc.cluster import TieBreaker
 
 from .differential import Outcome, Verdict, compare

@@ -35,7 +35,7 @@ from tests.real.cluster import Cluster as RealCluster
 from tests.real.cluster import cluster
 from tests.real.config import Config, Node
 from tests.real.waiting import DeadlineError, eventually
-from votequorum_ipc.cli.vqsim import Vqsim
+from votequorum_ipc.cli.vqsim_process import Vqsim
 from votequorum_ipc.cluster import Cluster, ClusterConfig, TieBreaker
 
 from . import bench, scenarios

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.conftest import cannot
-from votequorum_ipc.cli.vqsim import Vqsim, why_unavailable
+from votequorum_ipc.cli.vqsim_process import Vqsim, why_unavailable
 from votequorum_ipc.cluster import ClusterConfig, DeviceConfig, NodeConfig, TieBreaker
 from votequorum_ipc.strategies.clusters import starts
 

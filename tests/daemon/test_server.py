@@ -128,7 +128,7 @@ async def test_the_doorbells_of_events_come_when_the_client_takes_them_one_by_on
     async with open_server(transport="shm") as server:
         service = Echo()
         server.listen(service, ADDRESS)
-        setup = await set_up("echo", limits.MAX_MAX_MSG_SIZE, ADDRESS)
+        setup = await set_up("echo", limits.MOST_GRANTED_MSG_SIZE, ADDRESS)
         ring = Ring.open(setup.response.event, setup.response.max_msg_size)
         try:
             for _ in range(number):
@@ -149,7 +149,7 @@ async def test_only_a_client_with_too_many_unread_events_is_dropped(echo: Echo) 
         await connect("echo", address=ADDRESS) as lazy,
         await connect("echo", address=ADDRESS) as other,
     ):
-        for _ in range(limits.MAX_QUEUED_BYTES // 8000 + 200):
+        for _ in range(limits.MAX_OUTBOX_BYTES // 8000 + 200):
             echo.clients[0].notify(message(8000))
             if len(echo.clients) == 1:
                 break

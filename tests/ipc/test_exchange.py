@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import pytest
 
 from votequorum_ipc import CsError, Library, MessageError, QueueFull, TryAgain
-from votequorum_ipc.ipc import EVENT_LIMIT, exchange
+from votequorum_ipc.ipc import MAX_UNREAD_EVENT_BYTES, exchange
 from votequorum_ipc.ipc.exchange import EventWaiter, Exchange, PendingCall, Undo, Waiter
 
 OVERHEAD: Final = 48
@@ -411,13 +411,13 @@ def test_a_waiter_woken_by_the_end_has_no_event_to_give_back() -> None:
 
 
 def test_the_limit_is_8_mib() -> None:
-    assert EVENT_LIMIT == 8 * 1024 * 1024
+    assert MAX_UNREAD_EVENT_BYTES == 8 * 1024 * 1024
 
 
 def test_events_are_kept_up_to_the_limit_and_outlive_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exchange, "EVENT_LIMIT", 2 * (10 + OVERHEAD))
+    monkeypatch.setattr(exchange, "MAX_UNREAD_EVENT_BYTES", 2 * (10 + OVERHEAD))
     it = subject()
     for _ in range(3):  # memory of events that were taken is free again
         it.reports(b"x" * 10, b"y" * 10)

@@ -51,7 +51,7 @@ PLAN: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "cluster/node.py": _RULES,
     "cluster/multicasts.py": _RULES,
-    "cluster/library.py": _RULES,
+    "cluster/answers.py": _RULES,
     "qdevice/device.py": _DEVICE,
     "qdevice/withdrawal.py": ("tests/qdevice/test_withdrawal.py", *_DEVICE[:1]),
     "qdevice/run.py": _DEVICE,

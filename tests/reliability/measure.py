@@ -30,7 +30,7 @@ from tests.real.config import MANY_VOTES, Config
 from tests.real.daemon import Daemon, one_node
 from tests.real.host import ROOT
 from votequorum_ipc import TrackFlags, Votequorum, watch_quorum
-from votequorum_ipc.ipc import EVENT_LIMIT, Connection, connect, exchange
+from votequorum_ipc.ipc import MAX_UNREAD_EVENT_BYTES, Connection, connect, exchange
 from votequorum_ipc.testing import SimulatedCluster, simulated_cluster
 from votequorum_ipc.types import Connected, Lost
 from votequorum_ipc.wire import votequorum as wire
@@ -199,7 +199,7 @@ async def event_limit() -> None:
             handle.connection.queued_events()
             changes += 1
         grown = (resident() - before) / 2**20
-        limit = EVENT_LIMIT / 2**20
+        limit = MAX_UNREAD_EVENT_BYTES / 2**20
         print(f"the limit of {limit:.0f} MiB: {changes:,} membership changes, {grown:.1f} MiB more resident")
 
 

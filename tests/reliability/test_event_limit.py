@@ -58,7 +58,7 @@ async def test_events_of_a_handle_without_a_waiting_task_are_kept_by_the_daemon_
 async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_was_kept(
     many_votes_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "EVENT_LIMIT", 50 * (40 + exchange._EVENT_OVERHEAD))
+    monkeypatch.setattr(exchange, "MAX_UNREAD_EVENT_BYTES", 50 * (40 + exchange._EVENT_OVERHEAD))
     with nothing_left():
         async with await Votequorum.initialize() as handle, await Votequorum.initialize() as busy:
             await handle.trackstart(7, TrackFlags.CHANGES_ONLY)
@@ -89,7 +89,7 @@ def full(handle: Votequorum) -> bool:
 async def test_membership_changes_by_the_thousand_keep_their_order_up_to_the_limit(
     transport: Literal["shm", "socket"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "EVENT_LIMIT", 1 << 20)
+    monkeypatch.setattr(exchange, "MAX_UNREAD_EVENT_BYTES", 1 << 20)
     async with simulated_cluster(3, transport=transport) as cluster:
         handle = await cluster.connect(1)
         await handle.trackstart()

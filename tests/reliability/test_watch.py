@@ -593,7 +593,7 @@ async def test_changes_beyond_the_limit_are_dropped_and_counted_and_the_state_is
 async def test_events_beyond_the_connections_limit_are_a_loss_and_a_fresh_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exchange, "EVENT_LIMIT", 3000)
+    monkeypatch.setattr(exchange, "MAX_UNREAD_EVENT_BYTES", 3000)
     async with simulated_cluster(3) as cluster, watch_quorum(cluster.address(1)) as watcher:
         await anext(watcher)
         for _ in range(100):

@@ -33,9 +33,9 @@ REST: Final = 4.0
 
 _LIMITS: Final[dict[str, tuple[Any, str]]] = {
     "batch": (daemon_connection, "MAX_BATCH"),
-    "queued bytes": (daemon_connection, "MAX_QUEUED_BYTES"),
+    "queued bytes": (daemon_connection, "MAX_OUTBOX_BYTES"),
     "changes": (watch, "CHANGE_LIMIT"),
-    "event bytes": (exchange, "EVENT_LIMIT"),
+    "event bytes": (exchange, "MAX_UNREAD_EVENT_BYTES"),
 }
 
 

@@ -40,7 +40,7 @@ from votequorum_ipc.cluster import (
     TrackStart,
     effective_rules,
 )
-from votequorum_ipc.cluster.library import _node_info
+from votequorum_ipc.cluster.answers import _node_info
 from votequorum_ipc.daemon import listener as listener_module
 from votequorum_ipc.daemon.admission import AccessRule
 from votequorum_ipc.daemon.connection import ServerConnection

@@ -72,7 +72,9 @@ def test_a_number_that_reports_no_failure_is_a_message_error(number: int) -> Non
 def test_a_message_error_separates_the_field_from_the_message() -> None:
     error = MessageError("too long", field="getinfo response.size")
     assert (error.field, str(error)) == ("getinfo response.size", "getinfo response.size: too long")
+    assert not error.is_answer
     assert MessageError("as the daemon says").field is None
+    assert MessageError("as the daemon says").is_answer
 
 
 @pytest.mark.parametrize("number", range(1, 140))

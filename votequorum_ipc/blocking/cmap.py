@@ -55,7 +55,7 @@ class Cmap(Handle[KeyChange]):
     def keys(self, prefix: str = "", *, timeout: float | None = None) -> list[str]:
         """The names of all keys that begin with `prefix`, in cmap's order (cmap_iter_init(3)).
 
-        Raises `MessageError` for more than `KEYS_MAX` keys, or for a name without that prefix.
+        Raises `MessageError` for more than `MAX_LISTED_KEYS` keys, or for a name without that prefix.
         """
         return call(self._handle.keys(prefix), timeout)
 

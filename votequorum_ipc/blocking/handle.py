@@ -87,7 +87,7 @@ class Handle(Generic[EventT]):
         goes on with the next one. Raises `Library` when the daemon is gone, after every event that it
         delivered before; `BadHandle` when the handle is finalized; `MessageError` for an event that cannot be
         decoded, which is then skipped; `QueueFull` when the events queued here exceeded
-        `votequorum_ipc.ipc.EVENT_LIMIT`, which ends the connection.
+        `votequorum_ipc.ipc.MAX_UNREAD_EVENT_BYTES`, which ends the connection.
 
         Events are fetched during calls on this handle. Between calls they wait in the daemon: in a ring of
         12 KiB first, and then in its memory.

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import enum
 import heapq
-import resource
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -262,8 +261,3 @@ class _Watch:
             self._reported = now
             waiting = search.seen - search.expanded
             self._progress(Progress(search.seen, waiting, search.depth, now - self._began))
-
-
-def memory() -> int:
-    """The most memory that this process has used, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

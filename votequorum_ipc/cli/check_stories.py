@@ -6,10 +6,10 @@ import click
 
 from ..check import Story, replay
 from ..check.story import depends_on_who_speaks_first
-from ..check.vqsim import commands
+from ..check.vqsim_script import commands
 from ..cluster import Cluster, ClusterConfig
 from .confirm import quorate_in_vqsim
-from .vqsim import Stuck, why_unavailable
+from .vqsim_process import Stuck, why_unavailable
 
 
 def print_replay(config: ClusterConfig, story: Story) -> None:

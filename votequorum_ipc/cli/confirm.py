@@ -6,9 +6,16 @@ from collections.abc import Callable
 from typing import Final
 
 from ..check.story import Story
-from ..check.vqsim import DEVICE_SYNC_TIMEOUT, DEVICE_TIMEOUT, WINDOW, VqsimCommand, commands, for_vqsim
+from ..check.vqsim_script import (
+    DEVICE_SYNC_TIMEOUT,
+    DEVICE_TIMEOUT,
+    WINDOW,
+    VqsimCommand,
+    commands,
+    for_vqsim,
+)
 from ..cluster import ClusterConfig
-from .vqsim import Vqsim
+from .vqsim_process import Vqsim
 
 _MARGIN: Final = 1.5
 """How many seconds of real time to wait beyond a timer."""
@@ -17,7 +24,7 @@ _MARGIN: Final = 1.5
 def quorate_in_vqsim(config: ClusterConfig, story: Story) -> list[frozenset[int]]:
     """The nodes that are quorate after each step, according to corosync's own code.
 
-    Raises `votequorum_ipc.cli.vqsim.Stuck` if vqsim does not answer.
+    Raises `votequorum_ipc.cli.vqsim_process.Stuck` if vqsim does not answer.
     """
     quorate = []
     with Vqsim(for_vqsim(config)) as vqsim:

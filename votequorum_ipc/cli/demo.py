@@ -35,7 +35,7 @@ from ..testing import SimulatedCluster, simulated_cluster
 from ..types import InfoFlags, NodeInfo, TrackFlags
 from ..votequorum import Votequorum
 from .common import run, until_interrupted
-from .script import always_votes
+from .serve_words import always_votes
 
 CODE: Final = """\
 import trio

@@ -39,7 +39,7 @@ from ..errors import CsError
 from ..types import NodeInfo, TransportName
 from .common import printable, run
 from .line_input import LineInput, open_line_input
-from .script import HELP, Exit, Script, ScriptError
+from .serve_words import HELP, Exit, Script, ScriptError
 
 _OTHERS_PREFIX: Final = "vqsim"
 """The prefix of nodes without the well-known names."""

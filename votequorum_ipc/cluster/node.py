@@ -16,7 +16,7 @@ Source: exec/sync.c, and the sync callbacks in exec/votequorum.c, of corosync 3.
 from __future__ import annotations
 
 from ..types import QDEVICE_NODEID, NodeState, QuorumType, RingId
-from . import library, multicasts
+from . import answers, multicasts
 from .config import ClusterConfig, effective_rules, reloaded_rules
 from .database import ClusterNode, NodeDatabase
 from .effects import Clock, Effects, RuntimeValue, Timer
@@ -111,7 +111,7 @@ class NodeModel:
     def request(self, conn: Conn, message: Request) -> None:
         """A client asks. While the cluster synchronises only votequorum answers; quorum's clients wait."""
         if conn.service is ServiceKind.VOTEQUORUM:
-            library.answer(self.votequorum, conn, message)
+            answers.answer(self.votequorum, conn, message)
         elif self.votequorum.sync_in_progress:
             self._postponed.append((conn, message))
         else:

@@ -22,7 +22,7 @@ from ..errors import CsError, Library, MessageError, QueueFull
 from ..wire import message_id
 from ..wire.setup import DISCONNECT
 from .admission import Credentials
-from .limits import MAX_BATCH, MAX_QUEUED_BYTES
+from .limits import MAX_BATCH, MAX_OUTBOX_BYTES
 from .transport import HANG_UP, ServerTransport
 
 _FLOW_OPEN: Final = 0
@@ -52,8 +52,8 @@ class Outbox:
         if not self._waiting and self._send(message):
             return
         self._bytes += len(message)
-        if self._bytes > MAX_QUEUED_BYTES:
-            raise QueueFull(f"a client has left more than {MAX_QUEUED_BYTES} bytes unread")
+        if self._bytes > MAX_OUTBOX_BYTES:
+            raise QueueFull(f"a client has left more than {MAX_OUTBOX_BYTES} bytes unread")
         self._waiting.append(message)
 
     def flush(self) -> None:

@@ -14,7 +14,7 @@ import trio
 from ..errors import Library, MessageError
 from ..wire.setup import CONNECTION_REQUEST, CONNECTION_RESPONSE, UCRED, UCRED_SIZE
 from .admission import Credentials
-from .limits import MAX_MAX_MSG_SIZE, MIN_MAX_MSG_SIZE
+from .limits import LEAST_GRANTED_MSG_SIZE, MOST_GRANTED_MSG_SIZE
 from .transport import ServerTransport
 
 _REQUEST_SIZE = CONNECTION_REQUEST.least_size
@@ -42,7 +42,7 @@ async def receive_request(sock: socket.socket) -> tuple[Credentials, int]:
         client = _credentials(ancillary)
     asked = CONNECTION_REQUEST.decode(bytes(received)).max_msg_size
     assert client is not None
-    return client, min(max(asked, MIN_MAX_MSG_SIZE), MAX_MAX_MSG_SIZE)
+    return client, min(max(asked, LEAST_GRANTED_MSG_SIZE), MOST_GRANTED_MSG_SIZE)
 
 
 def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-MIN_MAX_MSG_SIZE: Final = 8192
+LEAST_GRANTED_MSG_SIZE: Final = 8192
 """The least message size in bytes that every client is granted (corosync's IPC_MSG_SIZE)."""
 
-MAX_MAX_MSG_SIZE: Final = 1 << 20
+MOST_GRANTED_MSG_SIZE: Final = 1 << 20
 """The largest message size in bytes that a client is granted: the size that corosync's C libraries ask for.
 With shared memory a connection takes three times as much."""
 
@@ -24,7 +24,7 @@ MAX_BATCH: Final = 50
 """Most requests of one client that are answered before the others have their turn (libqb's MAX_RECV_MSGS),
 and most messages from strangers to its socket that are discarded in a turn."""
 
-MAX_QUEUED_BYTES: Final = 1 << 20
+MAX_OUTBOX_BYTES: Final = 1 << 20
 """Most bytes of events that wait for one client to make room. A client that leaves more unread is dropped."""
 
 MAX_HANDLES: Final = 256
@@ -33,5 +33,5 @@ MAX_HANDLES: Final = 256
 BACKLOG: Final = 128
 """Most connections that the kernel holds until they are accepted."""
 
-MAX_KEYS: Final = 10_000
+MAX_ADDED_KEYS: Final = 10_000
 """Most keys that cmap clients may add to a node's keys. The next one is refused with NO_MEMORY."""

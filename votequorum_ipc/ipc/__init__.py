@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from ..sockets import Address, sibling
 from .connection import DEFAULT_MAX_MSG_SIZE, Connection, connect, let_servers_end, wait_for_any
-from .exchange import EVENT_LIMIT
+from .exchange import MAX_UNREAD_EVENT_BYTES
 
 __all__ = [
     "DEFAULT_MAX_MSG_SIZE",
-    "EVENT_LIMIT",
+    "MAX_UNREAD_EVENT_BYTES",
     "Address",
     "Connection",
     "connect",

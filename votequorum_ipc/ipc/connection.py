@@ -58,7 +58,7 @@ class Connection:
 
     An async context manager. Any number of tasks may use it at once, all in the thread that made it. In
     another thread, and in a forked child, every method raises `BadHandle`. Events that no task takes are
-    kept, up to `EVENT_LIMIT`.
+    kept, up to `MAX_UNREAD_EVENT_BYTES`.
     """
 
     def __init__(self, setup: Setup, transport: Transport, epoll: select.epoll, backend: Backend) -> None:
@@ -219,8 +219,8 @@ class Connection:
         order.
 
         Events that arrived before the daemon went away are returned first. Then it raises `Library`; or
-        `QueueFull` when more than `EVENT_LIMIT` had gathered, which ends the connection; or `BadHandle` when
-        the connection was closed here or belongs to another thread or process.
+        `QueueFull` when more than `MAX_UNREAD_EVENT_BYTES` had gathered, which ends the connection; or
+        `BadHandle` when the connection was closed here or belongs to another thread or process.
         """
         await self._checkpoint_if_cancelled()
         if self._has_event():

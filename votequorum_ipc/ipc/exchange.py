@@ -28,7 +28,7 @@ from typing import Any, Final
 from ..errors import CsError, Library, MessageError, QueueFull, TryAgain
 from .transport import FLOW_CONTROL_TRY_AGAIN, Transport
 
-EVENT_LIMIT: Final = 8 << 20
+MAX_UNREAD_EVENT_BYTES: Final = 8 << 20
 """Bytes of memory that one connection's queued events may take: about 35,000 membership changes of three
 nodes."""
 
@@ -273,8 +273,10 @@ class Exchange:
         while (event := receive()) is not None:
             self.events.append(event)
             self._event_bytes += len(event) + _EVENT_OVERHEAD
-            if self._event_bytes > EVENT_LIMIT:
-                raise QueueFull(f"untaken events exceeded {EVENT_LIMIT} bytes: connect and track again")
+            if self._event_bytes > MAX_UNREAD_EVENT_BYTES:
+                raise QueueFull(
+                    f"untaken events exceeded {MAX_UNREAD_EVENT_BYTES} bytes: connect and track again"
+                )
         self._transport.settle_doorbells()
         if self.events:
             self._hand_out_events()

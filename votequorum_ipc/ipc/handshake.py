@@ -21,7 +21,7 @@ from .backend import Backend, current
 from .diagnosis import lost, refusal, unreachable
 from .identity import ServerProcess, check_listener, check_server, unknown_server
 
-MAX_MSG_SIZE_LIMIT: Final = 1 << 24
+MOST_ACCEPTED_MSG_SIZE: Final = 1 << 24
 """The largest message size accepted from a server. corosync's own limit is 1 MiB."""
 
 
@@ -70,7 +70,7 @@ async def set_up(
         response = CONNECTION_RESPONSE.decode(raw)
         if response.error:
             raise refusal(service, where, -response.error)
-        if not 0 < response.max_msg_size <= MAX_MSG_SIZE_LIMIT:
+        if not 0 < response.max_msg_size <= MOST_ACCEPTED_MSG_SIZE:
             raise TooBig(f"{where} wants messages of {response.max_msg_size} bytes")
     except OSError as error:
         sock.close()

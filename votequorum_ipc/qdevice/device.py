@@ -340,7 +340,7 @@ class QuorumDevice:
             try:
                 await self._votequorum.qdevice_poll(self._name, vote, question.ring_id)
             except MessageError as error:
-                if error.field is None:
+                if error.is_answer:
                     await self._ask_for_the_ring()
                 raise
             self._schedule.polled(sent)

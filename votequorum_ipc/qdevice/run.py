@@ -195,7 +195,7 @@ class _Rounds:
         try:
             await self._device.cast(ballot.vote, view)
         except MessageError as error:
-            if error.field is not None:
+            if not error.is_answer:
                 raise
             return replace(ballot, vote=None, reason=CHANGED)
         except Timeout:

@@ -17,7 +17,7 @@ from .layout import event, request, response
 
 _KEY = MarName()
 
-MAX_VALUE_LEN = 16 * 1024
+VALUE_MAXLEN = 16 * 1024
 """ICMAP_MAX_VALUE_LEN of icmap.c: the most bytes of a value."""
 
 SET = request(
@@ -28,7 +28,7 @@ SET = request(
     "value_len" / CountOf(c.Int64un, "value"),
     "type" / c.Int8un,
     c.Padding(7),
-    "value" / BytesOf("value_len", most=MAX_VALUE_LEN),
+    "value" / BytesOf("value_len", most=VALUE_MAXLEN),
 )
 
 DELETE = request("delete", 1, "req_lib_cmap_delete", "key_name" / _KEY)
@@ -89,7 +89,7 @@ GET_RESPONSE = response(
     "value_len" / c.Int64un,
     "type" / c.Int8un,
     c.Padding(7),
-    "value" / RestOfMessage(most=MAX_VALUE_LEN),
+    "value" / RestOfMessage(most=VALUE_MAXLEN),
 )
 """`value` is empty when the request's `value_len` was 0."""
 
@@ -134,8 +134,8 @@ NOTIFY_CALLBACK = event(
     c.Padding(7),
     "new_value_len" / CountOf(c.Int64un, "new_value"),
     "old_value_len" / CountOf(c.Int64un, "old_value"),
-    "new_value" / BytesOf("new_value_len", most=MAX_VALUE_LEN),
-    "old_value" / BytesOf("old_value_len", most=MAX_VALUE_LEN),
+    "new_value" / BytesOf("new_value_len", most=VALUE_MAXLEN),
+    "old_value" / BytesOf("old_value_len", most=VALUE_MAXLEN),
 )
 
 MESSAGES = (

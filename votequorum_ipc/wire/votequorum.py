@@ -16,7 +16,7 @@ from .layout import event, request, response
 
 _NAME = CharArray(QDEVICE_MAX_NAME_LEN)
 _NEWER = "after 3.1.10"
-_MOST_NODES = PROCESSOR_COUNT_MAX + 2
+_MOST_NODE_LIST_ENTRIES = PROCESSOR_COUNT_MAX + 2
 """votequorum.c's room for nodes: all nodes ever seen, including the quorum device."""
 
 
@@ -166,7 +166,7 @@ QUORUM_NOTIFICATION = event(
     / ListOf(
         "node_list_entries",
         Tupled(NodeEntry, c.Struct("nodeid" / c.Int32un, "state" / c.Int32un)),
-        most=_MOST_NODES,
+        most=_MOST_NODE_LIST_ENTRIES,
     ),
 )
 

@@ -17,8 +17,8 @@ from typing import Final
 
 from ...errors import CsErrorCode
 from ...types import ValueType
-from ...wire.cmap import MAX_VALUE_LEN, NUMBERS
-from ..limits import MAX_KEYS
+from ...wire.cmap import NUMBERS, VALUE_MAXLEN
+from ..limits import MAX_ADDED_KEYS
 from .keys import CmapKeys, Key
 
 Changed = Callable[[str, Key | None, Key | None], None]
@@ -176,7 +176,7 @@ class Icmap:
         if self.get(name) is None:
             if not _NAME.fullmatch(name):
                 return CsErrorCode.NAME_TOO_LONG
-            if len(self._keys) >= len(self._derived) + MAX_KEYS:
+            if len(self._keys) >= len(self._derived) + MAX_ADDED_KEYS:
                 return CsErrorCode.NO_MEMORY
         self._put(name, key)
         return CsErrorCode.OK
@@ -224,7 +224,7 @@ def _checked(type_: int, raw: bytes) -> Key | None:
         kind = ValueType(type_)
     except ValueError:
         return None
-    if len(raw) > MAX_VALUE_LEN:
+    if len(raw) > VALUE_MAXLEN:
         return None
     if kind is ValueType.STRING:
         text = raw.partition(b"\0")[0]

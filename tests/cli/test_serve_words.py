@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from votequorum_ipc import Busy
-from votequorum_ipc.cli.script import Script, ScriptError
+from votequorum_ipc.cli.serve_words import Script, ScriptError
 from votequorum_ipc.sockets import locate
 from votequorum_ipc.testing import configuration, simulated_cluster
 
