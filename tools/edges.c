@@ -1,10 +1,10 @@
 /*
- * Which edges of an instrumented program were taken: a byte for each, in a file that another process maps.
+ * Records the edges that an instrumented program takes: one byte each, in a file that another process maps.
  *
  * gcc calls __sanitizer_cov_trace_pc() at every edge (-fsanitize-coverage=trace-pc). An edge is the pair of this call's
  * return address and the one before, folded into EDGES slots. The addresses must be the same in every run, so the
- * program is started without address space randomisation. Only the thread that loaded this library counts: what the
- * others do does not depend on a client. Without COROSYNC_EDGES nothing is written.
+ * program is started without address space randomisation. Only the thread that loaded this library counts: the
+ * other threads do not depend on a client. Without COROSYNC_EDGES nothing is written.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

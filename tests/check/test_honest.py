@@ -67,7 +67,7 @@ def test_untried_orders_leave_memory_undecided() -> None:
     assert verdict(report, "memory").outcome is Reachability.NOT_WITHIN
 
 
-def test_a_split_in_more_than_two_parts_is_looked_at_with_four_nodes() -> None:
+def test_four_nodes_are_also_split_into_more_than_two_parts() -> None:
     """Two-way splits alone do not find this story."""
     search, _ = Checked(ClusterConfig.of(4, wait_for_all=True)).search(BUILT_IN, Bounds())
     assert "flapping" in search.found

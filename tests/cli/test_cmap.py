@@ -157,7 +157,7 @@ def test_at_a_terminal_it_asks_first(shm_daemon: Daemon, answer: str, code: int)
     ours(shm_daemon, "delete", "--yes", key)
 
 
-def test_what_corosync_refuses_is_one_line(shm_daemon: Daemon) -> None:
+def test_a_refusal_by_corosync_is_one_line(shm_daemon: Daemon) -> None:
     refused = ours(shm_daemon, "set", "--yes", "nodelist.local_node_pos", "u32", "3")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "read-only" in refused.stderr

@@ -341,7 +341,7 @@ def fake_ip(tmp_path: Path, log: Path) -> dict[str, str]:
         ("unknown", "", False, ""),
     ],
 )
-def test_the_floating_address_goes_unless_this_node_is_the_first_of_a_quorate_partition(
+def test_only_the_first_node_of_a_quorate_partition_has_the_floating_address(
     fake_ip: dict[str, str], log: Path, state: str, members: str, has: bool, done: str
 ) -> None:
     log.with_name("log.has").write_text("2: eth0    inet 192.0.2.10/24 scope global eth0\n" if has else "")

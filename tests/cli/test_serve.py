@@ -232,7 +232,7 @@ def test_clients_see_the_effect_of_typed_commands_at_the_printed_addresses(
     assert without_daemon("status", "--address", f"@{prefix}-{{service}}").returncode == 1
 
 
-def test_a_quorum_device_comes_and_goes(tmp_path: Path, prefix: str) -> None:
+def test_a_quorum_device_is_started_and_stopped(tmp_path: Path, prefix: str) -> None:
     conf = tmp_path / "corosync.conf"
     text = CONF.replace("wait_for_all: 1", "device {\n model: net\n votes: 2\n }")
     conf.write_text(text)

@@ -162,7 +162,7 @@ def test_name_servers_that_do_not_answer_delay_the_text_by_a_moment_and_hide_not
     shown.set()
 
 
-def test_without_a_provider_the_quorum_part_is_shown_where_quorumtool_fails(
+def test_without_a_provider_the_quorum_part_is_shown_although_quorumtool_fails(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config(provider=None))

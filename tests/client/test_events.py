@@ -103,7 +103,7 @@ async def test_dispatch_one_nonblocking_raises_try_again_without_an_event(
 
 
 @every_way(without={"blocking": TASKS})
-async def test_dispatch_blocking_goes_on_until_the_handle_is_finalized(
+async def test_dispatch_blocking_runs_until_the_handle_is_finalized(
     tracked: tuple[Votequorum, list[object]],
 ) -> None:
     handle, called = tracked

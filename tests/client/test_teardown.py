@@ -88,7 +88,7 @@ async def test_a_daemon_that_stops_cleanly_removes_its_files_itself(mortal: Daem
 
 
 @every_way()
-async def test_what_is_left_of_a_connection_to_a_daemon_that_hangs_is_what_the_c_library_leaves(
+async def test_a_connection_to_a_hanging_daemon_leaves_the_same_as_the_c_library(
     mortal: Daemon,
 ) -> None:
     """Over shared memory the files, which the daemon removes later; over sockets nothing."""

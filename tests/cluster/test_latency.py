@@ -151,7 +151,7 @@ def test_a_membership_change_takes_until_the_nodes_have_heard_each_other() -> No
     assert not cluster.node(1).quorate
 
 
-def test_what_one_survivor_has_heard_from_a_dead_node_all_survivors_hear() -> None:
+def test_all_survivors_hear_what_one_of_them_heard_from_a_dead_node() -> None:
     """Otherwise their databases would differ permanently."""
     seen = set()
     for seed in range(30):
@@ -214,7 +214,9 @@ def view(cluster: Cluster) -> dict[int, Any]:
 
 
 @given(st.lists(STEPS, max_size=12), st.sampled_from([0.0, 0.001, 0.01]))
-def test_where_all_has_arrived_it_is_as_if_it_had_at_once(steps: list[tuple[Any, ...]], leg: float) -> None:
+def test_once_all_multicasts_have_arrived_the_result_is_as_without_latency(
+    steps: list[tuple[Any, ...]], leg: float
+) -> None:
     """If all delays are equal, the order is that of sending, and so are all its effects."""
     immediate, cluster = (started(ClusterConfig.of(4), each) for each in (None, Latency(leg, leg)))
     for step in steps:

@@ -348,6 +348,6 @@ def test_a_device_gets_its_old_votes_back_from_a_node_that_was_away() -> None:
     assert device_votes(split_and_set(2, to=1)) == [2, 2, 2, 2, 2]
 
 
-def test_a_device_loses_votes_only_where_a_quorate_node_tells_one_that_is_not() -> None:
+def test_a_devices_votes_fall_only_on_a_node_without_quorum_that_hears_from_a_quorate_one() -> None:
     """The quorate nodes hear of the old votes from node 1, and for them a device's votes only grow."""
     assert device_votes(split_and_set(2, to=1, speaks_first=1)) == [1, 2, 2, 2, 2]

@@ -297,7 +297,7 @@ def test_model_1_gets_the_node_list_and_then_quorum() -> None:
     ]
 
 
-def test_nodes_that_come_back_have_joined() -> None:
+def test_returning_nodes_count_as_joined() -> None:
     cluster = cluster_of(3)
     cluster.partition({1}, {2, 3})
     one, two = quorum_client(cluster, 1, model=1), quorum_client(cluster, 2, model=1)

@@ -105,7 +105,7 @@ def test_the_service_works_while_there_is_quorum(served: Served) -> None:
             print("heal", file=served.words, flush=True)
 
 
-def test_the_script_exits_with_1_where_quorum_is_unknown(host: Host) -> None:
+def test_the_script_exits_with_1_if_quorum_is_unknown(host: Host) -> None:
     done = run(host, sys.executable, "-c", block("check-in-a-script"))
     assert done.stderr.startswith("quorum is unknown: corosync is not running here")
     assert done.returncode == 1

@@ -119,7 +119,7 @@ def test_in_another_network_namespace_the_error_says_that_sockets_do_not_cross(r
         (False, False, "in another network namespace than the system's first one"),
     ],
 )
-async def test_what_is_unknown_about_the_network_is_not_claimed(
+async def test_unknown_facts_about_the_network_are_not_claimed(
     monkeypatch: pytest.MonkeyPatch, shares: bool | None, in_a_container: bool, says: str
 ) -> None:
     monkeypatch.setattr(diagnosis, "_listening", set)

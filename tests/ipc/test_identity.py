@@ -239,7 +239,7 @@ def test_a_program_with_more_rights_than_its_user_does_not_trust_that_user(
         check_server(ServerProcess(7, 1000), WHERE, None, is_default_address=True)
 
 
-def test_where_proc_is_missing_the_overflow_uid_is_unknown(
+def test_without_proc_the_overflow_uid_is_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing(path: str) -> str:

@@ -376,7 +376,7 @@ async def test_each_program_votes_and_withdraws_when_it_is_stopped(
                 assert not (await handle.getinfo()).flags & (REGISTERED | ALIVE | CAST)
 
 
-async def test_an_unknown_decision_is_no_vote_and_one_line(tmp_path: Path) -> None:
+async def test_a_failing_decision_casts_no_vote_and_prints_one_line(tmp_path: Path) -> None:
     directory = tmp_path / "gone"
     async with simulated_cluster(nodes=2, device=DeviceConfig(votes=1)) as cluster:
         command = program("lease_file", str(directory), "--address", cluster.address(1))

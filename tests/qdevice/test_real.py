@@ -162,7 +162,7 @@ async def test_master_wins_is_on_while_a_device_asks_for_it_and_off_afterwards(p
         assert await cmap.get(key) == 0
 
 
-async def test_with_master_wins_any_part_with_the_vote_goes_on(start_cluster: StartCluster) -> None:
+async def test_with_master_wins_any_part_with_the_vote_continues(start_cluster: StartCluster) -> None:
     """Without it, one node and the device have two votes of four, and quorum is three."""
     three = start_cluster(Config(nodes=three_nodes(), device=Device(model="votequorum-ipc", votes=1)))
     async with watch(*three) as (one, two, _), devices(three[1], vote=lambda _: yes, master_wins=True):

@@ -106,7 +106,7 @@ records = st.dictionaries(keys, json_values).map(json.dumps)
 
 @given(text=st.binary() | (records | json_values.map(json.dumps)).map(str.encode))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_file_holds_is_a_record_or_nothing(tmp_path: Path, text: bytes) -> None:
+def test_any_file_content_is_a_record_or_nothing(tmp_path: Path, text: bytes) -> None:
     with open_recorder(tmp_path, "device", None) as recorder:
         recorder.write("device", BALLOT)
         [file] = tmp_path.glob("*.json")

@@ -220,7 +220,7 @@ async def test_a_late_decision_is_cancelled_and_casts_no_vote(
     await running.until(True)
 
 
-async def test_without_answers_the_daemon_takes_the_vote_at_its_timeout(
+async def test_without_answers_the_vote_is_lost_at_the_daemons_timeout(
     hasty: SimulatedCluster, running: Running
 ) -> None:
     hangs: list[bool] = []
@@ -285,9 +285,7 @@ async def test_a_membership_change_cancels_the_decision_and_starts_one_about_the
     assert running.ballots[1].ring_id == views[1].ring_id != views[0].ring_id
 
 
-async def test_a_yes_that_was_said_when_the_ring_changed_is_dropped(
-    pair: SimulatedCluster, running: Running
-) -> None:
+async def test_a_yes_given_as_the_ring_changes_is_dropped(pair: SimulatedCluster, running: Running) -> None:
     """The network is cut during the very decision that then says yes without waiting."""
     views: list[View] = []
 

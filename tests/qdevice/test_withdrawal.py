@@ -242,7 +242,7 @@ async def test_an_old_registration_that_cannot_be_withdrawn_is_reported(
 
 
 @pytest.mark.parametrize(("name", "stays"), [("another", False), ("device", True)])
-async def test_a_refused_device_does_not_touch_what_is_not_its_own_or_shall_stay(
+async def test_a_refused_device_leaves_a_foreign_registration_and_one_that_shall_stay(
     shut_out: SimulatedCluster, name: str, stays: bool
 ) -> None:
     device = QuorumDevice(name, address=shut_out.address(1), leave_registered=stays)

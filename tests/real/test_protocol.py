@@ -271,7 +271,7 @@ def test_the_control_file_counts_unread_messages(socket_daemon: Daemon) -> None:
         assert sent() == (0, 0, 0)
 
 
-def test_datagram_names_are_abstract_even_where_filesystem_sockets_are_forced(
+def test_datagram_names_are_abstract_even_if_filesystem_sockets_are_forced(
     start_daemon: StartDaemon,
 ) -> None:
     daemon = start_daemon(Config(transport="socket", filesystem_sockets=True))

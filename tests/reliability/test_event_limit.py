@@ -55,7 +55,7 @@ async def test_events_of_a_handle_without_a_waiting_task_are_kept_by_the_daemon_
             assert await quiet.next_event() == ExpectedVotesNotification(7, votes)
 
 
-async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_what_was_kept(
+async def test_beyond_the_limit_the_connection_ends_with_queue_full_after_the_kept_events(
     many_votes_daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "MAX_UNREAD_EVENT_BYTES", 50 * (40 + exchange._EVENT_OVERHEAD))
