@@ -43,7 +43,7 @@ class Run:
                 self.left_out[row.key] = reason or "not measured"
 
     def verdict(self, row: Row) -> bool | None:
-        """Whether a row meets its goal; None where there is no goal or no result."""
+        """Whether a row meets its goal; None if there is no goal or no result."""
         result = self.results.get(row.key)
         return None if result is None or row.goal is None else row.goal.holds(result.value)
 

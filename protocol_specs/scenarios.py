@@ -30,7 +30,7 @@ _CONTEXT: Final = 0x1122334455667788
 
 def votequorum_one_node(daemon: Daemon) -> list[Frame]:
     """Every call of libvotequorum, on one node with a vote and a device with another vote."""
-    opening = ("opening", "nothing is said", _VQ + "votequorum_initialize")
+    opening = ("opening", "connecting", _VQ + "votequorum_initialize")
     with taped(daemon, "votequorum", CVotequorum, opening) as (c, tape):
         _information(c, tape)
         _tracking(c, tape)
@@ -113,7 +113,7 @@ def _never() -> Any:
 
 def votequorum_membership(whole: Cluster) -> list[Frame]:
     """What node 1 of three receives as it loses its neighbours and quorum, and regains them."""
-    opening = ("opening", "nothing is said", _VQ + "votequorum_initialize")
+    opening = ("opening", "connecting", _VQ + "votequorum_initialize")
     with taped(whole[1], "votequorum", CVotequorum, opening) as (c, tape):
         start, tracking = _VQ + "votequorum_trackstart", _VQ + "tracking"
         tape.step("three nodes", "tracking starts", start, lambda: c.trackstart(7, 2), events=2)
@@ -154,7 +154,7 @@ def _healed(whole: Cluster) -> Callable[[], None]:
 def refusal(daemon: Daemon) -> list[Frame]:
     """A message that this daemon does not know, sent with libqb itself."""
     message = QDEVICE_GET_EXTRA_INFO.encode(nodeid=1)
-    opening = ("opening", "nothing is said", "libqb, qb_ipcc_connect")
+    opening = ("opening", "connecting", "libqb, qb_ipcc_connect")
     with taped(daemon, "votequorum", QbClient, opening) as (c, tape):
         context = "message 11 is newer than this daemon: a bare header says CS_ERR_INVALID_PARAM"
         call = "libqb, qb_ipcc_send and qb_ipcc_recv"
@@ -239,7 +239,7 @@ _Notify = ctypes.CFUNCTYPE(None)
 
 def cmap(daemon: Daemon) -> list[Frame]:
     """Reading, iterating and tracking with libcmap, while another client changes a key."""
-    opening = ("opening", "nothing is said", _CMAP + "cmap_initialize")
+    opening = ("opening", "connecting", _CMAP + "cmap_initialize")
     with taped(daemon, "cmap", CMap, opening) as (c, tape), daemon.namespace(), CMap() as other:
         get = _CMAP + "cmap_get"
         length, kind, room = ctypes.c_size_t(), ctypes.c_int(), ctypes.create_string_buffer(64)
@@ -348,7 +348,7 @@ _QB: Final = "libqb, qb_ipcc_send and qb_ipcc_recv"
 
 def cfg(daemon: Daemon) -> list[Frame]:
     """Links and addresses, the configuration, and shutdowns that are refused."""
-    opening = ("opening", "nothing is said", _CFG + "corosync_cfg_initialize")
+    opening = ("opening", "connecting", _CFG + "corosync_cfg_initialize")
     with taped(daemon, "cfg", CCfg, opening) as (c, tape):
         _nodes(c, tape)
         _daemon(c, tape)
@@ -415,7 +415,7 @@ def _refused_shutdown(c: CCfg, other: QbClient, tape: Tape) -> None:
 def _without_libcfg(daemon: Daemon) -> list[Frame]:
     """What libcfg does not send, and an answer to a shutdown: after such an answer libcfg never releases the
     connection."""
-    opening = ("opening", "nothing is said", "libqb, qb_ipcc_connect")
+    opening = ("opening", "connecting", "libqb, qb_ipcc_connect")
     with taped(daemon, "cfg", lambda: QbClient("cfg"), opening) as (c, tape), daemon.namespace():
         context = "corosync 3 has nothing to re-enable: CS_ERR_NOT_SUPPORTED"
         tape.step("re-enable", context, _QB, lambda: c.exchange(RINGREENABLE.encode()))

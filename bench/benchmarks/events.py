@@ -53,7 +53,7 @@ def event(stage: Stage) -> Iterator[Result]:
 
 
 def complete_rounds(given: dict[str, list[list[tuple[int, int]]]]) -> dict[str, list[list[tuple[int, int]]]]:
-    """The rounds in which each side has figures. Raises `LeftOutError` where there are none."""
+    """The rounds in which each side has figures. Raises `LeftOutError` if there are none."""
     complete = [each for each in zip(*given.values(), strict=True) if all(each)]
     if not complete:
         raise LeftOutError("no instant of a notification could be measured: the machine is too busy")

@@ -100,7 +100,7 @@ def poll(cluster: Cluster, conn: Conn, *, vote: bool = True) -> Outputs:
 
 
 def live_device(cluster: Cluster, nodeid: int) -> Conn:
-    """A device on a node, that votes for it."""
+    """A device on a node, which votes for it."""
     conn = register(cluster, nodeid)
     poll(cluster, conn)
     return conn

@@ -330,7 +330,7 @@ class WatchClaims(StatusClaims):
         }
         if not reached and self.world.violation is None:
             announced = self._all_after(min(self._positions)) if self._positions else []
-            self.violate(f"told {_short(told)} where {_short(announced)} was announced")
+            self.violate(f"reported {_short(told)}, but {_short(announced)} was announced")
         self._positions = reached
 
     def _judge_figures(

@@ -100,7 +100,7 @@ def _impatient() -> contextlib.AbstractContextManager[Any]:
 
 
 def _believes_without_provider() -> contextlib.AbstractContextManager[Any]:
-    """A daemon without a provider is believed."""
+    """A daemon without a provider is trusted."""
     view = QuorumWatcher._view
 
     def believing(self: QuorumWatcher, status: ClusterStatus | None) -> QuorumView:

@@ -343,7 +343,7 @@ class Soak:
         quorate = connected[2]
         for turn in [event for event in events if event[0] == "turn"]:
             if turn[1] == quorate:
-                return f"told twice to be {quorate}: {said}"
+                return f"reported twice that quorate is {quorate}: {said}"
             quorate = turn[1]
         nodelists = [["nodelist", connected[1]], *[event for event in events if event[0] == "nodelist"]]
         reasons = []
