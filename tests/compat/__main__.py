@@ -128,12 +128,14 @@ class Matrix:
         if left_out:
             print(f"{cell.name}: without {', '.join(left_out)}: no wheel for it", flush=True)
         chroot.import_from("/packages", minor)
+        if cell.emulator:
+            chroot.lend("nsenter")
         checkout = self._checkout(cell)
         binds = {checkout: "/checkout", packages: "/packages"}
         environment = {
             "HOME": "/root",
             "PYTHONPATH": "/checkout",
-            "PATH": "/packages/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": "/packages/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
         place = Place(
             checkout, Path("/checkout"), "python3", environment, lambda argv: chroot.command(argv, binds)

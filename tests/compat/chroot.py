@@ -125,6 +125,28 @@ class Chroot:
         local.mkdir(parents=True, exist_ok=True)
         (local / "compat.pth").write_text(f"{directory}\n")
 
+    def lend(self, program: str) -> None:
+        """Let the chroot's commands run this machine's own `program`, whatever processor they are for.
+
+        qemu-user has threads of its own, and Linux moves no process with threads into a mount namespace, so
+        an emulated nsenter fails.
+        """
+        there = Path("opt/lent")
+        (self.path / there).mkdir(parents=True, exist_ok=True)
+        source = shutil.which(program)
+        if not source:
+            raise CannotMake(f"{program} is not installed")
+        listed = subprocess.run(["ldd", source], capture_output=True, text=True, check=True).stdout
+        libraries = [Path(word) for word in listed.split() if word.startswith("/")]
+        for file in (Path(source), *libraries):
+            shutil.copy(file, self.path / there / file.name)
+        loader = next(file.name for file in libraries if file.name.startswith("ld-"))
+        command = self.path / "usr/local/bin" / program
+        command.write_text(
+            f'#!/bin/sh\nexec /{there}/{loader} --library-path /{there} /{there}/{program} "$@"\n'
+        )
+        command.chmod(0o755)
+
     def command(self, argv: Sequence[str], binds: dict[Path, str] | None = None) -> list[str]:
         """`argv` so wrapped that it runs inside; `binds` are directories of this machine and their places."""
         lines = [
