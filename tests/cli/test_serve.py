@@ -417,7 +417,7 @@ def test_a_terminal_has_completion_and_the_history_of_earlier_runs(tmp_path: Pat
         assert typist.wait() == 0
     with Typist(argv, tmp_path) as typist:
         typist.type("", until="> ")
-        # Up to the next prompt: before it the end of the input is the kernel's affair.
+        # Wait for the next prompt: before it, the kernel handles the end of input.
         typist.type("\x1b[A\x1b[A\x1b[A\n", until="node 3  partition 0  down\r\n> ")
         typist.type("\x04", until="")
         assert typist.wait() == 0

@@ -211,7 +211,7 @@ def test_calls_of_other_tasks_wait_behind_it_and_events_do_not(
         elsewhere.do(elsewhere.service.announce)
         await sleep(MINUTES / 2)
         eventually(lambda: elsewhere.service.held != [])
-        # Afterwards it is up to the event loop which of the tasks runs first.
+        # Afterwards the event loop decides which task runs first.
         assert (elsewhere.service.came, order) == ([(LATER, 1)], ["event"])
         answer(elsewhere)
 
