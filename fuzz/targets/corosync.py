@@ -14,7 +14,6 @@ again, in order, on a fresh one, and shortened if that fails. `unrepeated.txt` s
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import resource
@@ -28,15 +27,15 @@ from typing import Final, Literal
 
 from fuzz.attacker import Attacker, is_served
 from fuzz.edges import Edges, edges_of_daemons
+from fuzz.known import Known, what_matters
 from fuzz.target import Target
 from tests.real import leftovers
 from tests.real.config import Config, Device
 from tests.real.daemon import Daemon
 from tests.real.host import Host
-from votequorum_ipc.attack import Close, Connect, Send, Step, features
+from votequorum_ipc.attack import Close, Connect, Step
 from votequorum_ipc.errors import CsError, Timeout
-from votequorum_ipc.sockets import KNOWN_SERVICES
-from votequorum_ipc.strategies.attacks import attacks, without
+from votequorum_ipc.strategies.attacks import attacks
 
 DYING: Final = 3.0
 """Seconds that a daemon may take from its first missed answer to its end: it writes a black box first."""
@@ -54,9 +53,8 @@ NOTHING: Final = "nothing, this time and under strace"
 
 CASES_A_DAEMON: Final = 500
 
-KNOWN: Final = "known.json"
 UNREPEATED: Final = "unrepeated.txt"
-"""Names of files; see `Corosync.keep_in`."""
+"""The name of a file; see `Corosync.keep_in`."""
 
 _SANITIZER: Final = re.compile(r"^.*(ERROR: \w+Sanitizer|runtime error): ", re.MULTILINE)
 _OBEYED: Final = re.compile(r"was shut down by sysadmin|Killed by node")
@@ -85,8 +83,8 @@ class Corosync:
         """`edges` are those of the daemons."""
         self.daemon = daemon
         self.edges = edges
-        self.known: set[frozenset[str]] = set()
-        """Combinations of features that make it fail."""
+        self.known = Known()
+        """What makes it fail."""
         self.journal: list[tuple[Step, ...]] = []
         """What this daemon has seen."""
         self._directory: Path | None = None
@@ -94,18 +92,9 @@ class Corosync:
         """What mattered in the last sequences of the histories that were shortened."""
 
     def keep_in(self, directory: Path) -> None:
-        """Read what earlier runs learnt from known.json. Keep it there, and histories in unrepeated.txt."""
+        """Keep what is known in this directory, and histories in unrepeated.txt."""
         self._directory = directory
-        file = directory / KNOWN
-        if file.exists():
-            self.known = {frozenset(combination) for combination in json.loads(file.read_text())}
-
-    def _write_known(self) -> None:
-        if self._directory is None:
-            return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        known = sorted(sorted(combination) for combination in self.known)
-        (self._directory / KNOWN).write_text(json.dumps(known, indent=1) + "\n")
+        self.known.keep_in(directory)
 
     def check(self, case: tuple[Step, ...]) -> None:
         """Perform exactly these steps. Raises `CorosyncFailed` for what a fresh daemon fails of as well."""
@@ -193,20 +182,17 @@ class Corosync:
 
     def unknown_part(self, case: tuple[Step, ...]) -> tuple[Step, ...]:
         """The steps without those that complete a known combination of features."""
-        return without(case, self.known)
+        return self.known.unknown_part(case)
 
     def label(self, case: tuple[Step, ...]) -> str:
         """The known combinations of features that the steps have."""
-        found = set(features(case))
-        known = [" and ".join(sorted(combination)) for combination in self.known if combination <= found]
-        return f"known: {'; '.join(sorted(known))}" if known else ""
+        return self.known.label(case)
 
     def learn(self, case: tuple[Step, ...], until: float) -> tuple[tuple[Step, ...], str]:
         """Count the combination of features as known. Gives the shortest sequence, and its last words."""
         steps = self.shortened(case, until)
         combination = what_matters(steps)
         self.known.add(combination)
-        self._write_known()
         words = ""
         for _ in range(TRIALS):
             if time.monotonic() > until:
@@ -270,20 +256,6 @@ def one_after_another(history: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
         numbers = {step.connection for step in steps if isinstance(step, Connect)}
         joined += [*steps, *(Close(number) for number in sorted(numbers))]
     return tuple(joined)
-
-
-def what_matters(steps: tuple[Step, ...]) -> frozenset[str]:
-    """The features by which to know a failure again: those of damage, or else those of the requests."""
-    of_steps = list(zip(steps, features(steps), strict=True))
-    ordinary = {Connect(0, service).feature for service in KNOWN_SERVICES} | {Close(0).feature}
-    requests = {feature for step, feature in of_steps if isinstance(step, Send) and not is_damage(step)}
-    found = {feature for _, feature in of_steps}
-    return frozenset(found - ordinary - requests or found - ordinary or found)
-
-
-def is_damage(step: Send) -> bool:
-    """Whether a request is announced in another way than it should be."""
-    return step.feature != step.about
 
 
 def failure_of(daemon: Daemon) -> CorosyncFailed | None:

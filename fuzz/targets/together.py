@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 
 from fuzz.attacker import Attacker
 from fuzz.edges import Edges, edges_of_daemons
+from fuzz.known import Known, what_matters
 from fuzz.target import Target
 from fuzz.targets.corosync import Died, end_of_log, failure_of, limit_memory
 from tests.real import leftovers
 from tests.real.cluster import Cluster, cluster, three_nodes
 from tests.real.config import Config, Device
-from votequorum_ipc.attack import Close, Connect, Send, Step
+from votequorum_ipc.attack import Close, Connect, Handshake, Send, Step
 from votequorum_ipc.sockets import KNOWN_SERVICES
 from votequorum_ipc.strategies.attacks import about, without_orders_to_end
 from votequorum_ipc.strategies.messages import Frame, valid
@@ -43,6 +44,21 @@ _LONGEST_VALUE: Final = 4096
 _LONGEST_NAME: Final = 254
 
 
+_CONNECTIONS: Final = 2
+"""How many each client has, at most."""
+
+
+def _number(step: Step) -> int:
+    """The number of a step's connection; a handshake, which these clients do not send, has none."""
+    assert not isinstance(step, Handshake)
+    return step.connection
+
+
+def _shifted(step: Step, by: int) -> Step:
+    assert not isinstance(step, Handshake)
+    return replace(step, connection=step.connection + by)
+
+
 @dataclass(frozen=True)
 class Together:
     """What two clients do at once, and what happens meanwhile."""
@@ -51,6 +67,18 @@ class Together:
     second: tuple[Step, ...]
     meanwhile: str
     """A key of `HAPPENINGS`."""
+
+    def joined(self) -> tuple[Step, ...]:
+        """The steps of both, as if one client had taken them: the second one's connections come after."""
+        return (*self.first, *(_shifted(step, _CONNECTIONS) for step in self.second))
+
+    def with_steps(self, joined: Sequence[Step]) -> Together:
+        """The same with some of the `joined` steps."""
+        return Together(
+            tuple(step for step in joined if _number(step) < _CONNECTIONS),
+            tuple(_shifted(step, -_CONNECTIONS) for step in joined if _number(step) >= _CONNECTIONS),
+            self.meanwhile,
+        )
 
 
 def _nothing(nodes: Cluster) -> None:
@@ -101,6 +129,8 @@ class TwoClients:
         """`edges` are those of the daemons."""
         self._nodes = nodes
         self.edges = edges
+        self._known = Known()
+        self.keep_in = self._known.keep_in
 
     def check(self, case: Together) -> None:
         """Let everything happen at once, and see what is left. Raises `CorosyncFailed`."""
@@ -140,6 +170,22 @@ class TwoClients:
         for node in self._nodes:
             node.stop()
         return f"{self.edges.reached:,} edges"
+
+    # --- going on after a failure ---
+
+    def unknown_part(self, case: Together) -> Together:
+        """The case without the steps that complete a known combination of features, whoever takes them."""
+        return case.with_steps(self._known.unknown_part(case.joined()))
+
+    def label(self, case: Together) -> str:
+        """The known combinations of features that the case has."""
+        return self._known.label(case.joined())
+
+    def learn(self, case: Together, until: float) -> tuple[Together, str]:
+        """Count the combination of features as known."""
+        combination = what_matters(case.joined())
+        self._known.add(combination)
+        return case, f"features: {sorted(combination)}"
 
     def _attack(self, steps: Sequence[Step], over: threading.Event) -> None:
         attacker = Attacker()

@@ -22,12 +22,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from fuzz import __main__ as command
-from fuzz import failures, runner
+from fuzz import clock, failures, runner
 from fuzz.failures import replay
 from fuzz.findings.corosync_3_1_7 import missing_doorbell
+from fuzz.known import FILE, what_matters
 from fuzz.runner import Report, fuzz, run_examples
 from fuzz.target import Target
-from fuzz.targets.corosync import KNOWN, Corosync, what_matters
+from fuzz.targets.corosync import Corosync
+from fuzz.targets.together import Together, TwoClients
+from votequorum_ipc.attack import Connect, Send
 
 MOMENT = 0.02
 """Minutes: 1.2 seconds."""
@@ -158,12 +161,23 @@ def test_what_a_run_has_learnt_is_kept_in_its_corpus(tmp_path: Path) -> None:
 def test_corosync_is_known_to_fail_of_what_the_corpus_names(tmp_path: Path) -> None:
     case = missing_doorbell.STEPS
     features = sorted(what_matters(case))
-    (tmp_path / KNOWN).write_text(json.dumps([features]))
+    (tmp_path / FILE).write_text(json.dumps([features]))
     no_daemon: Any = None
     session = Corosync(no_daemon)
     session.keep_in(tmp_path)
     assert session.label(case) == f"known: {' and '.join(features)}"
     assert session.unknown_part(case) != case
+
+
+def test_a_known_combination_of_two_clients_is_left_out_whoever_completes_it() -> None:
+    connect = Connect(0, "votequorum")
+    ask, stop = (Send(0, b"", about=f"votequorum {name} request") for name in ("getinfo", "trackstop"))
+    no_nodes: Any = None
+    session = TwoClients(no_nodes)
+    session.learn(Together((connect, ask), (connect, stop), "nothing"), until=0)
+    case = Together((connect, stop, ask), (connect, stop), "the network is cut")
+    assert session.unknown_part(case) == Together((connect, stop), (connect, stop), "the network is cut")
+    assert session.label(case) == "known: votequorum getinfo request and votequorum trackstop request"
 
 
 class Moody:
@@ -206,6 +220,19 @@ def test_a_run_ends_at_its_deadline_while_a_session_starts(tmp_path: Path) -> No
 
     report = fuzz(target(start), minutes=MOMENT, directory=tmp_path)
     assert (report.cases, report.failures) == (0, [])
+
+
+def test_a_run_ends_although_the_alarm_was_swallowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(Sturdy):
+        def check(self, case: int) -> None:
+            with contextlib.suppress(clock.OutOfTime):
+                while True:
+                    pass
+            while True:
+                pass
+
+    monkeypatch.setattr(clock, "HANGING", 0.1)
+    assert fuzz(target(Deaf), minutes=MOMENT, directory=tmp_path).cases == 1
 
 
 def test_a_run_may_be_bounded_by_its_cases(tmp_path: Path) -> None:
