@@ -3,14 +3,15 @@
     python -m fuzz.guided codec -max_total_time=60 CORPUS-DIRECTORY
 
 The same strategies and the same property as elsewhere, through hypothesis's `fuzz_one_input`: libFuzzer's
-bytes stand for hypothesis's choices. What follows the target's name are libFuzzer's own options. atheris is
-a package of its own (`pip install atheris`), for CPython on x86_64.
+bytes stand for hypothesis's choices. After the target's name come libFuzzer's own options. A directory that
+does not exist is made. atheris is a package of its own (`pip install atheris`), for CPython on x86_64.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 TARGETS: Final = ("codec", "ring")
@@ -40,6 +41,9 @@ def main(arguments: list[str]) -> None:
             session.check(case)
 
         test: Any = property_holds  # hypothesis adds the attribute, and no type for it
+        for argument in arguments[2:]:
+            if not argument.startswith("-") and not Path(argument).exists():
+                Path(argument).mkdir(parents=True)
         atheris.Setup([arguments[0], *arguments[2:]], test.hypothesis.fuzz_one_input)
         atheris.Fuzz()
 

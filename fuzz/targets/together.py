@@ -139,9 +139,16 @@ class TwoClients:
             self._all_live(case.meanwhile)
             self._probe()
         except Exception:
-            self._nodes.restart()
-            limit_memory(self._nodes[ATTACKED].pid)
+            self._start_afresh()
             raise
+
+    def _start_afresh(self) -> None:
+        self._nodes.discard()
+        for node in self._nodes:
+            node.log.unlink(missing_ok=True)  # the next failure is not to be explained by this one
+        self._nodes.heal()
+        self._nodes.start()
+        limit_memory(self._nodes[ATTACKED].pid)
 
     def _let_happen(self, case: Together) -> None:
         over = threading.Event()
@@ -193,6 +200,8 @@ class TwoClients:
             try:
                 attacker.perform(steps)
                 while not over.wait(PAUSE):
+                    # Afresh: an open connection may give a request to a service that obeys it.
+                    attacker.close()
                     attacker.perform(steps)
             finally:
                 attacker.close()

@@ -8,12 +8,12 @@ real daemons, with the same cuts of their network. Their logs show what timing d
 and who spoke first in each (`observed`). The model follows these rings. After each step its nodes must report
 what the real ones report: quorate or not, quorum, votes and flags. Exits with 1 if a scenario differs.
 
-28 scenarios of seed 499 were played on corosync 3.1.7, and all agreed. In 20 of them timing decided nothing:
-every order, with or without intermediate rings, ends the same. In 5 it decided who spoke first. That is not
-random: members begin three places before the lowest, one for each service that synchronises before
-votequorum. So it is 2 in a ring of 1 and 2, and 1 in a ring of three. In 3 a node that changed sides was
-alone meanwhile, which depends on who notices the cut first. `--record` saves the scenarios played, and
-`test_on_real` lets the model follow them again in milliseconds. A scenario takes 20 seconds.
+28 scenarios of seed 499 were played on corosync 3.1.7, and all agreed. In 5 the end depends on who speaks
+first. That is not random: members begin three places before the lowest, one for each service that
+synchronises before votequorum. So it is 2 in a ring of 1 and 2, and 1 in a ring of three. In 3, one of them
+among those 5, it depends on whether a node that changes sides is alone in between. `--record` saves the
+scenarios played, and `test_on_real` lets the model follow them again in milliseconds. A scenario takes 20
+seconds.
 """
 
 from __future__ import annotations

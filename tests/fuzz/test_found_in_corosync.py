@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import struct
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from fuzz.findings import corosync_3_1_7
 from fuzz.findings.corosync_3_1_7 import truncated_file_twice
+from fuzz.known import what_matters
 from fuzz.raw import RawConnection
 from fuzz.targets import corosync
 from fuzz.targets.corosync import Corosync, Died, Hung, Refused
@@ -28,6 +30,7 @@ from votequorum_ipc.attack import Close
 from votequorum_ipc.strategies.anatomy import places
 from votequorum_ipc.wire import cmap
 
+GUIDE = (ROOT / "fuzz/README.md").read_text()
 FINDINGS = (ROOT / "fuzz/findings/README.md").read_text()
 
 OUTCOMES = {
@@ -121,6 +124,14 @@ def test_the_table_of_versions_has_a_column_for_the_daemon_of_these_tests(real_c
     assert f"| {wanted}" in next(
         line for line in FINDINGS.splitlines() if line.startswith("| reproducer | 3.")
     )
+
+
+def test_a_newcomer_finds_each_reproducer_by_its_features() -> None:
+    rows = [line.split("|")[1:3] for line in GUIDE.splitlines() if line.startswith("| `")]
+    for finding in {finding for finding, _ in findings()}:
+        name = finding.__name__.rpartition(".")[2]
+        [clues] = [re.findall("`(.+?)`", clues) for clues, names in rows if f"`{name}`" in names]
+        assert any(clue in feature for clue in clues for feature in what_matters(finding.STEPS)), name
 
 
 AS_A_USER = """
