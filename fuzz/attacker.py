@@ -57,8 +57,7 @@ class Attacker:
 
     @functools.singledispatchmethod
     def take(self, step: Any) -> None:
-        """Take one step. Raises OSError or `CsError` where the daemon refuses, TypeError for what is no
-        step."""
+        """Take one step. Raises OSError or `CsError` if the daemon refuses, TypeError if it is not a step."""
         raise TypeError(f"{step!r} is not a step")
 
     @take.register
@@ -124,7 +123,7 @@ class Attacker:
 
 
 def is_served(address: str | None = None) -> Any:
-    """The decoded getinfo that another client gets. Raises `CsError` or OSError where it gets none.
+    """The decoded getinfo that another client gets. Raises `CsError` or OSError if it gets none.
 
     A daemon that synchronises answers "try again". It is asked again for as long as one call may take.
     """

@@ -1,9 +1,8 @@
 """The time that a run has, and the time that one case has.
 
-Strategy: a run looks at its deadline between two cases, which ends it softly. What does not come back to
-look, such as a daemon that hangs, a long search for a shorter case or a step of a state machine, is
-interrupted by an alarm `GRACE` seconds later. The same alarm ends a single case that takes longer than
-`HANGING`.
+Strategy: a run checks its deadline between two cases. Something may take longer: a daemon that hangs, a
+search for a shorter case, a step of a state machine. An alarm interrupts it `GRACE` seconds after the
+deadline. The same alarm ends a single case that takes longer than `HANGING`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from types import FrameType
 from typing import Final
 
 GRACE: Final = 1.0
-"""Seconds behind the deadline after which the alarm rings."""
+"""Seconds between the deadline and the alarm."""
 
 HANGING: Final = 60.0
 """Seconds after which a case counts as failed because it does not end."""
@@ -28,7 +27,7 @@ class Hangs(AssertionError):
 
 
 class OutOfTime(BaseException):
-    """The run's time is over. It is no `Exception`: nothing on the way up may take it for a failure."""
+    """The run's time is over. It is not an `Exception`, so nothing takes it for a failing case."""
 
 
 class Deadline:
@@ -49,7 +48,7 @@ class Deadline:
 
     @contextlib.contextmanager
     def enforced(self) -> Iterator[None]:
-        """Raise `OutOfTime` in this block where it does not end in time by itself."""
+        """Raise `OutOfTime` in this block unless it ends in time."""
         before = signal.signal(signal.SIGALRM, self._ring)
         self._arm()
         try:
@@ -60,7 +59,7 @@ class Deadline:
 
     @contextlib.contextmanager
     def case(self, seconds: float) -> Iterator[None]:
-        """Raise `Hangs` where this block takes longer. Only inside of `enforced`."""
+        """Raise `Hangs` if this block takes longer. Use it inside `enforced`."""
         self._case_seconds = seconds
         self._case_until = time.monotonic() + seconds
         self._arm()
@@ -74,7 +73,7 @@ class Deadline:
         if self.rang:
             return
         next_ = min(self.until + GRACE, self._case_until)
-        # 0 would switch the alarm off, and so does what never comes.
+        # 0 switches the alarm off.
         seconds = max(next_ - time.monotonic(), 1e-6) if next_ < math.inf else 0
         signal.setitimer(signal.ITIMER_REAL, seconds)
 

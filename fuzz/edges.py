@@ -47,7 +47,7 @@ class Edges:
 
     @property
     def reached(self) -> int:
-        """How many different edges were taken so far. 0 means that this daemon does not count them."""
+        """How many different edges were taken so far. 0 means that the daemon does not count them."""
         return self._seen.bit_count()
 
 
@@ -68,7 +68,7 @@ def edges_of_daemons() -> Iterator[Edges]:
 
 
 class Guide:
-    """The stored choices, and what comes of changing them."""
+    """Stores the choices behind new edges, and makes new ones by changing them."""
 
     def __init__(self, edges: Edges, directory: Path, seed: int) -> None:
         """`directory` keeps the choices from one run to the next."""
@@ -93,7 +93,7 @@ class Guide:
             return self._again.pop()
         if not self._stored or self._random.random() < _FRESH:
             return self._random.randbytes(self._random.randrange(16, 1024))
-        # Half of the time one of the latest: what is behind a new edge was looked at least.
+        # Half of the time one of the latest: little was tried behind a new edge so far.
         latest = self._stored[-16:] if self._random.random() < 0.5 else self._stored
         choices = bytearray(self._random.choice(latest))
         for _ in range(self._random.choice((1, 1, 2, 4, 8))):

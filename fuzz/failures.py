@@ -1,11 +1,11 @@
 """Stored failures: written as small Python files, and replayed.
 
-Strategy: a file says what went wrong, how often the case failed when it was saved, and holds the case. A
-replay checks exactly that case, each time in a session of its own. A failure that depends on who is faster
-does not fail every time, so a replay counts.
+Strategy: a file says what went wrong and how often the case failed when it was saved, and holds the case. A
+replay checks exactly that case, each time in a new session. A failure that depends on timing does not
+happen every time, so a replay counts.
 
-A case that ends the whole process leaves no exception to catch. So the case under way is in a file as well,
-and the next run of the target finds it there.
+A case that ends the whole process leaves no exception to catch. So the case under way is kept in a file,
+where the next run of the target finds it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of replaying a stored case."""
+    """The result of replaying a stored case."""
 
     now: Repetition
     saved: Repetition
     """How it was when the case was saved."""
     error: Exception | None
-    """What the case failed with, the first time that it did."""
+    """The first failure."""
     label: str
     """What the session knows of this case, such as "known: fewer doorbells than chunks"."""
 
@@ -105,7 +105,7 @@ def words_of(error: BaseException) -> str:
 
 
 def replay(target: Target, name: str, directory: Path, times: int = TIMES) -> Replay:
-    """Check a stored case again, exactly as it is. FileNotFoundError where none has that name."""
+    """Check a stored case again, exactly as it is. FileNotFoundError if there is none of that name."""
     path = path_of(target.name, name, directory)
     if not path.is_file():
         raise FileNotFoundError(f"no failure {name!r} of {target.name} in {path.parent}")

@@ -1,8 +1,8 @@
 """What a fuzz target is, and where targets come from: `fuzz/targets`, or a file of one's own.
 
-Strategy: a target joins a property, the cases to try it with, and a session in which they are checked. A
+Strategy: a target is a property, the cases to try it with, and a session that checks them. A
 module of `fuzz/targets` lists its targets in `TARGETS`. A file of one's own may do the same, or just define
-`CASES`, a hypothesis strategy, and `check(case)`, which raises where the property does not hold.
+`CASES`, a hypothesis strategy, and `check(case)`, which raises if the property does not hold.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Session(Protocol):
     """Checks cases, for as long as its context manager is open."""
 
     def check(self, case: Any) -> None:
-        """Raise where the property does not hold for this case."""
+        """Raise if the property does not hold for this case."""
 
 
 class MeasuringSession(Session, Protocol):
@@ -54,7 +54,7 @@ class SteeringSession(Session, Protocol):
     """A session that sees which edges of the daemon's code a case takes, so that a run can be guided."""
 
     edges: Edges | None
-    """None where the daemon cannot be asked."""
+    """None if there is nothing to count them."""
 
 
 class LearningSession(Session, Protocol):

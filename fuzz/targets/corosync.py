@@ -1,14 +1,14 @@
 """Whatever an accepted client does, corosync lives, and serves its other clients within 5 s.
 
-A case is a sequence of steps: connections to votequorum, quorum, cmap and cfg; valid and malformed requests;
-chunks, doorbells and counters that do not fit together; damage to what both sides share; handshakes broken
-off; early closes. After each sequence another client asks, once while the attacker's connections are open and
-once after they have closed. A death, a hang or a refusal is a failure.
+A case is a sequence of steps: connections to votequorum, quorum, cmap and cfg; valid and malformed
+requests; chunks, doorbells and counters that do not match; damage to shared memory; handshakes that are
+broken off; early closes. After each sequence another client asks, first while the attacker's connections
+are open, then after they have closed. The case fails if the daemon is dead, hangs, or refuses that client.
 
-The daemon is a throw-away one on a separate host (`tests/real`), with a memory limit, and is started again
-when it has died. A failure on a daemon that has seen other sequences is first tried again on fresh ones. What
-does not repeat there may need something that came before. So everything that the daemon has seen is performed
-again, in order, on a fresh one, and shortened if that fails. `unrepeated.txt` says what came of it.
+The daemon runs in namespaces of its own (`tests/real`), with a memory limit, and is started again after it
+has died. If a daemon that has seen other sequences fails, the sequence is tried again on fresh daemons. If
+they pass, the failure may need something that came before. So everything that the daemon has seen is
+performed again on a fresh one, and shortened if that fails. `unrepeated.txt` has the result.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _OBEYED: Final = re.compile(r"was shut down by sysadmin|Killed by node")
 
 
 class CorosyncFailed(AssertionError):
-    """The daemon did not stand a sequence."""
+    """The daemon failed after a sequence."""
 
 
 class Died(CorosyncFailed):
@@ -69,11 +69,11 @@ class Died(CorosyncFailed):
 
 
 class Hung(CorosyncFailed):
-    """It lives, and answers nobody."""
+    """It is alive, and does not answer."""
 
 
 class Refused(CorosyncFailed):
-    """It lives, and refuses another client."""
+    """It is alive, and refuses another client."""
 
 
 class Corosync:
@@ -97,7 +97,7 @@ class Corosync:
         self.known.keep_in(directory)
 
     def check(self, case: tuple[Step, ...]) -> None:
-        """Perform exactly these steps. Raises `CorosyncFailed` for what a fresh daemon fails of as well."""
+        """Perform exactly these steps. Raises `CorosyncFailed` if a fresh daemon fails, too."""
         if len(self.journal) >= CASES_A_DAEMON or not self.daemon.alive:
             self.restart()
         fresh = not self.journal
@@ -166,7 +166,7 @@ class Corosync:
             print(self._words_on(history), file=file)
 
     def _words_on(self, history: list[tuple[Step, ...]]) -> str:
-        """What comes of performing a whole history again."""
+        """The result of performing a whole history again, in words."""
         matters = what_matters(history[-1])
         if matters in self._explained:
             return f"# Not tried again as a whole: {sorted(matters)} was.\nHISTORY = {history!r}\n"
