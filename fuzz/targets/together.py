@@ -166,17 +166,21 @@ class TwoClients:
 
     def summary(self) -> str:
         """How much of the daemons was reached, where they count that."""
+        return f"{self.edges.reached:,} edges" if self.edges and self._count() else ""
+
+    def _count(self) -> bool:
         if self.edges:
             self.edges.take()
-        if not (self.edges and self.edges.reached):
-            return ""
-        # A daemon writes down its counters when it ends politely, which takes a second.
-        for node in self._nodes:
-            if node.alive:
-                node.signal(signal.SIGTERM)
-        for node in self._nodes:
-            node.stop()
-        return f"{self.edges.reached:,} edges"
+        return bool(self.edges and self.edges.reached)
+
+    def end(self) -> None:
+        """End the daemons politely where they count: they write down their counters then."""
+        if self._count():
+            for node in self._nodes:
+                if node.alive:
+                    node.signal(signal.SIGTERM)
+            for node in self._nodes:
+                node.stop()
 
     # --- going on after a failure ---
 
@@ -253,7 +257,11 @@ def _session() -> Iterator[TwoClients]:
         cluster(config, Path(directory)) as nodes,
     ):
         limit_memory(nodes[ATTACKED].pid)
-        yield TwoClients(nodes, edges)
+        session = TwoClients(nodes, edges)
+        try:
+            yield session
+        finally:
+            session.end()
 
 
 TARGETS = [
