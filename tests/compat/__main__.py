@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import os
 import re
 import subprocess
@@ -16,7 +17,10 @@ from pathlib import Path
 from . import results, site_packages
 from .cells import CELLS, Cell, Way, named
 from .chroot import ROOT, CannotMake, Chroot, export
+from .machine import Machine, last_report
 from .results import Outcome, Versions
+
+REPORT = "report.xml"
 
 _PROGRESS = re.compile(rb"\[ *(\d+)%\]")
 _LOOK_INTERVAL = 15.0
@@ -48,6 +52,8 @@ class Place:
     environment: dict[str, str]
     enter: Callable[[list[str]], list[str]] = list
     """What a command is wrapped in."""
+    console: bool = False
+    """Whether the report comes out through the log, as no file does."""
 
 
 class Matrix:
@@ -128,7 +134,7 @@ class Matrix:
         if left_out:
             print(f"{cell.name}: without {', '.join(left_out)}: no wheel for it", flush=True)
         chroot.import_from("/packages", minor)
-        if cell.emulator:
+        if cell.emulator and not cell.kernel:
             chroot.lend("nsenter")
         checkout = self._checkout(cell)
         binds = {checkout: "/checkout", packages: "/packages"}
@@ -137,10 +143,16 @@ class Matrix:
             "PYTHONPATH": "/checkout",
             "PATH": "/packages/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }
-        place = Place(
-            checkout, Path("/checkout"), "python3", environment, lambda argv: chroot.command(argv, binds)
+        seen_as = Path("/checkout")
+        if not cell.kernel:
+            enter = functools.partial(chroot.command, binds=binds)
+            return self.tried(cell, Place(checkout, seen_as, "python3", environment, enter), log, versions)
+        machine = Machine(cell, chroot.path, self.directory)
+        machine.make()
+        boot = functools.partial(
+            machine.command, binds=binds, environment=environment, report=seen_as / REPORT
         )
-        return self.tried(cell, place, log, versions)
+        return self.tried(cell, Place(checkout, seen_as, "python3", {}, boot, console=True), log, versions)
 
     def tried(self, cell: Cell, place: Place, log: Path, versions: Versions) -> Outcome:
         """Run the tests of a cell, then those that failed by themselves."""
@@ -162,7 +174,7 @@ class Matrix:
     def _pytest(
         self, cell: Cell, place: Place, log: Path, workers: int, tests: Sequence[str]
     ) -> results.Report | None:
-        report = place.checkout / "report.xml"
+        report = place.checkout / REPORT
         report.unlink(missing_ok=True)
         timeout = 900 if cell.emulator else 300
         options = ["-v", "-p", "no:cacheprovider", f"--timeout={timeout}"]
@@ -171,6 +183,8 @@ class Matrix:
             options += [f"--numprocesses={workers}", "--dist=worksteal"]
         argv = [place.python, "-m", "pytest", *options, *self._pytest_args, *tests]
         self._follow(place.enter(argv), log, place)
+        if place.console and (printed := last_report(log.read_bytes())):
+            report.write_bytes(printed)
         return results.read(report) if report.exists() else None
 
     def _follow(self, argv: list[str], log: Path, place: Place) -> None:

@@ -59,6 +59,8 @@ class Cell:
     """Debian's name of the architecture."""
     emulator: str = ""
     """The binfmt entry that runs its programs here; empty where the processor does."""
+    kernel: str = ""
+    """Debian's package of the kernel that its tests boot; empty where they run under this machine's."""
     note: str = ""
     """What its row in the table does not say."""
     packages: tuple[str, ...] = ()
@@ -101,7 +103,8 @@ CELLS = (
         "bookworm",
         "s390x",
         "qemu-s390x",
-        note="The processor is big-endian.",
+        "linux-image-s390x",
+        note="The processor is big-endian, and so is the kernel, which is booted on an emulated machine.",
     ),
     Cell(
         "i386",

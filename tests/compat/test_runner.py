@@ -14,6 +14,7 @@ import pytest
 from tests.compat.__main__ import Matrix, Place
 from tests.compat.cells import CELLS, Cell, Way, named
 from tests.compat.chroot import ROOT, Chroot
+from tests.compat.machine import init_script, last_report
 from tests.compat.results import Outcome, Report, Versions, read, store, stored, table
 from tests.compat.site_packages import name_of, wanted, write_commands
 
@@ -156,6 +157,18 @@ def test_outcomes_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:
 
 def test_a_cell_in_which_no_test_ran_is_not_good() -> None:
     assert not Outcome(CELL, skipped=3).good
+
+
+def test_the_report_of_an_emulated_machine_comes_out_of_its_console(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text("<testsuites/>\n" * 100)
+    script = init_script(["echo", "two words"], {"WAY": "a b"}, report)
+    printing = script.partition("cd /checkout\n")[2].partition("echo o >")[0]
+    said = subprocess.run(["sh", "-c", printing], capture_output=True, check=True).stdout
+    assert said.startswith(b"two words\n")
+    console = b"[    0.1] Linux version 6.1.0\r\n" + said.replace(b"\n", b"\r\n")
+    assert last_report(console) == report.read_bytes()
+    assert last_report(console[:-30]) is None
 
 
 @pytest.mark.skipif(not shutil.which("pivot_root"), reason="pivot_root is not installed")
