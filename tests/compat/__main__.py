@@ -119,7 +119,9 @@ class Matrix:
     def _here(self, cell: Cell, environment: dict[str, str]) -> Place:
         """This machine, with its Python."""
         checkout = self._checkout(cell)
-        return Place(checkout, checkout, sys.executable, {"PYTHONPATH": str(checkout), **environment})
+        # Without a corosync nearly every test of these cells is skipped.
+        environment = {"PYTHONPATH": str(checkout), "REQUIRE_COROSYNC": "1", **environment}
+        return Place(checkout, checkout, sys.executable, environment)
 
     def _checkout(self, cell: Cell) -> Path:
         checkout = self.directory / f"checkout-{cell.name}"
@@ -190,6 +192,8 @@ class Matrix:
     def _follow(self, argv: list[str], log: Path, place: Place) -> None:
         """Run the tests of a cell beside their log; how far they are is printed meanwhile."""
         shown = b""
+        # What it names here is a program for the tests, and a directory for `main`.
+        inherited = {name: value for name, value in os.environ.items() if name != "COROSYNC"}
         with log.open("ab") as output:
             process = subprocess.Popen(
                 argv,
@@ -197,7 +201,7 @@ class Matrix:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=os.environ | place.environment,
+                env=inherited | place.environment,
             )
             try:
                 while process.poll() is None:

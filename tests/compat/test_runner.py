@@ -118,6 +118,7 @@ case "${beside-no} $*" in
     *test_it.py::slow*test_it.py::broken) slow= ; passes= ;;
     *) exit 4 ;;
 esac
+echo "COROSYNC is ${COROSYNC-not set}"
 cat >"$report" <<END
 <testsuites><testsuite>
 $passes
@@ -128,11 +129,16 @@ END
 """
 
 
-def test_a_test_that_fails_is_run_again_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Where `PYTEST` runs."""
     python = tmp_path / "python"
     python.write_text(PYTEST)
     python.chmod(0o755)
-    place = Place(tmp_path, tmp_path, str(python), {})
+    return Place(tmp_path, tmp_path, str(python), {})
+
+
+def test_a_test_that_fails_is_run_again_alone(tmp_path: Path, place: Place) -> None:
     matrix = Matrix(tmp_path, None, workers=2, pytest_args=[])
     outcome = matrix.tried(CELL, place, tmp_path / "log", Versions())
     assert (outcome.passed, outcome.alone, outcome.failures) == (
@@ -140,6 +146,14 @@ def test_a_test_that_fails_is_run_again_alone(tmp_path: Path) -> None:
         ("test_it.py::slow",),
         ("test_it.py::broken",),
     )
+
+
+def test_the_directory_of_a_corosync_is_no_program_for_the_tests(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COROSYNC", "/opt/corosync")
+    Matrix(tmp_path, None, workers=2, pytest_args=[]).tried(CELL, place, tmp_path / "log", Versions())
+    assert "COROSYNC is not set" in (tmp_path / "log").read_text()
 
 
 def test_outcomes_of_earlier_runs_stay_in_the_table(tmp_path: Path) -> None:
