@@ -39,6 +39,21 @@ PROCESSOR = (
 Tests that start programs of ours are left out: an emulated Python takes half a minute for its imports.
 """
 
+BOOTED = (
+    "tests/ipc/test_platform.py",
+    "tests/ipc/test_counts.py",
+    "tests/ipc/test_connection.py::test_the_daemons_counts_stay_right_over_many_requests_and_events",
+    "tests/ipc/test_connection.py::test_requests_are_sent_whatever_is_next_to_their_count",
+    "tests/ipc/test_connection.py::test_any_service_answers_raw_messages",
+    "tests/client/test_calls.py::test_getinfo_gives_what_the_c_library_gives",
+    "tests/client/test_calls.py::test_the_quorum_service_gives_what_the_c_library_gives",
+    "tests/client/test_calls.py::test_trackstart_sends_the_events_that_the_c_library_gets",
+    "tests/client/test_calls.py::test_cmap_reads_and_lists_what_the_c_library_does",
+    "tests/ipc/test_ring.py",
+    "tests/real/test_protocol.py",
+)
+"""The same where a whole machine is emulated, some fifty times slower: one test or two of each kind."""
+
 DAEMON = ("tests/real", "tests/client", "tests/reliability/test_watch.py", "tests/cli/test_status.py")
 """What a daemon of another version could answer differently."""
 
@@ -99,7 +114,7 @@ CELLS = (
         "s390x",
         "Debian 12, s390x",
         Way.INSIDE,
-        PROCESSOR,
+        BOOTED,
         "bookworm",
         "s390x",
         "qemu-s390x",
