@@ -19,7 +19,7 @@ from tests.real.waiting import eventually
 from votequorum_ipc import MessageError
 from votequorum_ipc.ring import GuardedMemory, create_shared_file, lower
 from votequorum_ipc.ring.platform import futex_number
-from votequorum_ipc.ring.semaphore import GuardedSemaphore, create_semaphore
+from votequorum_ipc.ring.semaphore import GuardedSemaphore, create_semaphore, place_of_value
 from votequorum_ipc.wire.setup import CONTROL_BLOCK, offset_of
 
 SIZE = 4096
@@ -48,10 +48,11 @@ COUNT_IN_NOISE = """
 import os, struct, sys
 from votequorum_ipc.ring import GuardedMemory
 from votequorum_ipc.ring.platform import futex_number
-from votequorum_ipc.ring.semaphore import GuardedSemaphore
+from votequorum_ipc.ring.semaphore import GuardedSemaphore, place_of_value
 descriptor = os.open(sys.argv[1], os.O_RDWR)
 memory = GuardedMemory(descriptor, 4096, has_counts=True)
-memory.write(0, struct.pack("=8I", 4, *[int(sys.argv[2])] * 7))
+memory.write(0, struct.pack("=8I", *[int(sys.argv[2])] * 8))
+memory.store(place_of_value(), 4)
 semaphore = GuardedSemaphore(memory, 0)
 semaphore.post()
 print(semaphore.value(), semaphore.try_wait(), semaphore.value())
@@ -69,13 +70,15 @@ def test_counting_touches_the_value_and_nothing_else(memory: GuardedMemory, path
     """glibc's own operations also write the number of waiters; the kernel's do not, so noise there has no
     effect.
     """
-    noise = os.urandom(SIZE - 4)
-    memory.write(0, struct.pack("=I", 7) + noise)
+    noise = os.urandom(SIZE)
+    memory.write(0, noise)
+    place = place_of_value()
+    memory.store(place, 7)
     semaphore = GuardedSemaphore(memory, 0)
     semaphore.post()
     assert semaphore.try_wait()
     semaphore.post()
-    assert Path(path).read_bytes() == struct.pack("=I", 8) + noise
+    assert Path(path).read_bytes() == noise[:place] + struct.pack("=I", 8) + noise[place + 4 :]
 
 
 WAIT = """
@@ -101,7 +104,7 @@ def test_a_post_wakes_a_waiter_of_the_c_library_whatever_the_count_of_waiters_sa
             assert waiter.stdout
             pid = int(waiter.stdout.readline())
             eventually(lambda: _sleeps_on_a_futex(pid), otherwise="it waits")
-            memory.store(4, 0)
+            memory.store(4 - place_of_value(), 0)  # the number of waiters is the other word
             GuardedSemaphore(memory, 0).post()
             assert waiter.stdout.readline() == "woken\n"
         finally:

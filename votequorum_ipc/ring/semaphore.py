@@ -44,16 +44,14 @@ _libc.syscall.restype = ctypes.c_long
 _VALUE_PATTERN: Final = 0x01020304
 
 
-def _place_of_value() -> int:
+@functools.cache
+def place_of_value() -> int:
     """The offset of the value in a `sem_t`: the first word, or with glibc on a big-endian machine the
     second."""
     semaphore = ctypes.create_string_buffer(SEM_T_SIZE)
     _libc.sem_init(semaphore, 1, _VALUE_PATTERN)
     # 32-bit C libraries shift the value, but `check_platform` refuses those.
     return max(semaphore.raw.find(struct.pack("=I", _VALUE_PATTERN)), 0)
-
-
-_VALUE: Final = _place_of_value()
 
 
 class Semaphore(Protocol):
@@ -96,7 +94,7 @@ class GuardedSemaphore:
 
     def __init__(self, memory: Memory, place: int) -> None:
         self._memory = memory
-        self._place = place + _VALUE
+        self._place = place + place_of_value()
         self._raise = _adding(memory, self._place, 1)
         self._lower = _adding(memory, self._place, -1)
 
