@@ -49,7 +49,8 @@ BOOTED = (
     "tests/client/test_calls.py::test_the_quorum_service_gives_what_the_c_library_gives",
     "tests/client/test_calls.py::test_trackstart_sends_the_events_that_the_c_library_gets",
     "tests/client/test_calls.py::test_cmap_reads_and_lists_what_the_c_library_does",
-    "tests/ipc/test_ring.py",
+    "tests/ipc/test_ring.py::test_a_chunk_is_released_only_after_it_was_copied",
+    "tests/ipc/test_ring.py::test_a_reader_stores_nothing_into_the_chunks_that_it_reads",
     "tests/real/test_protocol.py",
 )
 """The same where a whole machine is emulated, some fifty times slower: one test or two of each kind."""
@@ -101,7 +102,20 @@ CELLS = (
     ),
     Cell("debian-12", "Debian 12", Way.INSIDE, EVERYTHING, "bookworm"),
     Cell("debian-13", "Debian 13", Way.INSIDE, EVERYTHING, "trixie"),
-    Cell("debian-sid", "Debian sid", Way.INSIDE, EVERYTHING, "sid", unreleased=True),
+    Cell(
+        "debian-sid",
+        "Debian sid",
+        Way.INSIDE,
+        EVERYTHING,
+        "sid",
+        unreleased=True,
+        explained={
+            "tests/daemon/test_cmap_and_cfg.py::test_a_story_has_the_same_outcome": (
+                "corosync 3.1.10 lets clients write `totem.rrp_mode`, and the test of that day expected what "
+                "3.1.7 does. Mended; run again in the chroot, it passed."
+            )
+        },
+    ),
     Cell(
         "corosync-main",
         "corosync main",
@@ -109,7 +123,21 @@ CELLS = (
         DAEMON,
         note="A build from source, with its own libqb. It refuses unencrypted totem; its daemons have a key.",
     ),
-    Cell("arm64", "Debian 12, arm64", Way.INSIDE, PROCESSOR, "bookworm", "arm64", "qemu-aarch64"),
+    Cell(
+        "arm64",
+        "Debian 12, arm64",
+        Way.INSIDE,
+        PROCESSOR,
+        "bookworm",
+        "arm64",
+        "qemu-aarch64",
+        explained={
+            "tests/ipc/test_counts.py::test_a_post_wakes_a_waiter": (
+                "it waits until /proc names the futex system call of an arm64 process. Under qemu-user the "
+                "number there is the host's."
+            )
+        },
+    ),
     Cell(
         "s390x",
         "Debian 12, s390x",
