@@ -123,6 +123,14 @@ A test that fails is run again by itself. *Alone* counts those that then pass, *
 |---|---|---|---|---|--:|--:|--:|--:|--:|---|
 """
 
+_TAIL = """## Free-threaded Python
+
+CPython 3.13.5 was built on Debian 12 from Debian's source, with `--disable-gil`: Debian has no
+package of it. On 2026-11-22 the tests of `make lowest` ran with it and hypothesis 6.115.0, against
+corosync 3.1.7: 357 passed, 2 were skipped, none failed. The package, trio and hypothesis leave the
+global lock off. uvloop and grimp were left out, and so were all other tests.
+"""
+
 _HOW = {
     Way.INSIDE: "inside",
     Way.DAEMON_ONLY: "client against it",
@@ -143,7 +151,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
         notes = _notes(outcome)
         if notes:
             lines += [f"## {outcome.cell.title}", "", *notes]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, _TAIL])
 
 
 def _row(outcome: Outcome) -> str:
