@@ -109,12 +109,6 @@ CELLS = (
         EVERYTHING,
         "sid",
         unreleased=True,
-        explained={
-            "tests/daemon/test_cmap_and_cfg.py::test_a_story_has_the_same_outcome": (
-                "corosync 3.1.10 lets clients write `totem.rrp_mode`, and the test of that day expected what "
-                "3.1.7 does. Mended; run again in the chroot, it passed."
-            )
-        },
     ),
     Cell(
         "corosync-main",
@@ -148,12 +142,6 @@ CELLS = (
         "qemu-s390x",
         "linux-image-s390x",
         note="The processor is big-endian, and so is the kernel, which is booted on an emulated machine.",
-        explained={
-            "tests/real/test_protocol.py::test_a_sem_post_on_a_negative_count": (
-                "it shows what a post does to the first word of a pair. On a big-endian machine the value of "
-                "a `sem_t` is the second word."
-            )
-        },
     ),
     Cell(
         "i386",

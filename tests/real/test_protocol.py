@@ -7,6 +7,7 @@ import ctypes
 import select
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -429,6 +430,7 @@ def test_keys_of_cmap_are_iterated_in_the_order_of_their_bytes(start_daemon: Sta
         assert list(found) == sorted(found, key=str.encode)
 
 
+@pytest.mark.skipif(sys.byteorder == "big", reason="the value of a sem_t is its second word there")
 def test_a_sem_post_on_a_negative_count_carries_into_flow_control() -> None:
     sent_and_level = ctypes.create_string_buffer(struct.pack("=ii", -1, 0), SEM_T_SIZE)
     assert ctypes.CDLL(None).sem_post(sent_and_level) == 0
