@@ -78,9 +78,9 @@ class Deadline:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if time.monotonic() < self._case_until:
+        if self.rang or time.monotonic() < self._case_until:
             self.rang = True
-            # Code that takes it for something else, such as a finalizer, is interrupted once more.
+            # Code that takes it for something else, such as a finalizer, is interrupted again.
             signal.setitimer(signal.ITIMER_REAL, HANGING)
             raise OutOfTime
         self._case_until = math.inf
