@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import StartCluster
+from tests.real.config import Config, Node
+from tests.real.waiting import eventually
+from votequorum_ipc.cluster.cluster import usually_speaks_first
 
 from .observed import Following, Ring, in_order, rings_in
 from .on_real import Played, Said, config_of, from_json, groups_of, move, said_by_model, take
@@ -76,6 +82,35 @@ def test_in_three_scenarios_an_intermediate_ring_decides() -> None:
         played for played in RECORDED if quorate(follow(played, on_the_way=False)) != quorate(played.said)
     ]
     assert len(other) == 3
+
+
+def usual(members: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that the model takes by itself."""
+    first = usually_speaks_first(members)
+    return members[first:] + members[:first]
+
+
+def test_members_of_recorded_rings_speak_in_the_usual_order() -> None:
+    rings = {ring for played in RECORDED for step in played.rings for ring in step}
+    assert {len(ring.members) for ring in rings} == {1, 2, 3}
+    assert [ring for ring in rings if ring.speakers != usual(ring.members)] == []
+
+
+@pytest.mark.thorough
+def test_members_of_a_ring_of_five_speak_in_the_usual_order(start_cluster: StartCluster) -> None:
+    """Not in `make test`: rings that form on a busy machine may begin elsewhere."""
+    nodeids = (1, 2, 3, 4, 5)
+    real = start_cluster(Config(nodes=tuple(map(Node, nodeids)), debug=True))
+
+    def heard() -> list[tuple[int, ...]]:
+        """The order of the last ring, from each node's log."""
+        logs = (node.log.read_text(errors="replace") for node in real)
+        return [ring.speakers for log in logs for ring in [*rings_in(log)][-1:] if ring.members == nodeids]
+
+    orders = eventually(lambda: (found := heard())[4:] and found, otherwise=real.describe)
+    # A node that is late to begin may have missed the first messages of others.
+    [(order, _)] = collections.Counter(orders).most_common(1)
+    assert order == usual(nodeids)
 
 
 LOG = """\

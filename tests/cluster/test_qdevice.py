@@ -344,7 +344,7 @@ def test_a_node_learns_a_devices_votes_when_the_partition_heals() -> None:
 
 
 def test_a_device_gets_its_old_votes_back_from_a_node_that_was_away() -> None:
-    """Five corosyncs do the same. Node 3 speaks first, so node 1 is quorate when its own message arrives."""
+    """Node 3 speaks first, so node 1 is quorate when its own message arrives."""
     assert device_votes(split_and_set(2, to=1)) == [2, 2, 2, 2, 2]
 
 

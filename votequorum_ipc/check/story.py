@@ -13,6 +13,7 @@ from itertools import product
 from typing import Final
 
 from ..cluster import Cluster, ClusterConfig, Conn, QdevicePoll, QdeviceRegister, ServiceKind, SetExpected
+from ..cluster.cluster import usually_speaks_first
 from ..cluster.effects import Timer
 from .events import CancelWaitForAll, Crash, Event, ExpectedVotes, Leave, Network, PowerCut, Start, Window
 from .partitions import DEVICE_NAME, Partitions
@@ -129,9 +130,9 @@ class _Replay:
         return frozenset(nodeid for nodeid, node in self.cluster.nodes.items() if node.quorate)
 
     def after(self, step: StoryStep) -> Iterator[_Replay]:
-        """The cluster after a step: first as it is by itself, then with other members speaking first."""
+        """The cluster after a step: first as corosyncs usually speak, then with other members first."""
         members = [side.members for side in step.sides]
-        for chosen in product(*(range(len(side)) for side in members)):
+        for chosen in product(*map(_places, members)):
             done = copy.deepcopy(self)
             done.cluster.speaks_first = dict(zip(members, chosen, strict=True))
             done.cluster.advance(_MOMENT)
@@ -141,6 +142,12 @@ class _Replay:
                 done.cluster.up(*(nodeid for side in members for nodeid in side))
             _poll(done.cluster, done.devices, step)
             yield done
+
+
+def _places(members: tuple[int, ...]) -> Iterator[int]:
+    """The places of those that may speak first, the usual one first."""
+    first = usually_speaks_first(members)
+    return ((first + at) % len(members) for at in range(len(members)))
 
 
 class _Attempt:
