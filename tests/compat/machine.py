@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -159,4 +160,7 @@ def last_report(console: bytes) -> bytes | None:
     found = re.findall(
         rb"^%s\r?\n(.*?)^%s" % (_BEGIN.encode(), _END.encode()), console, re.MULTILINE | re.DOTALL
     )
-    return gzip.decompress(base64.b64decode(found[-1])) if found else None
+    try:
+        return gzip.decompress(base64.b64decode(found[-1])) if found else None
+    except (ValueError, EOFError, OSError, zlib.error):
+        return None  # the kernel wrote to the console meanwhile

@@ -1,9 +1,9 @@
 """What came of each cell, kept between runs, and the table of it.
 
 Strategy: a cell takes up to an hour, so a run may be of some cells only. Each outcome is stored beside its
-chroot; the table has the last outcome of every cell, with its date. A test that failed is run again by
-itself, as two workers on a busy machine can fail one another's tests. The table lists both kinds, and a
-failure is explained beside its cell, in `cells`, or it is not explained.
+chroot; the table has the last outcome of every cell, with its date. A test that failed beside others is
+run again by itself, as workers on a busy machine can fail one another's tests. The table lists both kinds,
+and a failure is explained beside its cell, in `cells`, or it is not explained.
 """
 
 from __future__ import annotations
@@ -117,18 +117,11 @@ _HEAD = """# Compatibility
 itself, and writes this table. *Inside* means the release's own Python and corosync. *Client against it* means
 a newer Python against that corosync. *Selected* tests are named below.
 
-A test that fails is run again by itself. *Alone* counts those that then pass, *failed* the others.
+A test that fails is run again by itself, except on emulated processors, where tests never run side by side.
+*Alone* counts those that then pass, *failed* the others.
 
 | system | how | tests | corosync, libqb | Python | passed | alone | skipped | failed | minutes | date |
 |---|---|---|---|---|--:|--:|--:|--:|--:|---|
-"""
-
-_TAIL = """## Free-threaded Python
-
-CPython 3.13.5 was built on Debian 12 from Debian's source, with `--disable-gil`: Debian has no
-package of it. On 2026-11-22 the tests of `make lowest` ran with it and hypothesis 6.115.0, against
-corosync 3.1.7: 357 passed, 2 were skipped, none failed. The package, trio and hypothesis leave the
-global lock off. uvloop and grimp were left out, and so were all other tests.
 """
 
 _HOW = {
@@ -151,7 +144,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
         notes = _notes(outcome)
         if notes:
             lines += [f"## {outcome.cell.title}", "", *notes]
-    return "\n".join([*lines, _TAIL])
+    return "\n".join(lines)
 
 
 def _row(outcome: Outcome) -> str:
