@@ -5,7 +5,7 @@ requests; chunks, doorbells and counters that do not match; damage to shared mem
 broken off; early closes. After each sequence another client asks, first while the attacker's connections
 are open, then after they have closed. The case fails if the daemon is dead, hangs, or refuses that client.
 
-The daemon runs in namespaces of its own (`tests/real`), with a memory limit, and is started again after it
+The daemon runs in its own namespaces (`tests/real`), with a memory limit, and is started again after it
 has died. If a daemon that has seen other sequences fails, the sequence is tried again on fresh daemons. If
 they pass, the failure may need something that came before. So everything that the daemon has seen is
 performed again on a fresh one, and shortened if that fails. `unrepeated.txt` has the result.
@@ -280,7 +280,7 @@ def _verdict(daemon: Daemon, otherwise: type[CorosyncFailed], error: Exception) 
 
 def end_of_log(daemon: Daemon, lines: int = 15) -> str:
     """The end of the daemon's log, or the beginning of what a sanitizer reports there."""
-    text = daemon.log.read_text(errors="replace") if daemon.log.exists() else ""
+    text = daemon.log_text()
     found = _SANITIZER.search(text)
     if found is None:
         return daemon.log_tail(lines)

@@ -156,7 +156,7 @@ class Stage:
         self.played = Played(options)
         self._model = Following(config_of(options))
         self._where: dict[int, int] = {}
-        self._read = {node.nodeid: _length(node.log) for node in real}
+        self._read = {node.nodeid: len(node.log_text()) for node in real}
         self._followed: set[Ring] = set()
 
     def play(self, steps: Sequence[Step]) -> str:
@@ -196,7 +196,7 @@ class Stage:
         return True
 
     def _follow(self, step: Step) -> tuple[list[Ring], Following]:
-        logs = [_text(node.log)[self._read[node.nodeid] :] for node in self.real]
+        logs = [node.log_text()[self._read[node.nodeid] :] for node in self.real]
         rings = [ring for ring in in_order(logs) if ring not in self._followed]
         model = copy.deepcopy(self._model)
         take(model, step, rings)
@@ -207,14 +207,6 @@ class Stage:
         if not all(statuses.values()):
             return None
         return {nodeid: _said(status.quorate, status.info) for nodeid, status in statuses.items() if status}
-
-
-def _text(log: Path) -> str:
-    return log.read_text(errors="replace") if log.exists() else ""
-
-
-def _length(log: Path) -> int:
-    return len(_text(log))
 
 
 def part(scenario: Scenario) -> bool:

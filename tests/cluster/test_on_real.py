@@ -104,8 +104,8 @@ def test_members_of_a_ring_of_five_speak_in_the_usual_order(start_cluster: Start
 
     def heard() -> list[tuple[int, ...]]:
         """The order of the last ring, from each node's log."""
-        logs = (node.log.read_text(errors="replace") for node in real)
-        return [ring.speakers for log in logs for ring in [*rings_in(log)][-1:] if ring.members == nodeids]
+        last = (ring for node in real for ring in [*rings_in(node.log_text())][-1:])
+        return [ring.speakers for ring in last if ring.members == nodeids]
 
     orders = eventually(lambda: (found := heard())[4:] and found, otherwise=real.describe)
     # A node that is late to begin may have missed the first messages of others.

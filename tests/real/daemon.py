@@ -134,9 +134,13 @@ class Daemon:
         """The /dev/shm directories of the existing connections, or of those that a killed daemon left."""
         return leftovers.connections(self.pid)
 
+    def log_text(self) -> str:
+        """The log so far; empty if there is none yet."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def log_tail(self, lines: int = _LOG_LINES) -> str:
         """The log's last lines, for the end of a message."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else "(empty)"
+        text = self.log_text() or "(empty)"
         state = "alive" if self.alive else "dead"
         return f"; the daemon is {state}, {self.log} ends:\n" + "\n".join(text.splitlines()[-lines:])
 
