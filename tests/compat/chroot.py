@@ -1,4 +1,4 @@
-"""A Debian release in a directory: made once, kept for the next run, entered in namespaces of its own.
+"""A Debian release in a directory: made once, kept for the next run, entered in its own namespaces.
 
 Strategy: mmdebstrap makes the directory, from the mirror that this machine's apt uses. A command runs in a
 private mount namespace whose root is that directory. (pivot_root does that; inside a plain chroot the tests
@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .cells import EVERYTHING, Cell
@@ -149,13 +149,10 @@ class Chroot:
 
     def command(self, argv: Sequence[str], binds: dict[Path, str] | None = None) -> list[str]:
         """`argv` so wrapped that it runs inside; `binds` are directories of this machine and their places."""
-        lines = [
-            f"mkdir -p {shlex.quote(str(self.path / place.lstrip('/')))} && "
-            f"mount --rbind {shlex.quote(str(source))} {shlex.quote(str(self.path / place.lstrip('/')))}"
-            for source, place in (binds or {}).items()
-        ]
         script = _ENTER.format(
-            root=shlex.quote(str(self.path)), binds="\n".join(lines), command=shlex.join(argv)
+            root=shlex.quote(str(self.path)),
+            binds=mount_below(self.path, binds or {}),
+            command=shlex.join(argv),
         )
         return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
 
@@ -164,6 +161,15 @@ class Chroot:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside to its end."""
         return subprocess.run(self.command(argv, binds), capture_output=True, text=True, check=False)
+
+
+def mount_below(root: Path, binds: Mapping[Path, str]) -> str:
+    """Lines of a shell script that put directories of this machine at their places below `root`."""
+    lines = []
+    for source, place in binds.items():
+        there = shlex.quote(str(root / place.lstrip("/")))
+        lines += [f"mkdir -p {there}", f"mount --rbind {shlex.quote(str(source))} {there}"]
+    return "\n".join(lines)
 
 
 def export(checkout: Path) -> None:

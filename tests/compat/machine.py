@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .cells import Cell
-from .chroot import CannotMake, mirror
+from .chroot import CannotMake, mirror, mount_below
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _APT = """
@@ -109,12 +109,8 @@ class Machine:
         init = checkout / "init"
         init.write_text(init_script(argv, environment, report))
         init.chmod(0o755)
-        lines = []
-        for source, place in binds.items():
-            there = shlex.quote(str(self._root / place.lstrip("/")))
-            lines += [f"mkdir -p {there}", f"mount --bind {shlex.quote(str(source))} {there}"]
         script = _INITRAMFS.format(
-            binds="\n".join(lines),
+            binds=mount_below(self._root, binds),
             root=shlex.quote(str(self._root)),
             initramfs=shlex.quote(str(self._initramfs)),
         )
