@@ -105,7 +105,7 @@ def words_of(error: BaseException) -> str:
 
 
 def replay(target: Target, name: str, directory: Path, times: int = TIMES) -> Replay:
-    """Check a stored case again, exactly as it is. FileNotFoundError if there is none of that name."""
+    """Check a stored case again, exactly as it is. Raises FileNotFoundError for an unknown name."""
     path = path_of(target.name, name, directory)
     if not path.is_file():
         raise FileNotFoundError(f"no failure {name!r} of {target.name} in {path.parent}")

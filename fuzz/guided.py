@@ -4,7 +4,7 @@
 
 The same strategies and the same property as elsewhere, through hypothesis's `fuzz_one_input`: libFuzzer's
 bytes stand for hypothesis's choices. After the target's name come libFuzzer's own options. A directory that
-does not exist is made. atheris is a package of its own (`pip install atheris`), for CPython on x86_64.
+does not exist is made. atheris is a separate package (`pip install atheris`), for CPython on x86_64.
 """
 
 from __future__ import annotations
